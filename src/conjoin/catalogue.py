@@ -14,7 +14,7 @@ from typing import Any
 
 from conjoin.errors import ConjoinError, nearest
 
-ROOMS = ("encoders", "objectives", "measures", "maps", "search", "claims")
+ROOMS = ("encoders", "objectives", "measures", "maps", "transfer", "fusion", "search", "claims")
 
 #: Each kind of component and the promise it makes, in a sentence.
 KINDS: Mapping[str, str] = {
@@ -24,7 +24,14 @@ KINDS: Mapping[str, str] = {
     "measure": "spaces → a named number with interval, range and direction",
     "map": "vectors of a source frame → vectors of a target frame",
     "binder": "views and pairs → one map a view, all into one frame",
+    "head": "vectors and labels, or class prototypes → a classifier or regressor",
+    "student": "vectors and teachers' vectors → a map from the first to the second",
+    "fusion": "views, some absent → one vector an item",
     "correction": "gallery and query bank → a scale and an offset a gallery row",
+    "mixer": "scores of several lists → one score an item",
+    "composer": "several parts of a query → one query vector",
+    "aggregation": "several vectors an item → scores or one vector an item",
+    "sparse": "vectors → weights of terms in an inverted index",
     "data": "a name → real spaces, pairs, groups and labels to judge methods on",
     "task": "data and an arm → scores of each held-out unit",
 }

@@ -1,16 +1,14 @@
 """``conjoin``: the verbs. Each opens a workspace, runs one job and prints its result."""
 
-import functools
-import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
 from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.errors import ConjoinError
 
@@ -43,57 +41,6 @@ def conjoin(
     ] = False,
 ) -> None:
     """Join any encoders into one space, search across it, and know how far to trust it."""
-
-
-Folder = Annotated[
-    Path, typer.Option("--workspace", "-w", metavar="DIR", help="Folder with conjoin.toml.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Decides every random draw.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
-
-
-#: What every verb takes, so that scripts may give it to any; hidden where it changes nothing.
-COMMON = {
-    "as_json": Annotated[bool, typer.Option("--json", hidden=True)],
-    "dry_run": Annotated[bool, typer.Option("--dry-run", hidden=True)],
-    "yes": Annotated[bool, typer.Option("--yes", "-y", hidden=True)],
-    "seed": Annotated[int, typer.Option("--seed", min=0, hidden=True)],
-    "quiet": Annotated[bool, typer.Option("--quiet", "-q", hidden=True)],
-}
-
-
-def verb(group: typer.Typer, name: str | None = None) -> Callable[[Callable], Callable]:
-    """Register a command that takes its own options and the rest of :data:`COMMON`."""
-
-    def register(call: Callable) -> Callable:
-        own = inspect.signature(call).parameters
-
-        @functools.wraps(call)
-        def run(**given: Any) -> None:
-            call(**{key: given[key] for key in own})
-
-        rest = {key: kind for key, kind in COMMON.items() if key not in own}
-        added = [
-            inspect.Parameter(
-                key, inspect.Parameter.KEYWORD_ONLY, default=key == "seed" and 0, annotation=kind
-            )
-            for key, kind in rest.items()
-        ]
-        run.__signature__ = inspect.Signature([*own.values(), *added])  # type: ignore[attr-defined]
-        run.__annotations__ = {**call.__annotations__, **rest}
-        group.command(name)(run)
-        return call
-
-    return register
-
-
-def _open(folder: Path, *, writes: bool = True) -> Any:
-    from conjoin.app.workspace import Workspace
-
-    return Workspace(folder, writes=writes)
 
 
 @verb(app)
@@ -145,7 +92,7 @@ def embed(
 
     console = Console(as_json, quiet)
     complete = run_embed(
-        _open(folder, writes=not dry_run),
+        opened(folder, writes=not dry_run),
         names or [],
         console,
         strict=strict,
@@ -176,7 +123,7 @@ def fit(
     from conjoin.app.judging import seconds_of
     from conjoin.app.verbs import run_fit
 
-    ws = _open(folder, writes=False)
+    ws = opened(folder, writes=False)
     run_fit(
         ws, Console(as_json, quiet), method=method, hub=hub, budget=seconds_of(budget),
         seed=seed, dry=dry_run,
@@ -207,7 +154,7 @@ def compare(
 
     limit = seconds_of(budget)
     run_compare(
-        _open(folder, writes=not dry_run), Console(as_json, quiet),
+        opened(folder, writes=not dry_run), Console(as_json, quiet),
         families=[n for each in families or () for n in each.split(",")],
         budget=limit, seed=seed, dry=dry_run,
     )  # fmt: skip
@@ -230,7 +177,7 @@ def forecast(
     from conjoin.app.judges import run_forecast
 
     run_forecast(
-        _open(folder, writes=False), Console(as_json, quiet), more=more, count=items,
+        opened(folder, writes=False), Console(as_json, quiet), more=more, count=items,
         method=method, seed=seed,
     )  # fmt: skip
 
@@ -281,7 +228,12 @@ def add(
     """
     from conjoin.app.verbs import run_add
 
-    run_add(_open(folder, writes=not dry_run), names or [], Console(as_json, quiet), dry=dry_run)
+    run_add(
+        opened(folder, writes=not dry_run),
+        names or [],
+        Console(as_json, quiet),
+        dry=dry_run,
+    )
 
 
 @verb(app)
@@ -303,7 +255,12 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
 
     asked = Query(text, query, item, source)
     run_search(
-        _open(folder, writes=False), asked, Console(as_json, quiet), into=into or [], k=k, html=html
+        opened(folder, writes=False),
+        asked,
+        Console(as_json, quiet),
+        into=into or [],
+        k=k,
+        html=html,
     )
 
 
@@ -318,7 +275,7 @@ def evaluate(
     """Score every direction on held-out items, beside baselines."""
     from conjoin.app.verbs import run_evaluate
 
-    run_evaluate(_open(folder, writes=False), Console(as_json, quiet), seed=seed, dry=dry_run)
+    run_evaluate(opened(folder, writes=False), Console(as_json, quiet), seed=seed, dry=dry_run)
 
 
 @verb(app)
@@ -337,7 +294,7 @@ def measure(
     """
     from conjoin.app.measure import run_measure
 
-    ws = _open(folder, writes=False)
+    ws = opened(folder, writes=False)
     run_measure(ws, names or [], Console(as_json, quiet), seed=seed, dry=dry_run)
 
 
@@ -361,7 +318,7 @@ def info(folder: Folder = Path(), as_json: Json = False) -> None:
     """
     from conjoin.app.verbs import run_info
 
-    run_info(_open(folder, writes=False), Console(as_json))
+    run_info(opened(folder, writes=False), Console(as_json))
 
 
 @verb(app)

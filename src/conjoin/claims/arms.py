@@ -18,6 +18,8 @@ from conjoin.errors import ConjoinError
 TRIES = 4
 
 CHANCE = "chance"
+#: Arms of every table of binders, whatever is claimed; a task may say others in ``beside``.
+ALWAYS = (CHANCE, "nothing", "centring", "ridge", "procrustes", "cca", "infonce-head")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,11 @@ Scores = Mapping[str, Units]
 class Arm:
     """A method by its catalogue names: ``cca``, or ``cca+noise`` with an augmentation.
 
-    Where a task judges measures, ``binder`` is the name of one.
+    Parameters
+    ----------
+    binder : the name of a method of ``kind``; where that kind has none of the name, of a binder
+        (so that ``nothing`` is an arm of every task), or else of a measure.
+    kind : what the task judges.
 
     Examples
     --------
@@ -51,28 +57,30 @@ class Arm:
 
     binder: str
     augmentation: str | None = None
+    kind: str = "binder"
 
     @classmethod
-    def parse(cls, text: str) -> "Arm":
+    def parse(cls, text: str, kind: str = "binder") -> "Arm":
         """Read an arm as claims write it."""
         binder, _, augmentation = text.partition("+")
-        return cls(binder, augmentation or None)
+        return cls(binder, augmentation or None, kind)
 
     def __str__(self) -> str:
         return self.binder + (f"+{self.augmentation}" if self.augmentation else "")
 
     @property
     def method(self) -> Row:
-        """The row of the binder, or of the measure where no binder has the name.
+        """The row of the method.
 
         Raises
         ------
-        ConjoinError : neither has it.
+        ConjoinError : no kind looked through has it.
         """
-        measures = catalogue.of_kind("measure")
-        if self.binder in measures and self.binder not in catalogue.of_kind("binder"):
-            return measures[self.binder]
-        return catalogue.find("binder", self.binder)
+        for kind in dict.fromkeys((self.kind, "binder", "measure")):
+            known = catalogue.of_kind(kind)
+            if self.binder in known:
+                return known[self.binder]
+        return catalogue.find(self.kind, self.binder)
 
     @property
     def row(self) -> Row:
@@ -88,7 +96,7 @@ class Made:
 
     Parameters
     ----------
-    binder : a binder; a measure where the task judges measures.
+    binder : a binder; a method of another kind where the task judges those.
     hub : the view directed methods leave in place.
     """
 
@@ -102,7 +110,8 @@ class Task(Protocol):
     """A protocol: what is trained on, what is asked, and how an answer is scored.
 
     A frozen dataclass whose fields are the condition of a claim. ``metrics`` names the scores,
-    higher is better in all of them.
+    higher is better in all of them. A task that judges methods of another kind than binders says
+    so in an attribute ``judges``, and the arms that always stand beside in ``beside``.
     """
 
     metrics: ClassVar[tuple[str, ...]]
@@ -198,6 +207,16 @@ def tuned(
     climb = Climb(arm.row, score, TRIES, choices)
     best, _ = climb.run()
     return best, len(climb.tried)
+
+
+def judges(task: Task | type) -> str:
+    """The kind of method a task judges."""
+    return str(getattr(task, "judges", "binder"))
+
+
+def beside(task: Task | type) -> tuple[str, ...]:
+    """The arms of every table of a task: none of measures, :data:`ALWAYS` of binders."""
+    return tuple(getattr(task, "beside", ALWAYS))
 
 
 def make(arm: Arm, setting: Setting, fields: Mapping[str, Any]) -> Made:

@@ -16,7 +16,7 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.catalogue import Claim, Row
-from conjoin.claims.arms import CHANCE, Arm, Task, run_arm
+from conjoin.claims.arms import CHANCE, Arm, Task, beside, judges, run_arm
 from conjoin.claims.bench import Bench
 from conjoin.errors import ConjoinError
 from conjoin.spaces import digest
@@ -24,8 +24,6 @@ from conjoin.spaces.files import map_arrays, write_arrays
 
 #: Seeds of every arm.
 SEEDS = 5
-#: Arms of every table, whatever is claimed.
-ALWAYS = (CHANCE, "nothing", "centring", "ridge", "procrustes", "cca", "infonce-head")
 #: Memory a worker may come to need, in bytes.
 WORKER = 1_500_000_000
 
@@ -56,6 +54,11 @@ class Job:
     def table(self) -> tuple[Any, ...]:
         """What it shares with the other arms it is compared with."""
         return (self.task, self.condition, self.data, self.metric)
+
+    @property
+    def way(self) -> Arm:
+        """The arm, of the kind its task judges."""
+        return Arm.parse(self.arm, judges(catalogue.find("task", self.task).load()))
 
     def make_task(self) -> Task:
         """The task under its condition."""
@@ -97,7 +100,7 @@ class Claimed:
 
     def jobs(self) -> Iterator[Job]:
         """Its arm, its baseline, and the arms of every table."""
-        always = () if self.row.kind == "measure" else ALWAYS
+        always = beside(catalogue.find("task", self.claim.task).load())
         for arm in dict.fromkeys((self.arm, self.claim.baseline, *always)):
             yield Job.of(self.claim, arm)
 
@@ -194,7 +197,7 @@ def _run(
 ) -> Mapping[str, Any] | None:
     """One seed; the first chooses the settings for all. ``None`` where the arm cannot run."""
     try:
-        ran = run_arm(job.make_task(), bench, Arm.parse(job.arm), job.metric, seed, fields)
+        ran = run_arm(job.make_task(), bench, job.way, job.metric, seed, fields)
     except ConjoinError as error:
         store.write(job, seed, {"groups": np.zeros(1)}, {"failed": str(error)})
         return None
@@ -296,11 +299,15 @@ def _code(job: Job) -> str:
     """A hash of the source that decides a job's scores: when it changes, the job runs anew."""
     task = catalogue.find("task", job.task).load()
     parts = [base for base in task.__mro__ if base.__module__.startswith("conjoin.")]
-    arm = Arm.parse(job.arm)
+    arm = job.way
     if arm.binder == CHANCE:
         return _hashed(tuple(parts))
     settings = {**arm.method.settings, **arm.row.settings}
-    named = (("objective", settings.get("loss")), ("augmentation", settings.get("augment")))
+    made = arm.method.make()  # a loss by default decides as much as one that is named
+    named = (
+        ("objective", getattr(made, "loss", "")),
+        ("augmentation", getattr(made, "augment", "")),
+    )
     rows = [catalogue.find(kind, str(name)) for kind, name in named if name]
     parts += [row.load() for row in (arm.method, arm.row, *rows)]
     return _hashed(tuple(parts)) + repr(sorted(settings.items()))
@@ -323,4 +330,4 @@ def in_order(claims: Sequence[Claimed]) -> list[Job]:
 def _cost(job: Job) -> int:
     if job.arm == CHANCE:
         return 0
-    return catalogue.COSTS.index(Arm.parse(job.arm).method.cost)
+    return catalogue.COSTS.index(job.way.method.cost)

@@ -91,6 +91,8 @@ class Tracking:
 
     over: Annotated[str, Choice(("bindings", "encoders"))] = "bindings"
     metrics: ClassVar[tuple[str, ...]] = ("spearman",)
+    judges: ClassVar[str] = "measure"
+    beside: ClassVar[tuple[str, ...]] = ()
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines; of two views, or of all for encoders.

@@ -1,0 +1,1 @@
+"""conjoin: what is wrong with a workspace's pairs and cells."""

@@ -1,0 +1,5 @@
+"""Catalogue rows of fusions."""
+
+from conjoin.catalogue import Row
+
+ROWS: tuple[Row, ...] = ()
