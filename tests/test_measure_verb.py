@@ -77,7 +77,7 @@ def test_values_are_those_of_the_vectors(fitted):
         row for row in made.found
         if row.measurement.name == "centroid-distance" and row.views == ("a", "b")
     ]  # fmt: skip
-    from conjoin.app.jobs import current_fit
+    from conjoin.app.fits import current_fit
 
     binding = current_fit(ws).binding
     bound = {n: binding.bind(n, s).vectors for n, s in ws.spaces(["a", "b"]).items()}

@@ -250,7 +250,7 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     quiet: Quiet = False,
 ) -> None:
     """Find items by words, a picture, a sound or another item."""
-    from conjoin.app.jobs import Query
+    from conjoin.app.asking import Query
     from conjoin.app.verbs import run_search
 
     asked = Query(text, query, item, source)

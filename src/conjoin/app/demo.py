@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conjoin.app import jobs, show
+from conjoin.app import asking, jobs, show
 from conjoin.app.output import Console, number
 from conjoin.app.verbs import run_embed, show_summary
 from conjoin.app.workspace import CONFIG, Workspace
@@ -106,12 +106,12 @@ def run_demo(folder: Path, console: Console, *, seed: int, dry: bool = False) ->
     console.result({**found.to_json(), **{k: v for k, v in report.items() if k != "lines"}})
 
 
-def _ask(ws: Workspace, source: str, asked: str, into: str) -> tuple[jobs.Query, Any]:
+def _ask(ws: Workspace, source: str, asked: str, into: str) -> tuple[asking.Query, Any]:
     if source == "text":
-        query = jobs.Query(text=asked, source="text")
+        query = asking.Query(text=asked, source="text")
     else:
-        query = jobs.Query(item=_item_of(ws, asked), source=source)
-    return query, jobs.search(ws, query, into=[into], k=6)
+        query = asking.Query(item=_item_of(ws, asked), source=source)
+    return query, asking.search(ws, query, into=[into], k=6)
 
 
 def _item_of(ws: Workspace, label: str) -> str:

@@ -1,38 +1,28 @@
 """What each verb does: from a workspace to a value; printing is the command line's."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conjoin.app.cards import write_card
+from conjoin.app.fits import Fit, current_fit, open_fit, stale
+from conjoin.app.indexing import build_index
 from conjoin.app.judging import FIT_BUDGET, compared
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding, Choice, CycleReport, by_validation, cycle_report
 from conjoin.binding.binding import pairs_digest
 from conjoin.binding.choose import beside_baselines
 from conjoin.catalogue import find
-from conjoin.encoders.open import kind_of
-from conjoin.errors import ConjoinError, FrameError, StateError, nearest
-from conjoin.search.evaluation import Evaluation, TestBed, bank_of, choose_corrections, evaluate
-from conjoin.search.hits import Hits
+from conjoin.errors import ConjoinError, StateError
+from conjoin.search.evaluation import Evaluation, TestBed, choose_corrections, evaluate
 from conjoin.search.index import Index
 from conjoin.spaces import Pairs, Space, digest
 from conjoin.spaces.files import FORMAT, read_json, write_json
 
 Note = Callable[[str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """A binding in use: where it lies and which corrections go with it."""
-
-    folder: Path
-    binding: Binding
-    corrections: dict[tuple[str, str], str]
-    fresh: bool = False
 
 
 def fit(
@@ -91,7 +81,7 @@ def fit(
         _write_fit(folder, corrections, seed)
     made = open_fit(folder)
     if fresh or not (ws.state / "index" / key / "manifest.json").exists():
-        _build_index(ws, made, spaces, train)
+        build_index(ws, made, spaces, train)
     ws.publish({"maps": f"maps/{key}", "index": f"index/{key}"})
     return Fit(folder, made.binding, made.corrections, fresh)
 
@@ -123,35 +113,6 @@ def _write_fit(folder: Path, corrections: Mapping[tuple[str, str], str], seed: i
     write_json(folder / "fit.json", {"version": FORMAT, "corrections": listed, "seed": seed})
 
 
-def open_fit(folder: Path) -> Fit:
-    """The fit that lies in a folder."""
-    binding = Binding.load(folder)
-    listed = read_json(folder / "fit.json", ["corrections"])["corrections"]
-    return Fit(folder, binding, {(query, target): name for query, target, name in listed})
-
-
-def current_fit(ws: Workspace) -> Fit:
-    """The fit in use."""
-    return open_fit(ws.state / ws.current["maps"])
-
-
-def _build_index(ws: Workspace, made: Fit, spaces: Mapping[str, Space], train: Pairs) -> Index:
-    """Bind what is not yet bound and save it beside what is."""
-    folder = ws.state / "index" / made.folder.name
-    bound = {
-        name: made.binding.bind(name, space)
-        for name, space in spaces.items()
-        if name in made.binding.maps
-    }
-    fitted = {}
-    for (query, target), name in made.corrections.items():
-        bank = bank_of(made.binding, spaces, train, query)
-        fitted[query, target] = find("correction", name).make().fit(bound[target].vectors, bank)
-    index = Index.build(bound, corrections=fitted)
-    index.save(folder)
-    return index
-
-
 def add(ws: Workspace, names: Sequence[str]) -> Fit:
     """Fit maps for modalities that the binding lacks, to its frozen frame.
 
@@ -166,7 +127,7 @@ def add(ws: Workspace, names: Sequence[str]) -> Fit:
     unfinished = [n for n in made.binding.maps if n not in _indexed(ws)]
     if unfinished and not new:  # stopped between the map and the index
         spaces = ws.spaces(list(made.binding.maps))
-        _build_index(ws, made, spaces, ws.pairs(spaces)[0])
+        build_index(ws, made, spaces, ws.pairs(spaces)[0])
         return made
     if not new:
         raise ConjoinError("add", "every modality is bound", "add one to conjoin.toml first")
@@ -175,7 +136,7 @@ def add(ws: Workspace, names: Sequence[str]) -> Fit:
     binding = made.binding.extend(spaces, train)
     binding.save(made.folder)
     extended = Fit(made.folder, binding, made.corrections, True)
-    _build_index(ws, extended, spaces, train)
+    build_index(ws, extended, spaces, train)
     return extended
 
 
@@ -208,9 +169,9 @@ def evaluate_workspace(ws: Workspace, *, seed: int = 0) -> Evaluation:
     """
     made = current_fit(ws)
     bed = test_bed(ws)
-    stale = [n for n, m in made.binding.maps.items() if bed.spaces[n].frame != m.source]
-    if stale:
-        raise _stale(stale[0])
+    changed = [n for n, m in made.binding.maps.items() if bed.spaces[n].frame != m.source]
+    if changed:
+        raise stale(changed[0])
     runs = ws.state / "runs"
     path = runs / f"{digest([made.folder.name, sorted(made.binding.maps), _held(bed), seed])}.json"
     if path.exists():
@@ -259,116 +220,3 @@ def cycles(ws: Workspace, *, seed: int = 0) -> CycleReport:
     spaces = ws.spaces()
     train, _ = ws.pairs(spaces)
     return cycle_report(spaces, train, seed=seed)
-
-
-@dataclass(frozen=True, eq=False)
-class Query:
-    """What is looked for: a text, a file, or an item's own cell."""
-
-    text: str | None = None
-    file: Path | None = None
-    item: str | None = None
-    source: str | None = None
-
-    def shown(self) -> str:
-        """What a person calls it."""
-        if self.text is not None:
-            return self.text
-        return str(self.file) if self.file else f"item {self.item}"
-
-
-def search(ws: Workspace, query: Query, *, into: Sequence[str], k: int) -> Hits:
-    """Search the index in use.
-
-    Raises
-    ------
-    ConjoinError : the query cannot be encoded by any bound modality, or the encoder has changed
-        since the fit.
-    """
-    made = current_fit(ws)
-    index = Index.open(ws.state / ws.current["index"])
-    targets = list(into) or list(index.spaces)
-    for name in targets:
-        if name not in index.spaces:
-            raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
-    name, space = _encode(ws, made, query)
-    bound = made.binding.bind(name, space)
-    exclude = [query.item] if query.item and targets == [name] else []
-    shown = f"{ws.label(query.item)} ({name})" if query.item else query.shown()
-    return index.search(bound, name, into=targets, k=k, exclude=exclude, shown=shown)
-
-
-def _encode(ws: Workspace, made: Fit, query: Query) -> tuple[str, Space]:
-    if query.item is not None:
-        return _stored(ws, made, query.item, query.source)
-    kind = "text" if query.text is not None else kind_of_file(query.file)
-    name = query.source or _reader_of(ws, made, kind)
-    if name not in made.binding.maps:
-        raise ConjoinError("--from", f"{name!r} is not bound", nearest(name, made.binding.maps))
-    encoder = ws.encoder(name)
-    if encoder.kind != kind:
-        raise ConjoinError(
-            "--from", f"{name!r} reads {encoder.kind}, the query is {kind}", "name another"
-        )
-    if encoder.frame != made.binding.maps[name].source:
-        raise _stale(name)
-    cell = query.text if query.text is not None else str(query.file)
-    from conjoin.encoders.base import Quick
-    from conjoin.encoders.run import encode
-
-    if isinstance(encoder, Quick):
-        encoder = encoder.for_queries()
-    made_of = encode(encoder, [cell])
-    if made_of.failed:
-        raise ConjoinError(query.shown(), made_of.failed[0], "give a readable query")
-    return name, Space(np.array(["query"]), made_of.vectors, encoder.frame)
-
-
-def _stale(name: str) -> FrameError:
-    return FrameError(
-        f"modality {name}",
-        "its encoder changed since the fit, so its map is stale",
-        "re-embed and fit again (conjoin embed, conjoin fit), or restore the encoder",
-    )
-
-
-def _stored(ws: Workspace, made: Fit, item: str, source: str | None) -> tuple[str, Space]:
-    if source is not None and source not in made.binding.maps:
-        raise ConjoinError("--from", f"{source!r} is not bound", nearest(source, made.binding.maps))
-    for name in [source] if source else list(made.binding.maps):
-        if ws.encoder(name).frame != made.binding.maps[name].source:
-            raise _stale(name)
-        rows = np.flatnonzero(ws.space(name).ids == item)
-        if len(rows):
-            return name, ws.space(name).take(rows[:1])
-    ws.items.row(item)
-    where = f"modality {source}" if source else "any bound modality"
-    raise ConjoinError("--item", f"{item!r} has no vector in {where}", "name another item")
-
-
-def _reader_of(ws: Workspace, made: Fit, kind: str) -> str:
-    kinds_of = {name: kind_of(ws.modality(name).uri) for name in made.binding.maps}
-    readers = [name for name, read in kinds_of.items() if read == kind]
-    if not readers:
-        kinds = sorted(set(kinds_of.values()))
-        raise ConjoinError(
-            "query", f"no bound modality reads {kind}", f"ask with {' or '.join(kinds)}"
-        )
-    return made.binding.hub if made.binding.hub in readers else readers[0]
-
-
-def kind_of_file(file: Path | None) -> str:
-    """What a query file holds, by its name."""
-    from conjoin.items.folder import kind_of_name
-
-    if file is None:
-        raise ConjoinError("query", "nothing to look for", "give a text, --query or --item")
-    if not file.exists():
-        raise ConjoinError(str(file), "no such file", "check the path")
-    kind = kind_of_name(file.name)
-    if kind is None:
-        found = (
-            f"{file.suffix} is not a suffix of a picture or sound" if file.suffix else "no suffix"
-        )
-        raise ConjoinError(str(file), found, "give a picture or a sound")
-    return kind

@@ -78,7 +78,8 @@ def run_forecast(
     ws: Workspace, console: Console, *, more: int, count: int, method: str | None, seed: int
 ) -> None:
     """The learning curve, its forecast, and the items to pair next."""
-    from conjoin.app.jobs import current_fit, test_bed
+    from conjoin.app.fits import current_fit
+    from conjoin.app.jobs import test_bed
     from conjoin.claims.forecast import forecast, method_of
 
     choice = method_of(method, current_fit(ws).binding.choice)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.app import jobs
+from conjoin.app import fits
 from conjoin.app.output import Console, number
 from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError
@@ -128,7 +128,7 @@ def _bound(ws: Workspace, spaces: Mapping[str, Space], notes: list[str]) -> dict
     if not (ws.state / "current.json").exists():
         notes.append("nothing is fitted yet: only encoders were measured; run: conjoin fit")
         return {}
-    binding = jobs.current_fit(ws).binding
+    binding = fits.current_fit(ws).binding
     if binding.frame.score != "cosine":
         notes.append(
             f"the joint space is scored by {binding.frame.score}; measures read angles, so only "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from conjoin.app.jobs import Query
+from conjoin.app.asking import Query
 from conjoin.app.output import Console
 from conjoin.app.workspace import Workspace
 from conjoin.errors import CellError, ConjoinError

@@ -170,9 +170,9 @@ def _fit_json(made: Any, report: Any) -> dict[str, Any]:
 
 def run_add(ws: Workspace, names: Sequence[str], console: Console, *, dry: bool) -> None:
     """Embed and bind modalities that the binding lacks."""
-    from conjoin.app import jobs
+    from conjoin.app import fits, jobs
 
-    bound = jobs.current_fit(ws).binding.maps
+    bound = fits.current_fit(ws).binding.maps
     new = list(names) or [m.name for m in ws.modalities if m.name not in bound]
     if dry:
         console.say(f"would add {', '.join(new) or 'nothing'}")
@@ -197,7 +197,7 @@ def run_search(
     html: Path | None,
 ) -> None:
     """Search, and show the hits in the terminal, as JSON, or as a page."""
-    from conjoin.app import jobs, show
+    from conjoin.app import asking, show
 
     if sum(value is not None for value in (query.text, query.file, query.item)) != 1:
         raise ConjoinError(
@@ -205,7 +205,7 @@ def run_search(
         )
     if query.text is not None and not query.text.strip():
         raise ConjoinError("search", "the words are empty", "give words, --query FILE or --item ID")
-    hits = jobs.search(ws, query, into=into, k=k)
+    hits = asking.search(ws, query, into=into, k=k)
     if html is not None:
         show.page(ws, query, hits, html)
         console.note(f"wrote {html}")
@@ -294,7 +294,7 @@ def run_methods(name: str | None, kind: str | None, console: Console) -> None:
 
 def run_info(ws: Workspace, console: Console) -> None:
     """What the workspace holds and what is in use."""
-    from conjoin.app import jobs
+    from conjoin.app import fits, jobs
 
     stored = []
     for modality in ws.modalities:
@@ -310,7 +310,7 @@ def run_info(ws: Workspace, console: Console) -> None:
         )  # fmt: skip
     value: dict[str, Any] = {"modalities": stored, "versions": jobs.versions(), "bound": None}
     if (ws.state / "current.json").exists():
-        made = jobs.current_fit(ws)
+        made = fits.current_fit(ws)
         value["bound"] = {
             "frame": made.binding.frame.id, "method": made.binding.choice.method,
             "hub": made.binding.hub, "modalities": list(made.binding.maps),

@@ -1,0 +1,120 @@
+"""A query of a person: read, encoded, bound, and put to the index in use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from conjoin.app.fits import Fit, current_fit, stale
+from conjoin.app.indexing import open_index
+from conjoin.app.workspace import Workspace
+from conjoin.encoders.open import kind_of
+from conjoin.errors import ConjoinError, nearest
+from conjoin.search.hits import Hits
+from conjoin.spaces import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is looked for: a text, a file, or an item's own cell."""
+
+    text: str | None = None
+    file: Path | None = None
+    item: str | None = None
+    source: str | None = None
+
+    def shown(self) -> str:
+        """What a person calls it."""
+        if self.text is not None:
+            return self.text
+        return str(self.file) if self.file else f"item {self.item}"
+
+
+def search(ws: Workspace, query: Query, *, into: Sequence[str], k: int) -> Hits:
+    """Search the index in use.
+
+    Raises
+    ------
+    ConjoinError : the query cannot be encoded by any bound modality, or the encoder has changed
+        since the fit.
+    """
+    made = current_fit(ws)
+    index = open_index(ws)
+    targets = list(into) or list(index.spaces)
+    for name in targets:
+        if name not in index.spaces:
+            raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
+    name, space = _encode(ws, made, query)
+    bound = made.binding.bind(name, space)
+    exclude = [query.item] if query.item and targets == [name] else []
+    shown = f"{ws.label(query.item)} ({name})" if query.item else query.shown()
+    return index.search(bound, name, into=targets, k=k, exclude=exclude, shown=shown)
+
+
+def _encode(ws: Workspace, made: Fit, query: Query) -> tuple[str, Space]:
+    if query.item is not None:
+        return _stored(ws, made, query.item, query.source)
+    kind = "text" if query.text is not None else kind_of_file(query.file)
+    name = query.source or _reader_of(ws, made, kind)
+    if name not in made.binding.maps:
+        raise ConjoinError("--from", f"{name!r} is not bound", nearest(name, made.binding.maps))
+    encoder = ws.encoder(name)
+    if encoder.kind != kind:
+        raise ConjoinError(
+            "--from", f"{name!r} reads {encoder.kind}, the query is {kind}", "name another"
+        )
+    if encoder.frame != made.binding.maps[name].source:
+        raise stale(name)
+    cell = query.text if query.text is not None else str(query.file)
+    from conjoin.encoders.base import Quick
+    from conjoin.encoders.run import encode
+
+    if isinstance(encoder, Quick):
+        encoder = encoder.for_queries()
+    made_of = encode(encoder, [cell])
+    if made_of.failed:
+        raise ConjoinError(query.shown(), made_of.failed[0], "give a readable query")
+    return name, Space(np.array(["query"]), made_of.vectors, encoder.frame)
+
+
+def _stored(ws: Workspace, made: Fit, item: str, source: str | None) -> tuple[str, Space]:
+    if source is not None and source not in made.binding.maps:
+        raise ConjoinError("--from", f"{source!r} is not bound", nearest(source, made.binding.maps))
+    for name in [source] if source else list(made.binding.maps):
+        if ws.encoder(name).frame != made.binding.maps[name].source:
+            raise stale(name)
+        rows = np.flatnonzero(ws.space(name).ids == item)
+        if len(rows):
+            return name, ws.space(name).take(rows[:1])
+    ws.items.row(item)
+    where = f"modality {source}" if source else "any bound modality"
+    raise ConjoinError("--item", f"{item!r} has no vector in {where}", "name another item")
+
+
+def _reader_of(ws: Workspace, made: Fit, kind: str) -> str:
+    kinds_of = {name: kind_of(ws.modality(name).uri) for name in made.binding.maps}
+    readers = [name for name, read in kinds_of.items() if read == kind]
+    if not readers:
+        kinds = sorted(set(kinds_of.values()))
+        raise ConjoinError(
+            "query", f"no bound modality reads {kind}", f"ask with {' or '.join(kinds)}"
+        )
+    return made.binding.hub if made.binding.hub in readers else readers[0]
+
+
+def kind_of_file(file: Path | None) -> str:
+    """What a query file holds, by its name."""
+    from conjoin.items.folder import kind_of_name
+
+    if file is None:
+        raise ConjoinError("query", "nothing to look for", "give a text, --query or --item")
+    if not file.exists():
+        raise ConjoinError(str(file), "no such file", "check the path")
+    kind = kind_of_name(file.name)
+    if kind is None:
+        found = (
+            f"{file.suffix} is not a suffix of a picture or sound" if file.suffix else "no suffix"
+        )
+        raise ConjoinError(str(file), found, "give a picture or a sound")
+    return kind
