@@ -73,7 +73,7 @@ def test_an_add_that_was_stopped_goes_on(conjoin, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "_build_index", stop)
+        patch.setattr(jobs, "build_index", stop)
         assert conjoin("add", "-w", tmp_path).code == 130
     conjoin.good("search", "--item", "i3", "--from", "a", "--into", "b", "-w", tmp_path)
     conjoin.good("add", "-w", tmp_path)
@@ -131,7 +131,7 @@ def test_again_is_nothing(conjoin, tmp_path, monkeypatch):
     monkeypatch.setattr(CharGram, "forward", never)
     monkeypatch.setattr(Binding, "fit", never)
     monkeypatch.setattr(jobs, "evaluate", never)
-    monkeypatch.setattr(jobs, "_build_index", never)
+    monkeypatch.setattr(jobs, "build_index", never)
     for words in (["embed"], ["fit", "--method", "ridge"], ["evaluate"]):
         conjoin.good(*words, "-w", tmp_path)
     assert snapshot(tmp_path) == before
