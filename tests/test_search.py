@@ -11,7 +11,8 @@ from conjoin.errors import ConjoinError, FrameError, StateError
 from conjoin.search import exact
 from conjoin.search.correction import CSLS
 from conjoin.search.exact import top_k
-from conjoin.search.index import Index, mix
+from conjoin.search.fair import Mixing
+from conjoin.search.index import Index
 from conjoin.search.kernels import Tiles
 from conjoin.spaces import Frame, Space, unit
 from conjoin.spaces.stack import Stack
@@ -186,10 +187,10 @@ def test_several_targets_add_a_mixed_list():
         assert a.scores["rrf"] >= b.scores["rrf"]
     assert len({hit.id for hit in found.best}) == 5
     kept = found.to_json()
-    assert list(kept) == ["version", "frame", "query", "lists"]
+    assert list(kept) == ["version", "frame", "query", "lists", "nothing"]
     assert kept["query"]["shown"] == "two"
     assert list(kept["lists"]["text"][0]) == [
-        "rank", "id", "modality", "part", "score", "scores", "meta",
+        "rank", "id", "modality", "part", "score", "probability", "scores", "meta",
     ]  # fmt: skip
 
 
@@ -197,7 +198,7 @@ def test_reciprocal_ranks_add_up():
     held = spaces()
     found = Index.build(held).search(held["text"].take(np.array([1])), k=30)
     ranks = {n: {h.id: h.rank for h in found.lists[n]} for n in ("text", "image")}
-    for hit in mix({n: found.lists[n] for n in ranks}, 30):
+    for hit in Mixing().mix({n: found.lists[n] for n in ranks}, 30):
         assert hit.score == pytest.approx(sum(1 / (60 + r[hit.id]) for r in ranks.values()))
 
 

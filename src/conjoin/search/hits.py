@@ -18,6 +18,7 @@ class Hit:
     score : what its list is ordered by.
     rank : from 1.
     scores : every score it has, by name: ``cosine``, ``csls``, ``rrf``…
+    probability : that it is a match, where its direction is calibrated.
     meta : what is known of the item, where the index was given a lookup.
     """
 
@@ -28,12 +29,14 @@ class Hit:
     rank: int
     scores: Mapping[str, float]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    probability: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able fields; the keys are stable."""
         return {
             "rank": self.rank, "id": self.id, "modality": self.modality, "part": self.part,
-            "score": self.score, "scores": dict(self.scores), "meta": dict(self.meta),
+            "score": self.score, "probability": self.probability, "scores": dict(self.scores),
+            "meta": dict(self.meta),
         }  # fmt: skip
 
 
@@ -46,11 +49,13 @@ class Hits:
     query : what was asked: ``shown``, ``modality``, ``id``.
     lists : hits by target modality; ``mixed`` besides where several were asked for.
     frame : id of the frame they were scored in.
+    nothing : by list, a sentence where no hit in it is likely to match.
     """
 
     query: Mapping[str, Any]
     lists: Mapping[str, tuple[Hit, ...]]
     frame: str
+    nothing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[Hit, ...]:
@@ -64,4 +69,5 @@ class Hits:
             "frame": self.frame,
             "query": dict(self.query),
             "lists": {name: [hit.to_json() for hit in hits] for name, hits in self.lists.items()},
+            "nothing": dict(self.nothing),
         }

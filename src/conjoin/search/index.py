@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 from conjoin.errors import ConjoinError, StateError, nearest
+from conjoin.search.calibration import (
+    CONTEXT,
+    Calibration,
+    check_calibration,
+    nothing_of,
+    told,
+)
 from conjoin.search.correction import Correction
 from conjoin.search.exact import top_k, top_sets
+from conjoin.search.fair import Edge, Mixing
 from conjoin.search.hits import MIXED, Hit, Hits
 from conjoin.search.kernels import Tiles
 from conjoin.spaces import Frame, Space, Tokens, digest, require_same, unit
@@ -23,11 +31,6 @@ from conjoin.spaces.files import (
     unpack_strings,
     write_json,
 )
-
-#: Reciprocal-rank fusion's constant.
-FUSE = 60
-
-Edge = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +45,16 @@ class Index:
     spaces : vectors as ``Frame.item`` gives them, by modality.
     corrections : by ``(query modality, target modality)``; rows as in the target's space.
     meta : item id → what is known of it, shown with hits.
+    calibrations : what scores mean, by direction as the corrections.
+    mixing : how several lists become one.
     """
 
     frame: Frame
     spaces: Mapping[str, Space]
     corrections: Mapping[Edge, Correction] = field(default_factory=dict)
     meta: Callable[[str], Mapping[str, Any]] | None = None
+    calibrations: Mapping[Edge, Calibration] = field(default_factory=dict)
+    mixing: Mixing = field(default_factory=Mixing)
     _tiles: dict[Any, Tiles] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -56,6 +63,9 @@ class Index:
         spaces: Mapping[str, Space],
         corrections: Mapping[Edge, Correction] | None = None,
         meta: Callable[[str], Mapping[str, Any]] | None = None,
+        *,
+        calibrations: Mapping[Edge, Calibration] | None = None,
+        mixing: Mixing | None = None,
     ) -> "Index":
         """An index of bound spaces.
 
@@ -63,7 +73,7 @@ class Index:
 
         Raises
         ------
-        FrameError : the spaces are of several frames.
+        FrameError : the spaces, or a calibration, are of several frames.
         ConjoinError : there is none, one holds token sets its frame does not score, or a
             correction is of other rows.
         """
@@ -76,7 +86,19 @@ class Index:
         for edge, correction in corrections.items():
             _check_correction(edge, correction, spaces, frame)
         held = {name: _as_items(name, space) for name, space in spaces.items()}
-        return cls(frame, held, corrections, meta)
+        made = cls(frame, held, corrections, meta, calibrations or {}, mixing or Mixing())
+        return made._checked()
+
+    def _checked(self) -> "Index":
+        """Itself, where its calibrations are of its frame and its scores."""
+        for edge, calibration in self.calibrations.items():
+            check_calibration(edge, calibration, self.frame.id, self.scored_by(edge))
+        return self
+
+    def scored_by(self, edge: Edge) -> str:
+        """The name of the score a direction is ordered by."""
+        correction = self.corrections.get(edge)
+        return self._plain if correction is None else correction.method
 
     def search(
         self,
@@ -94,8 +116,8 @@ class Index:
         ----------
         query : one row in this index's frame.
         source : the query's modality; chooses the correction.
-        into : target modalities; all where empty. Several add a list ``mixed``, ordered by
-            reciprocal rank: scores of two modalities do not compare before calibration.
+        into : target modalities; all where empty. Several add a list ``mixed``, ordered as
+            ``mixing`` says: scores of two modalities do not compare before calibration.
         k : items a list.
         exclude : item ids to leave out.
         shown : what a person calls the query.
@@ -129,14 +151,22 @@ class Index:
             raise ConjoinError("k", str(k), "give 1 or more")
         q = self._asked(queries)
         gone = {str(item) for item in exclude}
-        columns = {name: self._list(q, source, name, k, gone) for name in targets}
+        known = {t: c for (s, t), c in self.calibrations.items() if s == source and t in targets}
+        columns = {
+            name: self._list(q, source, name, max(k, CONTEXT) if name in known else k, gone)
+            for name in targets
+        }
         answers = []
         for place, item in enumerate(queries.ids):
-            lists = {name: column[place] for name, column in columns.items()}
+            lists = {
+                name: told(column[place], known.get(name), len(self.spaces[name]))[:k]
+                for name, column in columns.items()
+            }
+            nothing = nothing_of(lists, known)
             if len(targets) > 1:
-                lists[MIXED] = mix(lists, k)
+                lists[MIXED] = self.mixing.mix(lists, k, source)
             asked = {"shown": str(item), "modality": source, "id": str(item)}
-            answers.append(Hits(asked, lists, self.frame.id))
+            answers.append(Hits(asked, lists, self.frame.id, nothing))
         return answers
 
     def _asked(self, queries: Space) -> Any:
@@ -224,6 +254,8 @@ class Index:
             edges.append([*edge, name])
         write_json(folder / "manifest.json", {
             "version": FORMAT, "frame": self.frame.to_json(), "corrections": edges,
+            "calibrations": [[*e, c.to_json()] for e, c in sorted(self.calibrations.items())],
+            "mixing": self.mixing.to_json(),
             "spaces": [[name, file] for name, file in files.items()],  # in order: JSON sorts keys
         })  # fmt: skip
         kept = {*files.values(), *(name for _, _, name in edges)}
@@ -252,31 +284,12 @@ class Index:
         }
         for edge, correction in corrections.items():
             _check_correction(edge, correction, spaces, frame)
-        return cls(frame, spaces, corrections, meta)
-
-
-def mix(lists: Mapping[str, Sequence[Hit]], k: int) -> tuple[Hit, ...]:
-    """One list of several by reciprocal rank: an item scores ``Σ 1 / (60 + rank)``.
-
-    An item found in several lists is shown where it ranks highest. Equal sums go by list order.
-
-    References
-    ----------
-    Cormack, Clarke and Buettcher, Reciprocal Rank Fusion, SIGIR 2009.
-    """
-    total: dict[str, float] = {}
-    shown: dict[str, Hit] = {}
-    for hits in lists.values():
-        for hit in hits:
-            total[hit.id] = total.get(hit.id, 0.0) + 1 / (FUSE + hit.rank)
-            if hit.id not in shown or hit.rank < shown[hit.id].rank:
-                shown[hit.id] = hit
-    order = sorted(total, key=lambda item: -total[item])[:k]
-    return tuple(
-        replace(shown[item], score=total[item], rank=place,
-                scores={**shown[item].scores, "rrf": total[item]})
-        for place, item in enumerate(order, 1)
-    )  # fmt: skip
+        calibrations = {
+            (query, target): Calibration.from_json(raw)
+            for query, target, raw in manifest.get("calibrations", [])
+        }
+        mixing = Mixing.from_json(manifest["mixing"]) if "mixing" in manifest else Mixing()
+        return cls(frame, spaces, corrections, meta, calibrations, mixing)._checked()
 
 
 def _check_correction(
