@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.search.calibration import (
@@ -17,10 +18,12 @@ from conjoin.search.calibration import (
     told,
 )
 from conjoin.search.correction import Correction
-from conjoin.search.exact import top_k, top_sets
+from conjoin.search.exact import top_sets
+from conjoin.search.filters import parse
 from conjoin.search.fair import Edge, Mixing
 from conjoin.search.hits import MIXED, Hit, Hits
 from conjoin.search.kernels import Tiles
+from conjoin.search.scan import Engine, ranked
 from conjoin.spaces import Frame, Space, Tokens, digest, require_same, unit
 from conjoin.spaces.files import (
     FORMAT,
@@ -55,6 +58,8 @@ class Index:
     meta: Callable[[str], Mapping[str, Any]] | None = None
     calibrations: Mapping[Edge, Calibration] = field(default_factory=dict)
     mixing: Mixing = field(default_factory=Mixing)
+    about: Callable[[str], pa.Table] | None = None
+    engines: Mapping[str, Engine] = field(default_factory=dict)
     _tiles: dict[Any, Tiles] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -109,6 +114,7 @@ class Index:
         k: int = 10,
         exclude: Collection[str] = (),
         shown: str | None = None,
+        where: str | None = None,
     ) -> Hits:
         """The items nearest to one query, a list a target modality.
 
@@ -121,15 +127,17 @@ class Index:
         k : items a list.
         exclude : item ids to leave out.
         shown : what a person calls the query.
+        where : a filter on metadata, as :mod:`conjoin.search.filters` reads it.
 
         Raises
         ------
         FrameError : the query is of another frame.
-        ConjoinError : it is not one row, or a target is not indexed.
+        ConjoinError : it is not one row, a target is not indexed, or the filter names a column
+            that is not among :attr:`columns`.
         """
         if len(query) != 1:
             raise ConjoinError("query", f"{len(query)} rows", "give one, or call search_many")
-        found = self.search_many(query, source, into=into, k=k, exclude=exclude)[0]
+        found = self.search_many(query, source, into=into, k=k, exclude=exclude, where=where)[0]
         return found if shown is None else replace(found, query={**found.query, "shown": shown})
 
     def search_many(
@@ -140,6 +148,7 @@ class Index:
         into: Sequence[str] = (),
         k: int = 10,
         exclude: Collection[str] = (),
+        where: str | None = None,
     ) -> list[Hits]:
         """:meth:`search` for every row of a space at once."""
         require_same(queries.frame, self.frame, "query")
@@ -153,9 +162,12 @@ class Index:
         gone = {str(item) for item in exclude}
         known = {t: c for (s, t), c in self.calibrations.items() if s == source and t in targets}
         columns = {
-            name: self._list(q, source, name, max(k, CONTEXT) if name in known else k, gone)
+            name: self._list(
+                q, (source or "", name), max(k, CONTEXT) if name in known else k, gone,
+                self.allowed(name, where),
+            )
             for name in targets
-        }
+        }  # fmt: skip
         answers = []
         for place, item in enumerate(queries.ids):
             lists = {
@@ -187,34 +199,61 @@ class Index:
             self._tiles[key] = Tiles(vectors)
         return self._tiles[key]
 
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        """What filters may name, and the type of each."""
+        if self.about is None:
+            return {}
+        tables = [self.about(name) for name in self.spaces]
+        return {entry.name: entry.type for table in tables for entry in table.schema}
+
+    def allowed(self, target: str, where: str | None) -> np.ndarray | None:
+        """Ascending rows of a modality that meet a filter; ``None`` for all."""
+        if where is None:
+            return None
+        wanted = parse(where)
+        if self.about is None:
+            raise ConjoinError(
+                "filter", "this index holds no metadata",
+                'install it with a table: pip install "conjoin[search]", then conjoin fit',
+            )  # fmt: skip
+        return np.flatnonzero(wanted.mask(self.about(target)))
+
     def _list(
-        self, q: Any, source: str | None, target: str, k: int, gone: set[str]
+        self, q: Any, edge: Edge, k: int, gone: set[str], allowed: np.ndarray | None
     ) -> list[tuple[Hit, ...]]:
         """Per query, the best ``k`` items; asks for more rows until parts fill no place."""
-        space = self.spaces[target]
-        edge = (source or "", target)
+        space = self.spaces[edge[1]]
+        count = len(space) if allowed is None else len(allowed)
+        if count == 0:
+            return [() for _ in range(len(q))]
         want = k + (int(np.isin(space.ids, list(gone)).sum()) if gone else 0)
         while True:
-            rows, scores = self._rows(q, edge, want)
+            rows, scores = self._rows(q, edge, min(want, count), allowed)
             lists = [
-                self._hits(target, line, {name: s[at] for name, s in scores.items()}, k, gone)
+                self._hits(edge[1], line, {name: s[at] for name, s in scores.items()}, k, gone)
                 for at, line in enumerate(rows)
             ]
-            if want >= len(space) or all(len(hits) == k for hits in lists):
+            if want >= count or all(len(hits) == k for hits in lists):
                 return lists
-            want = min(2 * want, len(space))
+            want = min(2 * want, count)
 
-    def _rows(self, q: Any, edge: Edge, k: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _rows(
+        self, q: Any, edge: Edge, k: int, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Rows ``[q, k]`` and their scores by name, the one they are ordered by last."""
         if self.frame.score == "maxsim":
-            scores, rows = top_sets(q, self.spaces[edge[1]].vectors, k)  # type: ignore[arg-type]
-            return rows, {self._plain: scores}
+            held: Any = self.spaces[edge[1]].vectors
+            scores, rows = top_sets(q, held if allowed is None else held.take(allowed), k)
+            return rows if allowed is None else allowed[rows], {self._plain: scores}
         gallery, correction = self._gallery(edge), self.corrections.get(edge)
+        moved = correction is not None and correction.gallery_map is not None
+        engine = None if moved else self.engines.get(edge[1])
+        rows, scores, plain = ranked(
+            q, gallery, k, correction=correction, engine=engine, allowed=allowed
+        )
         if correction is None:
-            scores, rows = top_k(q, gallery, k)
-            return rows, {self._plain: scores}
-        scores, rows = correction.top_k(q, gallery, k)
-        plain = (scores + correction.penalty(q, gallery, rows)) / correction.scale
+            return rows, {self._plain: plain}
         return rows, {self._plain: plain, correction.method: scores}
 
     @property
@@ -266,7 +305,9 @@ class Index:
 
     @classmethod
     def open(cls, folder: Path, meta: Callable[[str], Mapping[str, Any]] | None = None) -> "Index":
-        """Open what :meth:`save` wrote; vectors stay memory-mapped.
+        """Open what :meth:`save` or an :class:`~conjoin.search.store.IndexStore` wrote.
+
+        Vectors stay memory-mapped.
 
         Raises
         ------
@@ -275,6 +316,10 @@ class Index:
         path = folder / "manifest.json"
         if not path.exists():
             raise StateError(str(path), "is missing", "run: conjoin fit")
+        if "history" in read_json(path):
+            from conjoin.search.store import IndexStore
+
+            return IndexStore(folder).open(meta=meta)
         manifest = read_json(path, ("frame", "spaces", "corrections"))
         frame = Frame.from_json(manifest["frame"])
         spaces = {name: _read_space(folder / file, frame) for name, file in manifest["spaces"]}

@@ -37,6 +37,24 @@ def have(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+class Picked:
+    """Some rows of a gallery, read where they lie."""
+
+    def __init__(self, gallery: Any, rows: np.ndarray):
+        self.gallery, self.rows = gallery, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and width."""
+        return len(self.rows), int(self.gallery.shape[1])
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return self.gallery[self.rows[key]]
+
+
 class Tiles:
     """A gallery and what fast backends derive from it, made once at first use.
 
@@ -45,7 +63,7 @@ class Tiles:
     gallery : ``[n, d]`` array, memory map or stack.
     """
 
-    def __init__(self, gallery: np.ndarray | Stack):
+    def __init__(self, gallery: np.ndarray | Stack | Picked):
         self.gallery = gallery
         self.asked = 0
         self._made: dict[str, Any] = {}
