@@ -348,3 +348,26 @@ def test_a_climb_chooses_among_what_is_no_field_too():
         choices={"hub": ("a", "b")},
     )  # fmt: skip
     assert climb.run()[0]["hub"] == "b"
+
+
+def test_no_closed_form_takes_the_time_of_the_others(monkeypatch):
+    """One that would climb for ever ends with its share, and is named; the others climb on."""
+    spans = {}
+
+    def descend(self, hub):
+        spans[self.row.name] = self.clock.budget
+        self.cut = self.row.name == "ridge"
+        self._seen[hub, ()] = Trial(self.row.name, {}, hub, (0.5,) * 5)
+
+    monkeypatch.setattr(Sweep, "descend", descend)
+    found = chosen(spaces_of(), budget=60.0)
+    assert all(0 < span <= 60 for span in spans.values())
+    assert spans["centring"] <= 30 + 1e-6, "two shares of four"
+    assert found.skipped == {"ridge": "time ran out on its climb"}
+    assert set(spans) == set(QUICK)
+
+
+def test_a_share_of_no_end_has_no_end():
+    assert Clock().share(0.1).allows(1e9)
+    assert not Clock(10.0).share(0.1).allows(1.5)
+    assert Clock(10.0).share(5.0).budget <= 10.0

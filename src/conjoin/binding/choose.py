@@ -20,6 +20,8 @@ FEWEST_TRAINED = 50
 #: Of a budget this long or longer, in seconds, half is kept for trained methods; a shorter one
 #: would not see a single of them through, and goes to closed forms first.
 LONG = 120.0
+#: A closed form may climb for so many even shares of the time that closed forms have left.
+SHARES = 2.0
 #: Shown beside every result, whatever was chosen.
 BASELINES = ("nothing", "centring", "ridge", "procrustes", "cca")
 
@@ -97,10 +99,10 @@ def by_validation(
 ) -> Choice:
     """Pick the binder, its fields and its hub by held-out folds of the training pairs.
 
-    Closed forms climb one hyper-parameter at a time from their
-    defaults; trained ones race at their defaults, and those that keep up with the best closed
-    form are scored on every fold. Between methods whose folds do not tell them apart (paired
-    difference below its standard error) the cheaper class is taken.
+    Closed forms climb one hyper-parameter at a time from their defaults, none for longer than
+    :data:`SHARES` even shares of their time; trained ones race at their defaults, and those that
+    keep up with the best closed form are scored on every fold. Between methods whose folds do not
+    tell them apart (paired difference below its standard error) the cheaper class is taken.
 
     Parameters
     ----------
@@ -120,13 +122,17 @@ def by_validation(
     rows = feedable(spaces, methods, skipped, len(pairs))
     shared = budget is not None and budget >= LONG and rows and rows[-1].cost == "trained"
     closing = Clock(budget / 2) if budget is not None and shared else clock
-    for row in (r for r in rows if r.cost != "trained"):
+    closed = [r for r in rows if r.cost != "trained"]
+    for place, row in enumerate(closed):
         if trials and not closing.allows():
             skipped[row.name] = "time ran out"
             continue
         report(row.name)
         try:
-            trials.extend(_climbed(row, folds, hubs, seed, closing))
+            sweep = Sweep(row, folds, seed, closing.share(SHARES / (len(closed) - place)))
+            trials.extend(_climbed(sweep, hubs))
+            if sweep.cut:
+                skipped[row.name] = "time ran out on its climb"
         except ConjoinError as error:
             skipped[row.name] = str(error)
     trained = {r.name: Sweep(r, folds, seed, clock) for r in rows if r.cost == "trained"}
@@ -188,10 +194,9 @@ def cannot_feed(row: Row, spaces: Mapping[str, Space]) -> str:
     return f"needs {', '.join(sorted(missing))}" if missing else ""
 
 
-def _climbed(row: Row, folds: Folds, hubs: Sequence[str], seed: int, clock: Clock) -> list[Trial]:
-    sweep = Sweep(row, folds, seed, clock)
+def _climbed(sweep: Sweep, hubs: Sequence[str]) -> list[Trial]:
     # Of two views either may be the hub at little cost; of more, each hub means new moments of all.
-    for hub in hubs if _directed(row) and len(hubs) <= 2 else hubs[:1]:
+    for hub in hubs if _directed(sweep.row) and len(hubs) <= 2 else hubs[:1]:
         sweep.descend(hub)
     return sweep.trials()
 

@@ -64,6 +64,18 @@ class Clock:
         """Whether something that takes ``seconds`` still ends in time."""
         return self.budget is None or self.spent + seconds < self.budget
 
+    def share(self, part: float) -> "Clock":
+        """A clock of its own over a part, at most the whole, of what is left of this one.
+
+        Examples
+        --------
+        >>> Clock(60.0).share(0.5).budget < 30.1
+        True
+        """
+        if self.budget is None:
+            return self
+        return Clock(max(0.0, self.budget - self.spent) * min(1.0, part))
+
 
 class Sweep:
     """Trials of one method on held-out folds, remembered."""
@@ -71,6 +83,7 @@ class Sweep:
     def __init__(self, row: Row, folds: Folds, seed: int, clock: Clock | None = None):
         self.row, self.folds, self.seed = row, folds, seed
         self.clock = clock or Clock()
+        self.cut = False  # whether time ended a climb
         self._seen: dict[tuple[str, tuple], Trial] = {}
 
     def trials(self) -> list[Trial]:
@@ -87,6 +100,7 @@ class Sweep:
 
         def score(fields: dict[str, Any]) -> float:
             if fields != start and not self.clock.allows():
+                self.cut = True
                 return float("-inf")
             return self.trial(fields, hub, folds=probes).mean
 

@@ -78,7 +78,11 @@ class Whitening:
         own = {}
         for name in joint.dims:
             side = Side.of(joint, name)
-            own[name] = _plain(self._weight(side.cov, side.eps), side.mean)
+            key = ("axes", name)  # λ and the rank move nothing of it, so a climb pays for it once
+            if key not in joint.memo:
+                joint.memo[key] = np.linalg.eigh(side.cov)
+            weight = self._weight(side.cov, side.eps, joint.memo[key])
+            own[name] = _plain(weight, side.mean)
         turned = Procrustes().solve(through(joint, own))
         return {name: _after(own[name], turned[name]) for name in own}
 
@@ -116,8 +120,8 @@ class Whitening:
         weight *= np.sqrt(np.trace(m.c_yy) / spread) if spread > 0 else 1.0
         return _cast(weight, m.mean_x, m.mean_y)
 
-    def _weight(self, cov: np.ndarray, eps: float) -> np.ndarray:
-        values, vectors = np.linalg.eigh(cov)
+    def _weight(self, cov: np.ndarray, eps: float, axes: Any = None) -> np.ndarray:
+        values, vectors = np.linalg.eigh(cov) if axes is None else axes
         values, vectors = values[::-1][: self.rank], vectors[:, ::-1][:, : self.rank]
         ridged = values + self.lam * np.trace(cov) / len(cov)
         live = ridged > eps * len(cov) * max(ridged[0], np.finfo(float).tiny)
