@@ -90,7 +90,9 @@ GEOMETRY: tuple[Row, ...] = (
                  "performance.", fidelity="restated")),
     _row("effective-dimension", "spectrum:EffectiveDimension",
          "Principal components that hold a share of the variance.",
-         ("fahim2024gap",), "geometry"),
+         ("fahim2024gap",), "geometry",
+         _tracks("Read beside the gap to show how much of the space a loss puts to use; no figure "
+                 "on retrieval.")),
     _row("effective-rank", "spectrum:EffectiveRank",
          "Exponential of the entropy of the singular values.",
          ("roy2007effective", "jung2024rank"), "geometry",
@@ -103,7 +105,9 @@ GEOMETRY: tuple[Row, ...] = (
                  "not read.", over="encoders", baseline="effective-rank")),
     _row("stable-rank", "spectrum:StableRank",
          "Energy of all directions over that of the strongest.",
-         ("rudelson2007sampling",), "geometry"),
+         ("rudelson2007sampling",), "geometry",
+         _tracks("A quantity of matrix sampling; said of embeddings by later work, and nothing on "
+                 "retrieval.", baseline="effective-rank")),
     _row("mir", "mir:MIR",
          "Log Fréchet distance between the clouds of two modalities, summed over layers.",
          ("huang2024mir",), "geometry",
@@ -124,5 +128,7 @@ GEOMETRY: tuple[Row, ...] = (
                  baseline="hub-skewness")),
     _row("largest-hub", "hubness:LargestHub",
          "Share of queries that see the most frequent item.",
-         ("radovanovic2010hubs",), "hubness"),
+         ("radovanovic2010hubs",), "hubness",
+         _tracks("The paper describes the extreme hubs; no figure on retrieval between "
+                 "modalities.", baseline="hub-skewness")),
 )  # fmt: skip
