@@ -1,0 +1,187 @@
+"""Aligned views of items, some of which an item may lack."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conjoin.errors import ConjoinError, nearest
+from conjoin.maps.standard import LEAST, Standardise
+from conjoin.spaces import Rows, Tokens
+
+#: Items read at a time.
+BLOCK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Row ``i`` of every view belongs to item ``i``; ``here`` says which rows mean anything.
+
+    Parameters
+    ----------
+    views : ``[n, d]`` arrays, memory maps or stacks by view, read block by block.
+    here : ``[n, views]`` booleans, at least one true an item.
+    """
+
+    views: Mapping[str, Any]
+    here: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        views: Mapping[str, Rows],
+        present: Mapping[str, np.ndarray],
+        names: Sequence[str] | None = None,
+    ) -> "Inputs":
+        """Check and align views.
+
+        Parameters
+        ----------
+        present : ``[n]`` booleans by view; a view without any is there for every item.
+        names : the views expected, in order; those not given are absent. All given ones where
+            ``None``.
+
+        Raises
+        ------
+        ConjoinError : a view is unknown, lengths differ, or an item lacks everything.
+        """
+        if not views:
+            raise ConjoinError("views", "none", "give one or more")
+        wanted = tuple(names or views)
+        for name in (*views, *present):
+            if name not in wanted or (name not in views and name in present):
+                raise ConjoinError("view", f"{name!r} is unknown", nearest(name, wanted))
+        lengths = {name: len(view) for name, view in views.items()}
+        lengths |= {f"present[{name}]": len(mask) for name, mask in present.items()}
+        count = next(iter(lengths.values()))
+        for name, length in lengths.items():
+            if length != count:
+                raise ConjoinError(
+                    f"view {name}", f"{length} rows for {count} items", "give one row an item"
+                )
+        here = np.zeros((count, len(wanted)), dtype=bool)
+        for place, name in enumerate(wanted):
+            if name in views:
+                _check_shape(name, views[name])
+                given = present.get(name)
+                here[:, place] = True if given is None else np.asarray(given, dtype=bool)
+        lacking = ~here.any(axis=1)
+        if lacking.any():
+            raise ConjoinError(
+                "present", f"{int(lacking.sum())} of {count} items lack every modality "
+                f"(the first is row {int(np.argmax(lacking))})", "leave such items out",
+            )  # fmt: skip
+        return cls({name: views.get(name) for name in wanted}, here)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The views in order."""
+        return tuple(self.views)
+
+    def __len__(self) -> int:
+        return len(self.here)
+
+    def dims(self) -> dict[str, int]:
+        """Width of each view that is there."""
+        return {name: int(v.shape[1]) for name, v in self.views.items() if v is not None}
+
+    def rows(self, name: str, lines: np.ndarray, width: int) -> np.ndarray:
+        """A view's rows of these items as float32, zero where absent.
+
+        Raises
+        ------
+        ConjoinError : a row that is present is not finite, or the width is another.
+        """
+        own = self.here[lines, self.names.index(name)]
+        out = np.zeros((len(lines), width), dtype=np.float32)
+        view = self.views[name]
+        if view is None or not own.any():
+            return out
+        if view.shape[1] != width:
+            raise ConjoinError(
+                f"view {name}", f"{view.shape[1]} dimensions", f"give vectors of {width}"
+            )
+        taken = np.asarray(view[lines[own]], dtype=np.float32)
+        fine = np.isfinite(taken).all(axis=1)
+        if not fine.all():
+            raise ConjoinError(
+                f"view {name}", f"row {int(lines[own][int(np.argmin(fine))])} is not finite",
+                "mend it, or mark it absent",
+            )  # fmt: skip
+        out[own] = taken
+        return out
+
+    def blocks(self, lines: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Line numbers, so many at a time."""
+        every = np.arange(len(self)) if lines is None else lines
+        for start in range(0, len(every), BLOCK):
+            yield every[start : start + BLOCK]
+
+    def scaler(self, name: str) -> Standardise:
+        """Mean 0 and spread 1 a coordinate over the rows that are present.
+
+        Raises
+        ------
+        ConjoinError : no item has the view, or a row is not finite.
+        """
+        place, width = self.names.index(name), self.dims().get(name, 0)
+        lines = np.flatnonzero(self.here[:, place])
+        if not len(lines):
+            raise ConjoinError(
+                f"view {name}", "present in no training item",
+                "leave it out, or give items that have it",
+            )  # fmt: skip
+        origin = np.asarray(self.rows(name, lines[:BLOCK], width), np.float64).mean(axis=0)
+        first, second = np.zeros(width), np.zeros(width)
+        for some in self.blocks(lines):
+            x = self.rows(name, some, width) - origin
+            first += x.sum(axis=0)
+            second += (x * x).sum(axis=0)
+        mean = first / len(lines)
+        spread = np.sqrt(np.maximum(second / len(lines) - mean**2, 0))
+        least = LEAST * float(spread.mean()) or 1.0
+        scale = 1 / np.maximum(spread, least)
+        return Standardise((origin + mean).astype(np.float32), scale.astype(np.float32))
+
+    def take(self, lines: np.ndarray) -> "Inputs":
+        """These items alone; nothing is read yet."""
+        views = {n: None if v is None else Picked(v, lines) for n, v in self.views.items()}
+        return Inputs(views, self.here[lines])
+
+    def with_here(self, here: np.ndarray) -> "Inputs":
+        """The same rows with fewer of them present."""
+        return Inputs(self.views, here & self.here)
+
+
+class Picked:
+    """Rows of a view in another order, read when asked for.
+
+    Parameters
+    ----------
+    view : what to read from.
+    lines : ``[n]`` row numbers; below 0 where an item has none (such rows read row 0).
+    """
+
+    ndim = 2
+
+    def __init__(self, view: Any, lines: np.ndarray):
+        if isinstance(view, Picked):
+            view, lines = view.view, view.lines[lines]
+        self.view, self.lines = view, np.maximum(lines, 0)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and width."""
+        return len(self.lines), int(self.view.shape[1])
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.asarray(self.view[self.lines[key]])
+
+
+def _check_shape(name: str, view: Any) -> None:
+    if isinstance(view, Tokens) or getattr(view, "ndim", 0) != 2:
+        raise ConjoinError(f"view {name}", "no table of vectors", "give [n, d]; pool token sets")
