@@ -19,8 +19,8 @@ from conjoin.search.calibration import (
 )
 from conjoin.search.correction import Correction
 from conjoin.search.exact import top_sets
-from conjoin.search.filters import parse
 from conjoin.search.fair import Edge, Mixing
+from conjoin.search.filters import parse
 from conjoin.search.hits import MIXED, Hit, Hits
 from conjoin.search.kernels import Tiles
 from conjoin.search.scan import Engine, ranked
@@ -90,7 +90,7 @@ class Index:
         corrections = dict(corrections or {})
         for edge, correction in corrections.items():
             _check_correction(edge, correction, spaces, frame)
-        held = {name: _as_items(name, space) for name, space in spaces.items()}
+        held = {name: as_items(name, space) for name, space in spaces.items()}
         made = cls(frame, held, corrections, meta, calibrations or {}, mixing or Mixing())
         return made._checked()
 
@@ -185,9 +185,10 @@ class Index:
         """Queries as they are scored: token sets, or vectors as ``Frame.query`` gives them."""
         if self.frame.score != "maxsim":
             return self.frame.query(np.asarray(queries.vectors, dtype=np.float32))
-        return _as_items("query", queries).vectors
+        return as_items("query", queries).vectors
 
-    def _gallery(self, edge: Edge) -> Tiles:
+    def gallery(self, edge: Edge) -> Tiles:
+        """The rows of a direction where its correction scores them."""
         correction = self.corrections.get(edge)
         vectors: Any = self.spaces[edge[1]].vectors
         key: Any = edge[1]
@@ -246,7 +247,7 @@ class Index:
             held: Any = self.spaces[edge[1]].vectors
             scores, rows = top_sets(q, held if allowed is None else held.take(allowed), k)
             return rows if allowed is None else allowed[rows], {self._plain: scores}
-        gallery, correction = self._gallery(edge), self.corrections.get(edge)
+        gallery, correction = self.gallery(edge), self.corrections.get(edge)
         moved = correction is not None and correction.gallery_map is not None
         engine = None if moved else self.engines.get(edge[1])
         rows, scores, plain = ranked(
@@ -351,7 +352,8 @@ def _check_correction(
         raise ConjoinError(where, f"the frame scores by {frame.score}", "leave the correction out")
 
 
-def _as_items(name: str, space: Space) -> Space:
+def as_items(name: str, space: Space) -> Space:
+    """A space as an index holds it: unit vectors where the frame scores by cosine."""
     late = space.frame.score == "maxsim"
     if isinstance(space.vectors, Tokens) and not late:
         raise ConjoinError(f"index {name}", "holds token sets", "pool them: space.pooled()")

@@ -1,0 +1,616 @@
+"""An index that grows: one table a modality, and versions of all of them together.
+
+``manifest.json`` names, for every version, the version of each modality's table, the frame and
+the corrections. A change writes the tables first and renames the manifest last, so a reader sees
+the old rows or the new of **all** modalities. What a killed writer left behind is in no version;
+the next writer takes it away.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from conjoin.errors import ConjoinError, StateError, nearest
+from conjoin.search.cache import Cache, Live
+from conjoin.search.calibration import Calibration
+from conjoin.search.correction import Correction
+from conjoin.search.fair import Edge, Mixing
+from conjoin.search.index import Index, as_items
+from conjoin.search.lance import Column, Tables, batches, kept_columns, schema_of
+from conjoin.spaces import Frame, Space, digest, require_same
+from conjoin.spaces.files import FORMAT, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Held:
+    """One modality in one version: its table, the table's version, and what is in it."""
+
+    modality: str
+    table: str
+    version: int
+    rows: int
+    next: int
+    columns: tuple[Column, ...] = ()
+    provenance: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able fields."""
+        columns = [column.to_json() for column in self.columns]
+        return {**self.__dict__, "columns": columns, "provenance": list(self.provenance)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Held":
+        """Read back what :meth:`to_json` wrote."""
+        columns = tuple(Column.from_json(column) for column in raw["columns"])
+        return cls(**{**raw, "columns": columns, "provenance": tuple(raw["provenance"])})
+
+
+@dataclass(frozen=True)
+class Version:
+    """What is served from one moment on.
+
+    Parameters
+    ----------
+    number : from 1, never given twice.
+    when, why : the moment in UTC, and which change made it.
+    held : the modalities, in order.
+    corrections : query, target and file of each.
+    engines : by modality, what finds candidates and how well; see
+        :mod:`conjoin.search.approximate`.
+    """
+
+    number: int
+    when: str
+    why: str
+    frame: Frame
+    held: tuple[Held, ...]
+    corrections: tuple[tuple[str, str, str], ...] = ()
+    calibrations: tuple[Any, ...] = ()
+    mixing: Mapping[str, Any] | None = None
+    engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by modality."""
+        return {entry.modality: entry.rows for entry in self.held}
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able fields."""
+        return {
+            "number": self.number, "when": self.when, "why": self.why,
+            "frame": self.frame.to_json(), "held": [entry.to_json() for entry in self.held],
+            "corrections": [list(entry) for entry in self.corrections],
+            "calibrations": list(self.calibrations), "mixing": self.mixing,
+            "engines": {name: dict(entry) for name, entry in self.engines.items()},
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Version":
+        """Read back what :meth:`to_json` wrote."""
+        return cls(
+            raw["number"], raw["when"], raw["why"], Frame.from_json(raw["frame"]),
+            tuple(Held.from_json(entry) for entry in raw["held"]),
+            tuple((q, t, file) for q, t, file in raw["corrections"]),
+            tuple(raw["calibrations"]), raw["mixing"], raw["engines"],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a change did: rows by modality, and the version it made (``None``: nothing to do)."""
+
+    added: Mapping[str, int]
+    removed: Mapping[str, int]
+    version: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able fields."""
+        return {"added": dict(self.added), "removed": dict(self.removed), "version": self.version}
+
+
+class IndexStore:
+    """A folder with one table a modality and a manifest of versions.
+
+    Parameters
+    ----------
+    folder : where it lies; made at the first write.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._path = folder / "manifest.json"
+        self._tables = Tables(folder / "tables")
+
+    # Reading
+
+    def versions(self) -> list[Version]:
+        """What was served, oldest first; the last is in use.
+
+        Raises
+        ------
+        StateError : the manifest is missing, torn, or of a newer conjoin.
+        """
+        if not self._path.exists():
+            raise StateError(str(self._path), "is missing", "run: conjoin fit")
+        raw = read_json(self._path, ("history",))
+        try:
+            found = [Version.from_json(entry) for entry in raw["history"]]
+            if not found:
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            raise StateError(
+                str(self._path), "does not name its versions", "run: conjoin clean, then fit"
+            ) from None
+        return found
+
+    def version(self, number: int | None = None) -> Version:
+        """One version; the one in use when not named."""
+        found = self.versions()
+        if number is None:
+            return found[-1]
+        known = {entry.number: entry for entry in found}
+        if number not in known:
+            raise ConjoinError(
+                "version", f"{number} is not kept", f"kept are {min(known)} to {max(known)}"
+            )
+        return known[number]
+
+    def open(
+        self,
+        version: int | None = None,
+        *,
+        meta: Callable[[str], Mapping[str, Any]] | None = None,
+        engines: bool = True,
+    ) -> Index:
+        """The index of a version; the one in use when not named.
+
+        Vectors are memory maps. The database itself is read only for rows that no earlier opening
+        derived.
+        """
+        from conjoin.search.approximate import open_engines
+
+        entry = self.version(version)
+        live = {held.modality: self.live(entry, held) for held in entry.held}
+        spaces = {
+            held.modality: Space(
+                rows.joined("ids"), rows.vectors, entry.frame, rows.joined("parts"),
+                rows.joined("content"), held.provenance,
+            )
+            for held, rows in ((held, live[held.modality]) for held in entry.held)
+        }  # fmt: skip
+        tables: dict[str, pa.Table] = {}
+
+        def about(name: str) -> pa.Table:
+            if name not in tables:
+                tables[name] = live[name].about()
+            return tables[name]
+
+        corrections = {
+            (q, t): Correction.load(self.folder / file) for q, t, file in entry.corrections
+        }
+        calibrations = {(q, t): Calibration.from_json(raw) for q, t, raw in entry.calibrations}
+        mixing = Mixing.from_json(entry.mixing) if entry.mixing else Mixing()
+        index = Index(
+            frame=entry.frame, spaces=spaces, corrections=corrections, meta=meta,
+            calibrations=calibrations, mixing=mixing, about=about,
+        )  # fmt: skip
+        return replace(index, engines=open_engines(self, entry, live, index)) if engines else index
+
+    def cache(self, modality: str, frame: Frame) -> Cache:
+        """Where a modality's derived rows lie."""
+        return Cache(self.folder / "derived" / digest([modality, frame.id]), frame.dim)
+
+    def live(self, entry: Version, held: Held) -> Live:
+        """A modality's rows in a version."""
+
+        def read(columns: Sequence[str], since: int) -> Iterator[pa.RecordBatch]:
+            return self._tables.read(held.table, held.version, columns, since)
+
+        cache = self.cache(held.modality, entry.frame)
+        return cache.live(held.table, held.version, held.columns, read)
+
+    def table_at(self, held: Held) -> Any:
+        """The database's table of a modality as of a version."""
+        return self._tables.at(held.table, held.version)
+
+    # Writing
+
+    def build(self, index: Index, about: Mapping[str, pa.Table] | None = None) -> Version:
+        """Serve an index: its rows, corrections, calibrations. Tables that hold them already stay.
+
+        Parameters
+        ----------
+        about : metadata by modality, a line a row of its space.
+
+        Raises
+        ------
+        ConjoinError : it holds token sets, which :meth:`Index.save` keeps.
+        """
+        if index.frame.score == "maxsim":
+            raise ConjoinError("index", "holds token sets", "keep it by Index.save")
+        with self._writing(fresh=True) as old:
+            before = {held.modality: held for held in old.held} if old else {}
+            held = []
+            for name, space in index.spaces.items():
+                table = (about or {}).get(name)
+                kept = before.get(name)
+                if old and kept and self._same(old, kept, index.frame, space, table):
+                    held.append(kept)
+                else:
+                    first = max([0, *self._nexts(name)]) if old else 0
+                    numbers = np.arange(first, first + len(space))
+                    held.append(self._created(old, name, space, numbers, table))
+            made = Version(0, "", "build", index.frame, tuple(held), engines={})
+            return self._publish(made, old, dict(index.corrections), dict(index.calibrations),
+                                 index.mixing)  # fmt: skip
+
+    def add(
+        self,
+        spaces: Mapping[str, Space],
+        about: Mapping[str, pa.Table] | None = None,
+        why: str = "add",
+    ) -> Change:
+        """Add rows, or replace those of the same item and part; all modalities at once.
+
+        Corrections are extended, so scores of the rows there were do not move.
+
+        Raises
+        ------
+        FrameError : a space is of another frame than the index.
+        ConjoinError : a modality is not indexed: bind it first.
+        """
+        with self._writing() as old:
+            index = self.open(old.number, engines=False)
+            for name, space in spaces.items():
+                if name not in index.spaces:
+                    raise ConjoinError(
+                        "modality", f"{name!r} is not indexed", nearest(name, index.spaces)
+                    )
+                require_same(space.frame, old.frame, f"add {name}")
+            full = {name: as_items(name, s) for name, s in spaces.items() if len(s)}
+            gone = {name: _same_keys(index.spaces[name], space) for name, space in full.items()}
+            changed, removed = self._changed(old, index, gone, full, about or {})
+            added = {name: len(space) for name, space in full.items()}
+            if not full:
+                return Change({}, {}, None)
+            made = self._publish(replace(changed, why=why), old, _extended(index, gone, full),
+                                 dict(index.calibrations), index.mixing)  # fmt: skip
+            change = Change(added, removed, made.number)
+        self._follow()
+        return change
+
+    def delete(
+        self,
+        ids: Collection[str] = (),
+        *,
+        where: str | None = None,
+        into: Collection[str] = (),
+        why: str = "delete",
+    ) -> Change:
+        """Take away the rows of items, or those that meet a filter, in all modalities or some.
+
+        Raises
+        ------
+        ConjoinError : an id is in no modality, or nothing of a modality would be left.
+        """
+        with self._writing() as old:
+            index = self.open(old.number, engines=False)
+            for name in into:
+                if name not in index.spaces:
+                    raise ConjoinError(
+                        "modality", f"{name!r} is not indexed", nearest(name, index.spaces)
+                    )
+            gone = self.matching(index, ids, where=where, into=into)
+            if not gone:
+                return Change({}, {}, None)
+            changed, removed = self._changed(old, index, gone, {}, {})
+            made = self._publish(replace(changed, why=why), old, _extended(index, gone, {}),
+                                 dict(index.calibrations), index.mixing)  # fmt: skip
+            return Change({}, removed, made.number)
+
+    @staticmethod
+    def matching(
+        index: Index, ids: Collection[str], *, where: str | None, into: Collection[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """By modality, the rows that a deletion would take."""
+        names = list(into) or list(index.spaces)
+        wanted = np.array(sorted(ids), dtype=str)
+        found: dict[str, np.ndarray] = {}
+        seen: set[str] = set()
+        for name in names:
+            space = index.spaces[name]
+            mask = np.isin(space.ids, wanted)
+            seen |= set(space.ids[mask].tolist())
+            if where is not None:
+                held = index.allowed(name, where)
+                mask |= np.isin(np.arange(len(space)), held)
+            if mask.all():
+                raise ConjoinError(
+                    "delete", f"nothing of {name} would be left",
+                    "delete fewer rows, or fit without that modality",
+                )  # fmt: skip
+            if mask.any():
+                found[name] = np.flatnonzero(mask)
+        lost = [item for item in wanted.tolist() if item not in seen]
+        if lost:
+            raise ConjoinError(
+                "id", f"{lost[0]!r} is not indexed in {', '.join(names)}",
+                nearest(lost[0], set(index.spaces[names[0]].ids[:10_000].tolist())),
+            )  # fmt: skip
+        return found
+
+    def rollback(self, number: int) -> Version:
+        """Serve an earlier version again, as a new one: nothing since is lost."""
+        with self._writing() as old:
+            back = self.version(number)
+            held = tuple(
+                replace(entry, version=self._tables.restore(entry.table, entry.version),
+                        next=max([entry.next, *self._nexts(entry.modality)]))
+                for entry in back.held
+            )  # fmt: skip
+            made = replace(back, held=held, why=f"rollback to {number}")
+            return self._publish(made, old)
+
+    def compact(self) -> Version:
+        """Write what is served into new tables without the dead rows; forget earlier versions."""
+        with self._writing() as old:
+            held = []
+            for entry in old.held:
+                rows = self.live(old, entry)
+                space = Space(rows.joined("ids"), rows.vectors, old.frame, rows.joined("parts"),
+                              rows.joined("content"))  # fmt: skip
+                made = self._created(
+                    old, entry.modality, space, np.asarray(rows.numbers), rows.about()
+                )
+                held.append(replace(made, next=entry.next, provenance=entry.provenance))
+            made = replace(old, held=tuple(held), why="compact")
+            return self._publish(made, old, forget=True)
+
+    def engine(self, found: Mapping[str, Mapping[str, Any]]) -> Version:
+        """Name what finds candidates, by modality; see :mod:`conjoin.search.approximate`."""
+        with self._writing() as old:
+            return self._publish(replace(old, engines=found, why="engine"), old)
+
+    def _follow(self) -> None:
+        """Add to the lists what many additions left beside them."""
+        from conjoin.search.approximate import follow
+
+        entry = self.version()
+        named = follow(self, entry)
+        if named != dict(entry.engines):
+            self.engine(named)
+
+    def listed(self, modality: str, lists: int) -> Any:
+        """The database's own inverted lists over a modality, built and served."""
+        with self._writing() as old:
+            entry = next(held for held in old.held if held.modality == modality)
+            self._tables.restore(entry.table, entry.version)
+            version = self._tables.lists(entry.table, lists)
+            made = replace(entry, version=version)
+            held = tuple(made if h.modality == modality else h for h in old.held)
+            self._publish(replace(old, held=held, why="lists"), old)
+        return self._tables.at(entry.table, version)
+
+    # How a change is made
+
+    @contextlib.contextmanager
+    def _writing(self, fresh: bool = False) -> Iterator[Any]:
+        """Alone, and with what a killed writer left taken away; gives the version in use."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                _alone(lock)
+            except OSError:
+                raise ConjoinError(
+                    str(self.folder), "another process is writing this index", "try again later"
+                ) from None
+            served = self._path.exists() and "history" in read_json(self._path)
+            old = self.version() if served else None
+            if old is None and not fresh:
+                self.versions()
+            self._mend(old)
+            yield old
+
+    def _mend(self, old: Version | None) -> None:
+        """Take away what no version names."""
+        if old is None:
+            shutil.rmtree(self.folder / "tables", ignore_errors=True)
+            shutil.rmtree(self.folder / "derived", ignore_errors=True)
+            return
+        history = self.versions()
+        for name in self._tables.names() - {h.table for v in history for h in v.held}:
+            shutil.rmtree(self.folder / "tables" / f"{name}.lance")
+        kept = {file for v in history for _, _, file in v.corrections}
+        stems = tuple(Path(name).stem for name in kept)
+        for path in [*self.folder.glob("correction-*"), *self.folder.glob("space-*")]:
+            if not (stems and path.name.startswith(stems)):
+                path.unlink()
+        frames = {(h.modality, v.frame.id) for v in history for h in v.held}
+        folders = {digest(list(pair)) for pair in frames}
+        for path in (self.folder / "derived").glob("*"):
+            if path.name not in folders:
+                shutil.rmtree(path)
+
+    def _same(
+        self, old: Version, kept: Held, frame: Frame, space: Space, about: pa.Table | None
+    ) -> bool:
+        """Whether a table already holds these very rows."""
+        if old.frame != frame or kept.rows != len(space):
+            return False
+        if list(kept.columns) != kept_columns(about):
+            return False
+        rows = self.live(old, kept)
+        for name, held in (("ids", space.ids), ("parts", space.parts), ("content", space.content)):
+            if not np.array_equal(rows.joined(name), held):
+                return False
+        vectors = rows.vectors
+        if any(
+            not np.array_equal(vectors[start : start + len(block)], block)
+            for start, block in space.blocks()
+        ):
+            return False
+        return about is None or rows.about().equals(_cast(about, kept.columns))
+
+    def _created(
+        self,
+        old: Version | None,
+        modality: str,
+        space: Space,
+        numbers: np.ndarray,
+        about: pa.Table | None,
+    ) -> Held:
+        """A new table, under a name that no version had."""
+        columns = tuple(kept_columns(about))
+        number = old.number + 1 if old else 1
+        name = f"{digest([modality, space.frame.id])}-{number}"
+        version = self._tables.create(
+            name, schema_of(space.dim, columns), batches(numbers, space, columns, about)
+        )
+        after = int(numbers[-1]) + 1 if len(numbers) else 0
+        return Held(modality, name, version, len(space), after, columns, tuple(space.provenance))
+
+    def _changed(
+        self,
+        old: Version,
+        index: Index,
+        gone: Mapping[str, np.ndarray],
+        new: Mapping[str, Space],
+        about: Mapping[str, pa.Table],
+    ) -> tuple[Version, dict[str, int]]:
+        """The tables without some rows and with others; not yet served."""
+        held, removed = [], {}
+        for entry in old.held:
+            rows, space = gone.get(entry.modality), new.get(entry.modality)
+            some = rows is not None and len(rows) > 0
+            if not some and space is None:
+                held.append(entry)
+                continue
+            version = self._tables.restore(entry.table, entry.version)
+            if some and rows is not None:
+                numbers = self.live(old, entry).numbers[rows]
+                version = self._tables.delete(entry.table, numbers)
+                removed[entry.modality] = len(rows)
+            if space is not None:
+                _check_columns(entry, about.get(entry.modality))
+                numbers = np.arange(entry.next, entry.next + len(space))
+                version = self._tables.append(
+                    entry.table, schema_of(space.dim, entry.columns),
+                    batches(numbers, space, entry.columns, about.get(entry.modality)),
+                )  # fmt: skip
+            more = 0 if space is None else len(space)
+            held.append(
+                replace(
+                    entry, version=version, next=entry.next + more,
+                    rows=entry.rows - removed.get(entry.modality, 0) + more,
+                )
+            )  # fmt: skip
+        return replace(old, held=tuple(held)), removed
+
+    def _publish(
+        self,
+        made: Version,
+        old: Version | None,
+        corrections: dict[Edge, Correction] | None = None,
+        calibrations: dict[Edge, Calibration] | None = None,
+        mixing: Mixing | None = None,
+        *,
+        forget: bool = False,
+    ) -> Version:
+        """Serve a version: tags, corrections, then the manifest, then what is now unnamed."""
+        number = old.number + 1 if old else 1
+        files = made.corrections
+        if corrections is not None:
+            files = tuple(
+                (*edge, f"correction-{number}-{digest(list(edge))}.safetensors")
+                for edge in sorted(corrections)
+            )
+            for query, target, file in files:
+                corrections[query, target].save(self.folder / file)
+            made = replace(
+                made,
+                calibrations=tuple([*e, c.to_json()] for e, c in sorted(calibrations.items())),  # type: ignore[union-attr]
+                mixing=mixing.to_json() if mixing else None,
+            )
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        made = replace(made, number=number, when=when, corrections=files)
+        for entry in made.held:
+            self._tables.tag(entry.table, f"v{number}", entry.version)
+        history = [] if forget or old is None else self.versions()
+        write_json(self._path, {
+            "version": FORMAT, "history": [v.to_json() for v in [*history, made]],
+        })  # fmt: skip
+        self._mend(made)
+        if forget:
+            files = [str(entry.get("file")) for entry in made.engines.values()]
+            for entry in made.held:
+                self.cache(entry.modality, made.frame).clear(files)
+        return made
+
+    def _nexts(self, modality: str) -> list[int]:
+        return [h.next for v in self.versions() for h in v.held if h.modality == modality]
+
+
+def _alone(lock: Any) -> None:
+    """Hold a file's lock until the process ends or closes it, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        return
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _cast(about: pa.Table, columns: Sequence[Column]) -> pa.Table:
+    arrays = [about.column(column.name).cast(column.type) for column in columns]
+    return pa.table(arrays, names=[column.name for column in columns])
+
+
+def _check_columns(entry: Held, about: pa.Table | None) -> None:
+    known = {column.name for column in entry.columns}
+    for column in kept_columns(about):
+        if column.name not in known:
+            raise ConjoinError(
+                f"column {column.name}", f"is new to the index of {entry.modality}",
+                "build the index again: conjoin fit",
+            )  # fmt: skip
+
+
+def _same_keys(space: Space, new: Space) -> np.ndarray:
+    """Rows of ``space`` whose item and part are among the new ones."""
+    ids = pa.array(new.ids.tolist(), pa.string())
+    near = []
+    for start in range(0, len(space), 65_536):
+        block = pa.array(space.ids[start : start + 65_536].tolist(), pa.string())
+        found = pc.is_in(block, value_set=ids).to_numpy(zero_copy_only=False)
+        near.append(np.flatnonzero(found) + start)
+    rows = np.concatenate(near) if near else np.empty(0, np.int64)
+    wanted = set(zip(new.ids.tolist(), new.parts.tolist(), strict=True))
+    keys = zip(space.ids[rows].tolist(), space.parts[rows].tolist(), strict=True)
+    return rows[[key in wanted for key in keys]] if len(rows) else rows
+
+
+def _extended(
+    index: Index, gone: Mapping[str, np.ndarray], new: Mapping[str, Space]
+) -> dict[Edge, Correction]:
+    """Every correction for the rows that stay, followed by the new ones."""
+    made = {}
+    for edge, held in index.corrections.items():
+        rows = gone.get(edge[1])
+        kept = held
+        if rows is not None and len(rows):
+            stay = np.ones(len(held), dtype=bool)
+            stay[rows] = False
+            active = None if held.active is None else held.active[stay]
+            kept = replace(held, offset=held.offset[stay], active=active)
+        made[edge] = kept.extend(new[edge[1]].vectors) if edge[1] in new else kept
+    return made
