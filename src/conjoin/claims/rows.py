@@ -41,6 +41,20 @@ TASKS: tuple[Row, ...] = (
         "Whether a measure orders bindings as their recall on unseen items does.", cost="free"),
 )  # fmt: skip
 
+#: Tasks that judge what stands between an index and a list of hits.
+RANKED: tuple[Row, ...] = (
+    Row("task", "hybrid", f"{_HERE}.hybrid:Hybrid",
+        "Find items by a text, through vectors and through words of another text.",
+        ("bruch2023fusion", "louis2025fuse"), cost="free", extra="search"),
+    Row("task", "composed", f"{_HERE}.composed:ComposedQueries",
+        "From a reference picture and one word, find the picture that has the word instead.",
+        ("baldrati2024combiner", "liu2023transagg"), cost="free"),
+    Row("task", "parts", f"{_HERE}.parts:Parts",
+        "Find items that are known by several vectors, or by several encoders.", cost="free"),
+    Row("task", "terms", f"{_HERE}.terms:Terms",
+        "Find partners through weights of words in an inverted index.", cost="free"),
+)  # fmt: skip
+
 DATA: tuple[Row, ...] = (
     Row("data", "emoji", f"{_HERE}.data_emoji:Emoji",
         "1,910 emoji in pictures of two styles, words, speech and 27 other languages; 99 classes.",
@@ -67,4 +81,13 @@ DATA: tuple[Row, ...] = (
         settings={"graph": "kinships"}),
 )  # fmt: skip
 
-ROWS = (*TASKS, *DATA)
+FUSING: tuple[Row, ...] = (
+    Row("task", "fusing", f"{_HERE}.fusing:Fusing",
+        "Classify held-out items from whatever views they have.", ("swamy2023multimodn",),
+        cost="free"),
+    Row("data", "digit-views", f"{_HERE}.data_views:DigitViews",
+        "1,797 handwritten digits by five kinds of measures of them.", ("alpaydin1998digits",),
+        cost="free"),
+)  # fmt: skip
+
+ROWS = (*TASKS, *RANKED, *DATA, *FUSING)

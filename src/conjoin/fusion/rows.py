@@ -1,5 +1,143 @@
 """Catalogue rows of fusions."""
 
-from conjoin.catalogue import Row
+from typing import Any
 
-ROWS: tuple[Row, ...] = ()
+from conjoin.catalogue import Claim, Row
+
+_HERE = "conjoin.fusion"
+_NET = f"{_HERE}.trained:FusionNet"
+_LABELS = frozenset({"labels"})
+_FROZEN = "frozen vectors and small networks of this project's, views dropped at random"
+_RANDOM = {"missing": 0.4, "how": "random"}
+_TELLING = {"missing": 0.4, "how": "label"}
+_DIGITS, _EMOJI = "digit-views:left+right+rows+gradients", "emoji-groups:image+text+speech"
+
+
+def _claim(
+    baseline: str, reported: str, *, data: str = _DIGITS, differs: str = _FROZEN,
+    fidelity: str = "restated", condition: Any = _RANDOM,
+) -> Claim:  # fmt: skip
+    return Claim(
+        "fusing", data, "accuracy", baseline, fidelity, differs, reported, condition=condition
+    )
+
+
+LINEAR: tuple[Row, ...] = (
+    Row("fusion", "best-single", f"{_HERE}.linear:Late",
+        "Decide by the one view that predicts best, of those an item has.", (), _LABELS,
+        settings={"weigh": "best"}, family="late"),
+    Row("fusion", "late", f"{_HERE}.linear:Late",
+        "The mean of what a linear head a view says, over the views an item has.",
+        ("du2023umt",), _LABELS, settings={"weigh": "even"}, family="late",
+        claims=(
+            _claim("best-single", "Uni-modal ensembles match joint training on Kinetics-400 and "
+                   "UCF101; no figure against one view on such data.",
+                   differs="linear heads on frozen vectors"),
+            _claim("concat", "Better than joint training where views tell the class alone (Kinetics"
+                   "-400); no figure on frozen vectors.", data=_EMOJI,
+                   differs="linear heads on frozen vectors"),
+        )),
+    Row("fusion", "entropy-late", f"{_HERE}.linear:Late",
+        "The same, trusting a view the more the surer it is of an item.",
+        ("simons2023summit",), _LABELS, settings={"weigh": "entropy"}, family="late",
+        claims=(_claim("late", "Pseudo-labels so weighed gain up to 12 points of mIoU in adapting; "
+                       "no figure on deciding.", fidelity="idea",
+                       differs="decisions and not pseudo-labels; heads on frozen vectors"),)),
+    Row("fusion", "agreement-late", f"{_HERE}.linear:Late",
+        "The same, leaving out views that name another class than their mean does.",
+        ("simons2023summit",), _LABELS, settings={"weigh": "agreement"}, family="late",
+        claims=(_claim("late", "Pseudo-labels so filtered gain up to 12 points of mIoU in adapting;"
+                       " no figure on deciding.", fidelity="idea",
+                       differs="decisions and not pseudo-labels; heads on frozen vectors"),)),
+    Row("fusion", "concat", f"{_HERE}.linear:Concat",
+        "One linear head over all views side by side, means for what is absent and a mark of it.",
+        (), _LABELS, settings={"fill": "mean", "indicator": True}, family="early"),
+    Row("fusion", "concat-zero", f"{_HERE}.linear:Concat",
+        "The same with zeros for what is absent, and no mark.",
+        (), _LABELS, settings={"fill": "zero", "indicator": False}, family="early"),
+)  # fmt: skip
+
+
+def _net(
+    name: str, summary: str, papers: tuple[str, ...], settings: dict[str, Any],
+    claims: tuple[Claim, ...], family: str = "joint",
+) -> Row:  # fmt: skip
+    return Row(
+        "fusion", name, _NET, summary, papers, _LABELS, "trained", settings, "train", family, claims
+    )
+
+
+TRAINED: tuple[Row, ...] = (
+    _net("side", "A trained layer a view, and one head over all of them side by side.", (),
+         {"body": "side"}, ()),
+    _net("gated", "Gates, read from all views, say how much of each goes into the mix.",
+         ("arevalo2017gmu",), {"body": "gated"},
+         (_claim("side", "Weighted F1 on MM-IMDb .617 against .600 side by side."),)),
+    _net("lmf", "A low-rank product of all views, in which an absent one is left out.",
+         ("liu2018lmf",), {"body": "product"},
+         (_claim("side", "Accuracy on CMU-MOSI 76.4 against 73.9 of the whole product; no figure "
+                 "against side by side."),)),
+    _net("attention", "A transformer over one token a view.", ("vaswani2017attention",),
+         {"body": "sequence"},
+         (_claim("concat", "The usual way; no figure on frozen vectors."),)),
+    _net("mbt", "A transformer a view; they meet in a few shared tokens only.",
+         ("nagrani2021mbt",), {"body": "bottleneck"},
+         (_claim("attention", "mAP on AudioSet-500K, as good as full attention between the views "
+                 "or better, at less cost.",
+                 differs=f"{_FROZEN}; two tokens cut of each vector, shared ones from the first "
+                 "block"),)),
+    _net("multimodn", "A state that each view changes in turn, read after every step.",
+         ("swamy2023multimodn",), {"body": "state", "extra": "stepwise"},
+         (_claim("concat", "As good as parallel fusion on ten tasks, and no failure where absence "
+                 "told the label in training and tells another in the test.",
+                 condition={**_TELLING, "turned": True},
+                 differs=f"{_FROZEN}; an item skips what it lacks, not a batch"),)),
+    _net("dm2s2", "Elements weighed within each view, then views weighed, all of them summed.",
+         ("kitada2022dm2s2",), {"body": "levels"},
+         (_claim("attention", "As good as earlier set models or better on MM-IMDb, Ads-Parallel; "
+                 "no figure taken over.", fidelity="idea",
+                 differs=f"{_FROZEN}; weights restated from the abstract"),)),
+    _net("lanistr", "A transformer whose vector of fewer views is near that of all.",
+         ("ebrahimi2023lanistr",), {"body": "sequence", "extra": "similar", "strength": 0.3},
+         (_claim("attention", "AUROC on MIMIC-IV 6.47 % above the best other method.", differs=f"{_FROZEN}; trained with the task, no predictor, and no "
+                 "masked terms within a view"),)),
+    _net("joint-prediction", "What is absent is guessed from what is there, then fused late.",
+         ("kim2024joint", "bardes2022vicreg"), {"body": "predicted", "extra": "guessed"},
+         (_claim("side", "Ahead of prompt methods on MM-IMDb, Food-101 and Hateful Memes where 70 "
+                 "% of items lack a view.",
+                 differs=f"{_FROZEN}; no prompts, guesses from the projections"),)),
+    _net("poe", "A product of one normal expert a view, which rebuilds the views and decides.",
+         ("wu2018mvae",), {"body": "poe", "extra": "bound"},
+         (_claim("side", "No figure on deciding against networks that only decide."),),
+         "experts"),
+    _net("moe", "An even mixture of such experts.", ("shi2019mmvae",),
+         {"body": "moe", "extra": "bound"},
+         (_claim("poe", "Digits read from either view of MNIST-SVHN more often than by a product.",
+                 ),), "experts"),
+    _net("meme", "Such experts, each of which is the prior of the others.", ("joy2022meme",),
+         {"body": "moe", "extra": "mutual"},
+         (_claim("moe", "Better coherence than product and mixture on MNIST-SVHN and CUB, whole "
+                 "and in part.", fidelity="idea",
+                 differs=f"{_FROZEN}; both priors fitted at once, without importance weights and "
+                 "pseudo-samples"),), "experts"),
+)  # fmt: skip
+
+BALANCED: tuple[Row, ...] = (
+    _net("mcr", "Each view raises what its own permutation changes and lowers what others' do.",
+         ("kontras2025mcr",), {"body": "side", "balance": "competing", "strength": 0.1},
+         (_claim("side", "Accuracy on CREMA-D, AVE and UCF above joint training and above earlier "
+                 "ways of balance.",
+                 differs=f"{_FROZEN}; the greedy game, without the bottleneck term"),), "balance"),
+    _net("umt", "Each view's layer stays near that of a network trained on the view alone.",
+         ("du2023umt",), {"body": "side", "balance": "taught"},
+         (_claim("side", "Top-1 on VGG-Sound and UCF101 above late fusion without teachers; "
+                 "figures not taken over."),), "balance"),
+    _net("harmonised", "Gradients of deciding by each view alone, without what opposes another.",
+         ("wu2022harmonization",), {"body": "sequence", "balance": "harmonised"},
+         (_claim("attention", "Pre-training on HowTo100M gains some points downstream by it; no "
+                 "figure on deciding.", fidelity="idea",
+                 differs=f"{_FROZEN}; losses of single views and not of couples, and no "
+                 "curriculum"),), "balance"),
+)  # fmt: skip
+
+ROWS = (*LINEAR, *TRAINED, *BALANCED)
