@@ -1,0 +1,151 @@
+"""What to ask next: the hits in clusters, each named by the words that set it apart."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conjoin.errors import ConjoinError
+from conjoin.spaces import unit
+
+#: Most clusters, and fewest hits in one that is named.
+CLUSTERS, SMALLEST = 6, 2
+#: What one word more or less is smoothed by.
+PRIOR = 0.5
+
+#: Ids found by a new query, best first.
+Ask = Callable[[str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A query to go on with.
+
+    Parameters
+    ----------
+    text : the first query's words and those of the cluster.
+    words : the words that set the cluster apart.
+    items : ids of the cluster, best hit first.
+    specificity : share of the cluster that the new query finds among as many hits as were
+        clustered; ``None`` where nobody asked it.
+    representativeness : average precision of the cluster in the new query's list, over the
+        members it finds.
+    similarity : shared words of the two queries over all their words; 1 is the same query.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    items: tuple[str, ...]
+    specificity: float | None = None
+    representativeness: float | None = None
+    similarity: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able fields; the keys are stable."""
+        return {**self.__dict__, "words": list(self.words), "items": list(self.items)}
+
+
+def suggest(
+    query: str,
+    ids: Sequence[str],
+    vectors: np.ndarray,
+    texts: Mapping[str, str],
+    *,
+    ask: Ask | None = None,
+    seed: int = 0,
+) -> list[Suggestion]:
+    """Cluster hits by direction, name each cluster, and put the names behind the query.
+
+    The number of clusters is the one of the largest mean silhouette. A word's worth to a cluster
+    is its log odds in the texts of the cluster against those of the other hits,
+    ``log((a + ½) / (n − a + ½)) − log((b + ½) / (m − b + ½))``, a of n and b of m texts holding
+    it; only words in at least half of a cluster, and not in the query, name it.
+
+    Parameters
+    ----------
+    ids, vectors : the hits ``[n]``, best first, and where they lie ``[n, d]``.
+    texts : what is written of each item.
+    ask : runs a query, so that suggestions are scored and come by what they find of their
+        cluster; without it, the largest cluster first.
+
+    References
+    ----------
+    Pacini et al., Maybe you are looking for CroQS, ECIR 2025: the task and its three figures.
+    There a language model writes the query.
+    """
+    found = []
+    for members in clusters(vectors, seed):
+        if len(members) < SMALLEST:
+            continue
+        inside = [words_in(texts.get(ids[at], "")) for at in members]
+        outside = [words_in(texts.get(ids[at], "")) for at in set(range(len(ids))) - set(members)]
+        words = apart(inside, outside, words_in(query))
+        if words:
+            own = tuple(ids[at] for at in members)
+            found.append(_scored(query, words, own, ask, len(ids)))
+    if ask is not None:
+        found.sort(key=lambda s: -(s.specificity or 0) - (s.representativeness or 0))
+    return list({s.text: s for s in reversed(found)}.values())[::-1]
+
+
+def clusters(vectors: np.ndarray, seed: int = 0, most: int = CLUSTERS) -> list[list[int]]:
+    """Rows by cluster, the largest first; one cluster of all where there are too few.
+
+    Raises
+    ------
+    ConjoinError : a vector is not finite.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_score
+
+    x = unit(np.asarray(vectors, dtype=np.float64))
+    if not np.isfinite(x).all():
+        raise ConjoinError("hits", "a vector is not finite", "index it again")
+    distinct = len(np.unique(x.round(9), axis=0))
+    best, labels = -np.inf, np.zeros(len(x), dtype=int)
+    for count in range(2, min(most, distinct - 1, len(x) // SMALLEST) + 1):
+        tried = KMeans(count, n_init=4, random_state=seed).fit_predict(x)
+        worth = silhouette_score(x, tried) if len(np.unique(tried)) > 1 else -np.inf
+        if worth > best:
+            best, labels = worth, tried
+    groups = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    return sorted(groups, key=lambda own: (-len(own), own[0]))
+
+
+def words_in(text: str) -> set[str]:
+    """The words of a text, in lower case."""
+    return set(re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower()))
+
+
+def apart(
+    inside: Sequence[set[str]], outside: Sequence[set[str]], known: set[str], most: int = 2
+) -> tuple[str, ...]:
+    """The words that hold most for the inside against the outside, best first."""
+    a, b = Counter(w for t in inside for w in t), Counter(w for t in outside for w in t)
+    n, m = len(inside), len(outside)
+
+    def odds(word: str) -> float:
+        own = np.log((a[word] + PRIOR) / (n - a[word] + PRIOR))
+        return float(own - np.log((b[word] + PRIOR) / (m - b[word] + PRIOR)))
+
+    named = [word for word in a if word not in known and a[word] * 2 >= n and len(word) > 1]
+    best = sorted((w for w in named if odds(w) > 0), key=lambda w: (-odds(w), w))
+    return tuple(best[:most])
+
+
+def _scored(
+    query: str, words: tuple[str, ...], own: tuple[str, ...], ask: Ask | None, depth: int
+) -> Suggestion:
+    text = " ".join([query, *words]).strip()
+    before, after = words_in(query), words_in(text)
+    similarity = len(before & after) / max(1, len(before | after))
+    if ask is None:
+        return Suggestion(text, words, own, similarity=similarity)
+    answer = list(ask(text))[:depth]
+    found = [place for place, item in enumerate(answer, 1) if item in set(own)]
+    recall = len(found) / len(own)
+    precision = float(np.mean([(i + 1) / p for i, p in enumerate(found)])) if found else 0.0
+    return Suggestion(text, words, own, recall, precision, similarity)
