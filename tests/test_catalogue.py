@@ -20,9 +20,9 @@ from conjoin.report import bibliography
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "conjoin").rglob("*.py"))
 #: Kinds whose rows are methods with hyper-parameters; maps are fitted values, encoders are opened.
-METHODS = ("objective", "augmentation", "measure", "binder", "correction")
+METHODS = ("objective", "augmentation", "measure", "binder", "correction", "head", "student")
 #: Kinds whose engines are compared with a slow restatement of their formula.
-RESTATED = ("objective", "measure", "binder", "correction")
+RESTATED = ("objective", "measure", "binder", "correction", "head", "student")
 
 
 def each(found):
@@ -31,10 +31,11 @@ def each(found):
 
 each_row = each(rows())
 each_method = each([row for row in rows() if row.kind in METHODS])
-#: A trained binder has no formula of its own: what it minimises is restated as an objective.
+#: What is trained has no formula of its own: what it minimises is restated as an objective.
 each_formula = each([
     row for row in rows()
-    if row.kind in RESTATED and not (row.kind == "binder" and row.cost == "trained")
+    if row.kind in RESTATED
+    and not (row.kind in ("binder", "head", "student") and row.cost == "trained")
 ])  # fmt: skip
 each_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 
@@ -78,6 +79,8 @@ PROMISES = {
     "augmentation": ("conjoin.objectives.augment:Augmentation", ("__call__",)),
     "correction": ("conjoin.search.correction:Corrector", ("fit", "extend")),
     "measure": ("conjoin.measures.retrieval:Metric", ("per_query", "chance")),
+    "head": ("conjoin.transfer.base:Head", ("fit",)),
+    "student": ("conjoin.transfer.base:Student", ("fit",)),
 }
 
 

@@ -20,6 +20,8 @@ CALLS: Mapping[str, str] = {
     "map": "apply",
     "binder": "fit",
     "correction": "fit",
+    "head": "fit",
+    "student": "fit",
     "data": "load",
     "task": "setting",
 }

@@ -5,6 +5,7 @@ from conjoin.catalogue import Row
 _HERE = "conjoin.objectives"
 _PAIRS = frozenset({"pairs"})
 _CONTRAST = "contrastive"
+_DISTILLED = "distilled"
 
 ROWS: tuple[Row, ...] = (
     Row("objective", "infonce", f"{_HERE}.infonce:InfoNCE",
@@ -51,6 +52,32 @@ ROWS: tuple[Row, ...] = (
     Row("objective", "cross-uniformity", f"{_HERE}.hypersphere:CrossUniformity",
         "Rows of one view keep away from those of another that are no partners.",
         ("fahim2024gap",), _PAIRS, "trained", extra="train", family="geometry"),
+    Row("objective", "relational", f"{_HERE}.distill:Relational",
+        "Distances and angles between the student's rows are the teacher's.",
+        ("park2019rkd",), _PAIRS, "trained", extra="train", family=_DISTILLED),
+    Row("objective", "affinity", f"{_HERE}.distill:Affinity",
+        "The student finds the same rows alike as its teachers do.",
+        ("vasu2024mobileclip",), _PAIRS, "trained", extra="train", family=_DISTILLED),
+    Row("objective", "partitioned-affinity", f"{_HERE}.distill:Affinity",
+        "The same, each row taught by the teacher or by the student's start, whichever is surer.",
+        ("roth2024gains",), _PAIRS, "trained", {"partition": True}, extra="train",
+        family=_DISTILLED),
+    Row("objective", "consistent-contrast", f"{_HERE}.distill:TeacherContrast",
+        "Each row of the student names its own among the teacher's, the same from both sides.",
+        ("giakoumoglou2024dcd",), _PAIRS, "trained", extra="train", family=_DISTILLED),
+    Row("objective", "dynamic-contrast", f"{_HERE}.distill:TeacherContrast",
+        "The same among the rows its teacher finds hard, and more where the student fails.",
+        ("rao2023dcd",), _PAIRS, "trained",
+        {"consistency": 0.0, "focus": 1.0, "hardest": 32}, extra="train", family=_DISTILLED),
+    Row("objective", "consistency", f"{_HERE}.spectrum:Consistency",
+        "Outputs point where the rows they were made of point.",
+        ("chen2024nmtune",), cost="trained", extra="train", family="spectrum"),
+    Row("objective", "decorrelation", f"{_HERE}.spectrum:Decorrelation",
+        "Coordinates of the outputs vary on their own.",
+        ("chen2024nmtune",), cost="trained", extra="train", family="spectrum"),
+    Row("objective", "dominant-singular", f"{_HERE}.spectrum:DominantSingular",
+        "A few directions of the outputs carry most.",
+        ("chen2024nmtune",), cost="trained", extra="train", family="spectrum"),
     Row("augmentation", "fusemix", f"{_HERE}.augment:FuseMix",
         "Mix each line with another, in every view alike: the mixtures are new partners.",
         ("vouitsis2024fusemix",), _PAIRS, "free", extra="train", family="mixing"),

@@ -1,5 +1,212 @@
-"""Catalogue rows of heads and students."""
+"""Catalogue rows of heads and students, with what their papers say of them."""
 
-from conjoin.catalogue import Row
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-ROWS: tuple[Row, ...] = ()
+from conjoin.catalogue import Claim, Row
+
+_HERE = "conjoin.transfer"
+_LABELS = frozenset({"labels"})
+_FEW, _TAUGHT = "few-shot", "distilled"
+
+_BOUND = (
+    "on some thousand drawings and words bound by regularised CCA, where the paper has CLIP's own "
+    "space; settings of both arms are chosen on held-out training groups"
+)
+
+
+def _shots(
+    baseline: str, reported: str, differs: str, fidelity: str,
+    data: str = "emoji-groups:image+text",
+    condition: Mapping[str, Any] = MappingProxyType({}),
+) -> Claim:  # fmt: skip
+    return Claim(
+        "few-shot", data, "accuracy", baseline, fidelity, f"{differs}; {_BOUND}", reported,
+        condition=dict(condition),
+    )  # fmt: skip
+
+
+BASELINES: tuple[Row, ...] = (
+    Row("head", "majority", f"{_HERE}.linear:Majority",
+        "The class met most often, whatever the row.", (), _LABELS, "free", family=_FEW),
+    Row("head", "nearest-mean", f"{_HERE}.linear:NearestMean",
+        "The class whose mean is nearest.", (), _LABELS, family=_FEW),
+    Row("head", "zero-shot-head", f"{_HERE}.linear:ZeroShot",
+        "The class whose name, as another encoder reads it, is nearest.",
+        ("radford2021clip",), frozenset(), "free", family=_FEW),
+    Row("head", "ridge-classifier", f"{_HERE}.linear:RidgeClassifier",
+        "Least squares on indicators of the classes.", ("hoerl1970ridge",), _LABELS, family=_FEW),
+    Row("head", "ridge-regressor", f"{_HERE}.linear:RidgeRegressor",
+        "Least squares on numbers.", ("hoerl1970ridge",), _LABELS, family=_FEW),
+    Row("head", "logistic", f"{_HERE}.logistic:Logistic",
+        "Multinomial logistic regression on vectors.", (), _LABELS, family=_FEW,
+        settings={"share": 0.0, "blend": 0.0, "toward": "zero", "scale": 10.0}),
+)  # fmt: skip
+
+HEADS: tuple[Row, ...] = (
+    Row("head", "cross-modal", f"{_HERE}.logistic:Logistic",
+        "Logistic regression that counts the names of classes as shots.",
+        ("lin2023crossmodal",), _LABELS, family=_FEW,
+        settings={"share": 0.5, "blend": 0.0},
+        claims=(
+            _shots(
+                "logistic", "text as a shot gains 1 to 8 points over image shots alone at 1 to 16 "
+                "shots over eleven data sets (figure, read off)",
+                "the loss is followed to its minimum, where theirs stops early", "restated",
+                condition={"shots": 4},
+            ),
+        )),
+    Row("head", "tip-adapter", f"{_HERE}.cache:CacheHead",
+        "Names, and labelled rows as a cache that is looked into without training.",
+        ("zhang2022tipadapter",), _LABELS, "free", family=_FEW, settings={"gamma": 0.0},
+        claims=(
+            _shots(
+                "zero-shot-head", "62.0 against 60.3 on ImageNet with 16 shots",
+                "the cache as theirs", "formula", condition={"shots": 16},
+            ),
+        )),
+    Row("head", "tip-x", f"{_HERE}.cache:CacheHead",
+        "The same with agreement on the names' distributions.",
+        ("udandarao2023susx",), _LABELS, "free", family=_FEW, settings={"gamma": 5.0},
+        claims=(
+            _shots(
+                "tip-adapter", "a mean gain of 0.9 points over Tip-Adapter on eleven data sets",
+                "the range of divergences is taken from the cache, where theirs looks at the test "
+                "rows", "restated", condition={"shots": 4},
+            ),
+        )),
+    Row("head", "x-more", f"{_HERE}.cache:RetrievalHead",
+        "Names, asked by a row and by the texts it retrieves; the surer counts more.",
+        ("eom2023xmore",), frozenset({"unpaired"}), "free", family=_FEW,
+        claims=(
+            _shots(
+                "zero-shot-head", "the mean accuracy over ten data sets rises by some points with "
+                "texts retrieved from LAION-400M (not read off exactly)",
+                "texts come from the training items, a thousand where theirs are 400 million",
+                "restated", condition={"source": "text", "target": "image"},
+            ),
+        )),
+    Row("head", "nmtune", f"{_HERE}.tuned:NMTune",
+        "A small network that gives the vectors a better spectrum, and a linear head on it.",
+        ("chen2024nmtune",), _LABELS, "trained", extra="train", family=_FEW,
+        claims=(
+            _shots(
+                "logistic", "about one point over a linear probe on encoders trained on noisy "
+                "pairs, in and out of the domain (over 14 data sets, not read off exactly)",
+                "one frozen vector a row, where theirs sees two augmentations, and encoders that "
+                "were not made noisy on purpose", "restated", condition={"shots": 16},
+            ),
+        )),
+    Row("head", "attributes", f"{_HERE}.linear:AttributeHead",
+        "A row says which attributes it has, starting from their words; a class is its attributes.",
+        ("chen2023duet",), _LABELS, family=_FEW,
+        claims=(
+            _shots(
+                "zero-shot-head", "state of the art in zero-shot learning by attributes on three "
+                "benchmarks, by prompts of attributes and contrast within a language model",
+                "a closed form on frozen vectors with the words of a class's name as its "
+                "attributes", "idea", data="emoji:image+text",
+                condition={"shots": 4, "attributes": True},
+            ),
+        )),
+)  # fmt: skip
+
+_FROZEN = (
+    "a residual head on frozen vectors of some thousand items that starts as ridge regression, "
+    "where the paper trains a network"
+)
+
+
+def _student(
+    name: str,
+    summary: str,
+    papers: tuple[str, ...],
+    settings: Mapping[str, Any],
+    claims: tuple[Claim, ...] = (),
+) -> Row:
+    return Row(
+        "student", name, f"{_HERE}.students:TrainedStudent", summary, papers, frozenset(),
+        "trained", settings=MappingProxyType(dict(settings)), extra="train", family=_TAUGHT,
+        claims=claims,
+    )  # fmt: skip
+
+
+def _taught(
+    baseline: str, reported: str, differs: str, fidelity: str = "restated",
+    data: str = "emoji:static+text",
+) -> tuple[Claim, ...]:  # fmt: skip
+    return (
+        Claim("distilling", data, "recall@10", baseline, fidelity, f"{_FROZEN}; {differs}",
+              reported),
+    )  # fmt: skip
+
+
+STUDENTS: tuple[Row, ...] = (
+    Row("student", "ridge-student", f"{_HERE}.students:RidgeStudent",
+        "The linear map with the least squared error to the teacher's vectors.",
+        ("hoerl1970ridge",), frozenset(), family=_TAUGHT),
+    _student(
+        "cosine-student", "A residual network that regresses the teacher's vectors by cosine.",
+        (), {"loss": "alignment", "regress": 0.0, "weight": 1.0, "together": True},
+    ),
+    _student(
+        "rkd", "The student's distances and angles between rows are the teacher's.",
+        ("park2019rkd",),
+        {"loss": "relational", "regress": 1.0, "together": False, "batch": 64},
+        _taught(
+            "cosine-student", "a student by relations beats its teacher in metric learning and "
+            "others by vectors (recall@1 on CUB-200, Cars 196)",
+            "the loss is added to regression of the teacher's vectors, as it is asked in the "
+            "teacher's space",
+        ),
+    ),
+    _student(
+        "dcd", "Each row of the student names its own among the teacher's, the same both ways.",
+        ("giakoumoglou2024dcd",), {"loss": "consistent-contrast", "weight": 1.0, "together": True},
+        _taught(
+            "cosine-student", "state of the art among contrastive distillation on CIFAR-100 and "
+            "ImageNet", "no second projection, as the student is asked in the teacher's space",
+        ),
+    ),
+    _student(
+        "dynamic-dcd", "The same among rows the teacher finds hard, more where the student fails.",
+        ("rao2023dcd",), {"loss": "dynamic-contrast", "weight": 1.0, "together": True},
+        _taught(
+            "dcd", "retrieval 129 times faster at little loss with negatives picked by the "
+            "teacher and rows weighed by difficulty", "weights as in a focal loss, not theirs",
+            "idea",
+        ),
+    ),
+    _student(
+        "affinity-student", "The student finds the same rows alike as an ensemble of teachers.",
+        ("vasu2024mobileclip",), {"loss": "affinity", "regress": 1.0, "together": False},
+        _taught(
+            "cosine-student", "training 10 to 1,000 times more efficient with similarities of a "
+            "stored ensemble", "similarities of rows with rows, two teachers of unlike kinds",
+            data="emoji:characters+text+static",
+        ),
+    ),
+    _student(
+        "kl-partition", "Each row is taught by the teacher or by the student's own start, by who "
+        "is surer.",
+        ("roth2024gains",), {"loss": "partitioned-affinity", "regress": 1.0, "together": False},
+        _taught(
+            "affinity-student", "transfer between any two models helps in 92.5 % of cases with "
+            "partitioned data, where plain distillation often harms",
+            "probabilities are those of being alike, as there is no classifier",
+        ),
+    ),
+    _student(
+        "cat-distill", "A student of several teachers side by side, each at unit length.",
+        ("zhang2023rich",),
+        {"loss": "alignment", "weight": 1.0, "regress": 0.0, "together": True, "hidden": 512},
+        _taught(
+            "ridge-student", "a student of concatenated networks keeps most of what they gain "
+            "under shift over one network", "two teachers of unlike encoders, where theirs "
+            "differ in their seeds", data="emoji:characters+text+static",
+        ),
+    ),
+)  # fmt: skip
+
+ROWS: tuple[Row, ...] = (*BASELINES, *HEADS, *STUDENTS)

@@ -1,0 +1,244 @@
+"""What a head and a student promise, and the class prototypes a head may be given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from conjoin.errors import ConjoinError
+from conjoin.maps.map import Map
+from conjoin.spaces.frame import unit
+
+
+@dataclass(frozen=True, eq=False)
+class Prototypes:
+    """Vectors that stand for classes: their names, prompts or attributes as another encoder sees
+    them, in the frame of the rows they are compared with.
+
+    Parameters
+    ----------
+    labels : ``[p]`` the class of each; one class may have several, and two classes may share one.
+    vectors : ``[p, d]``.
+
+    Raises
+    ------
+    ConjoinError : lengths differ, there are none, or one is not finite.
+
+    Examples
+    --------
+    >>> names = Prototypes.of({"cat": [[1.0, 0.0]], "dog": [[0.0, 2.0], [1.0, 1.0]]})
+    >>> names.means(np.array(["dog"])).round(2)
+    array([[0.38, 0.92]])
+    """
+
+    labels: np.ndarray
+    vectors: np.ndarray
+
+    def __post_init__(self) -> None:
+        vectors = check_rows(self.vectors, "prototypes")
+        labels = check_labels(self.labels, len(vectors), "prototypes")
+        if not len(labels):
+            raise ConjoinError("prototypes", "there are none", "give each class a name")
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "vectors", vectors)
+
+    @classmethod
+    def of(cls, classes: Mapping[Any, Any]) -> "Prototypes":
+        """From the vectors of each class: one, or several ``[k, d]``."""
+        lists = {label: np.atleast_2d(np.asarray(rows)) for label, rows in classes.items()}
+        labels = [label for label, rows in lists.items() for _ in range(len(rows))]
+        if not labels:
+            raise ConjoinError("prototypes", "there are none", "give each class a name")
+        return cls(np.array(labels), np.concatenate(list(lists.values())))
+
+    def means(self, classes: np.ndarray) -> np.ndarray:
+        """``[c, d]`` mean of each class's vectors at unit length, at unit length itself.
+
+        Raises
+        ------
+        ConjoinError : a class has no prototype.
+        """
+        lost = np.setdiff1d(classes, self.labels)
+        if len(lost):
+            raise ConjoinError(
+                "prototypes", f"class {str(lost[0])!r} has none", "name every class, or drop it"
+            )
+        owner = np.searchsorted(classes, self.labels).clip(max=len(classes) - 1)
+        mine = classes[owner] == self.labels
+        sums = np.zeros((len(classes), self.vectors.shape[1]))
+        np.add.at(sums, owner[mine], unit(self.vectors[mine].astype(np.float64)))
+        return unit(sums)
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A fitted head: a frozen value."""
+
+    name: ClassVar[str]
+
+    def predict(self, x: Any) -> np.ndarray:
+        """``[n]`` the class, or the number, of each row."""
+        ...
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """JSON-able fields and arrays that make it again."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Fitted, Protocol):
+    """A fitted head over classes."""
+
+    @property
+    def classes(self) -> np.ndarray:
+        """``[c]`` what it may answer, sorted."""
+        ...
+
+    def scores(self, x: Any) -> np.ndarray:
+        """``[n, c]``, the logarithms of the probabilities but for a constant a row."""
+        ...
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """``[n, c]`` probabilities in the order of ``classes``."""
+        ...
+
+
+@runtime_checkable
+class Head(Protocol):
+    """A frozen dataclass whose fields are hyper-parameters, fitted to vectors and labels.
+
+    ``prototypes`` of its class says whether it looks at class prototypes: ``needed``, ``used``
+    or ``unused``; ``answers`` whether it gives ``classes`` or ``numbers``. A head with needed
+    prototypes may be fitted to no rows at all.
+    """
+
+    def fit(self, x: Any, y: Any, *, prototypes: Prototypes | None = None, seed: int = 0) -> Fitted:
+        """A fitted head.
+
+        Parameters
+        ----------
+        x : ``[n, d]``.
+        y : ``[n]`` classes of any kind that sorts, or numbers.
+
+        Raises
+        ------
+        ConjoinError : a row is not finite, a label is missing, all rows are of one class, or
+            prototypes it needs are not given.
+        """
+        ...
+
+
+@runtime_checkable
+class Student(Protocol):
+    """A frozen dataclass whose fields are hyper-parameters: from vectors to those of teachers."""
+
+    def fit(
+        self, x: Any, teachers: Any, y: Any = None, *, groups: Any = None, seed: int = 0
+    ) -> Map:
+        """A map of ``x`` into the teacher's frame, or into that of several side by side.
+
+        Parameters
+        ----------
+        x : ``[n, d]`` what the student reads.
+        teachers : ``[n, k]`` what a teacher made of the same items, or several of them by name,
+            of any widths; :class:`~conjoin.transfer.teachers.Similarities` where only those are
+            at hand.
+        y : ``[n]`` labels, for students that weigh teachers by them.
+        groups : ``[n]`` rows of one group are never split where a part is held out.
+
+        Raises
+        ------
+        ConjoinError : a teacher has another number of rows, or a row is not finite.
+        """
+        ...
+
+
+def check_rows(x: Any, where: str, dim: int | None = None) -> np.ndarray:
+    """Vectors ``[n, d]`` of float32 or float64, or one clear refusal; no rows are fine."""
+    try:
+        array = np.asarray(x)
+        if array.dtype.kind not in "fiub":
+            raise ValueError
+    except ValueError:
+        raise ConjoinError(where, "is not an array of numbers", "give floats [n, d]") from None
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ConjoinError(where, f"has shape {array.shape}", "give vectors [n, d]")
+    if dim is not None and array.shape[1] != dim:
+        raise ConjoinError(where, f"has {array.shape[1]} dimensions", f"give vectors of {dim}")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32)
+    for start in range(0, len(array), BLOCK):
+        finite = np.isfinite(array[start : start + BLOCK]).all(axis=1)
+        if not finite.all():
+            row = start + int(np.flatnonzero(~finite)[0])
+            raise ConjoinError(where, f"row {row} holds NaN or infinity", "drop or fill it")
+    return array
+
+
+#: Rows read at a time.
+BLOCK = 8192
+
+
+def check_labels(y: Any, rows: int, where: str = "y") -> np.ndarray:
+    """Labels ``[n]``, one a row and none missing, or one clear refusal."""
+    array = np.asarray(y)
+    if array.ndim != 1 or len(array) != rows:
+        raise ConjoinError(
+            where, f"labels of shape {array.shape} for {rows} rows", "give one a row"
+        )
+    if array.dtype.kind == "O":
+        lost = np.array([v is None or v != v for v in array.tolist()], dtype=bool)
+        if not lost.any():
+            kinds = {type(v) for v in array.tolist()}
+            array = (
+                array.astype(str) if kinds == {str} or len(kinds) > 1 else np.array(array.tolist())
+            )
+    elif array.dtype.kind == "f":
+        lost = ~np.isfinite(array)
+    else:
+        lost = np.zeros(len(array), dtype=bool)
+    if lost.any():
+        row = int(np.flatnonzero(lost)[0])
+        raise ConjoinError(where, f"the label of row {row} is missing", "drop those rows")
+    return array
+
+
+def known_classes(y: np.ndarray, prototypes: Prototypes | None = None) -> np.ndarray:
+    """The classes of labels and prototypes together, sorted.
+
+    Raises
+    ------
+    ConjoinError : there are fewer than two, or labels and names are of different kinds.
+    """
+    found = np.unique(y)
+    if prototypes is not None:
+        if len(y) and found.dtype.kind != prototypes.labels.dtype.kind:
+            raise ConjoinError(
+                "prototypes", f"named {prototypes.labels[0]!r} where labels are {found[0]!r}",
+                "give names and labels of one type",
+            )  # fmt: skip
+        found = np.union1d(found, prototypes.labels) if len(y) else np.unique(prototypes.labels)
+    if len(found) < 2:
+        said = f"all {len(y)} labels are {str(found[0])!r}, one class" if len(found) else "none"
+        raise ConjoinError("y", said, "give two classes or more")
+    return found
+
+
+def require_prototypes(prototypes: Prototypes | None, dim: int, who: str) -> Prototypes:
+    """The prototypes, or a refusal where there are none or they are of another width."""
+    if prototypes is None:
+        raise ConjoinError(f"head {who}", "needs class prototypes", "give names: prototypes=…")
+    check_rows(prototypes.vectors, "prototypes", dim)
+    return prototypes
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Rows as probabilities."""
+    e = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def blocks(x: np.ndarray, size: int = BLOCK) -> Sequence[slice]:
+    """Slices of rows."""
+    return [slice(a, min(a + size, len(x))) for a in range(0, len(x), size)]

@@ -1,0 +1,164 @@
+"""Losses of students and of spectra, line by line from their formulas."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from conjoin.errors import ConjoinError
+from conjoin.objectives.distill import Affinity, Relational, TeacherContrast
+from conjoin.objectives.spectrum import Consistency, Decorrelation, DominantSingular
+from conjoin.spaces import Batch
+
+RNG = np.random.default_rng(0)
+N = 7
+
+
+def a_batch(student, *teachers, labels=None, source=None):
+    names = ["student", *(f"teacher{i}" for i in range(len(teachers)))]
+    out = {n: torch.from_numpy(x) for n, x in zip(names, (student, *teachers), strict=True)}
+    rows = dict(out) if source is None else {"student": torch.from_numpy(source)}
+    lines = torch.arange(len(student))
+    here = {n: torch.ones(len(student), dtype=torch.bool) for n in names}
+    batch = Batch(
+        rows, {n: lines for n in names}, here, torch.ones(len(student)),
+        None if labels is None else torch.from_numpy(labels),
+    )  # fmt: skip
+    return out, batch
+
+
+def value(objective, out, batch):
+    params = {k: p.tensor(torch.float64) for k, p in objective.init(list(out), 4).items()}
+    return float(objective(out, batch, params).detach())
+
+
+def huber(u):
+    return u * u / 2 if abs(u) < 1 else abs(u) - 0.5
+
+
+def relational(s, t, distance, angle):
+    n = len(s)
+    apart = [[[math.dist(x[i], x[j]) for j in range(n)] for i in range(n)] for x in (s, t)]
+    mean = [np.mean([d[i][j] for i in range(n) for j in range(n) if i != j]) for d in apart]
+    first = sum(
+        huber(apart[0][i][j] / mean[0] - apart[1][i][j] / mean[1])
+        for i in range(n) for j in range(n)
+    ) / n**2  # fmt: skip
+
+    def cosine(x, i, j, k):
+        if i == j or k == j:
+            return 0.0
+        u, v = x[i] - x[j], x[k] - x[j]
+        return float(u @ v / np.linalg.norm(u) / np.linalg.norm(v))
+
+    second = sum(
+        huber(cosine(s, i, j, k) - cosine(t, i, j, k))
+        for i in range(n) for j in range(n) for k in range(n)
+    ) / n**3  # fmt: skip
+    return distance * first + angle * second
+
+
+def test_relational():
+    s, t, u = RNG.normal(size=(N, 4)), RNG.normal(size=(N, 6)), RNG.normal(size=(N, 3))
+    t[0] *= 30  # beyond the quadratic part
+    wanted = np.mean([relational(s, x, 1.5, 0.7) for x in (t, u)])
+    assert value(Relational(1.5, 0.7), *a_batch(s, t, u)) == pytest.approx(wanted)
+    turned = 3 * s @ np.linalg.qr(RNG.normal(size=(4, 4)))[0] + 5
+    assert value(Relational(), *a_batch(s, turned)) == pytest.approx(0, abs=1e-12)
+
+
+def likeness(x, tau):
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    out = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        e = [math.exp(x[i] @ x[j] / tau) if j != i else 0.0 for j in range(len(x))]
+        out[i] = np.array(e) / sum(e)
+    return out
+
+
+def kl(p, q):
+    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+def test_affinity():
+    s, t, u = RNG.normal(size=(N, 4)), RNG.normal(size=(N, 6)), RNG.normal(size=(N, 3))
+    own = likeness(s, 0.3)
+    wanted = np.mean([
+        np.mean([kl(likeness(x, 0.2)[i], own[i]) for i in range(N)]) for x in (t, u)
+    ])  # fmt: skip
+    assert value(Affinity(0.3, 0.2), *a_batch(s, t, u)) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(N) % 3])
+def test_partition_takes_the_surer(labels):
+    s, t, first = RNG.normal(size=(N, 4)), RNG.normal(size=(N, 6)), RNG.normal(size=(N, 4))
+    out, batch = a_batch(s, t, labels=labels)
+    out["frozen"] = torch.from_numpy(first)
+    own, aim, old = likeness(s, 0.3), likeness(t, 0.2), likeness(first, 0.3)
+
+    def sure(p, i):
+        if labels is None:
+            return max(p[i])
+        return sum(p[i][j] for j in range(N) if labels[j] == labels[i])
+
+    taught = [(aim if sure(aim, i) >= sure(old, i) else old)[i] for i in range(N)]
+    wanted = np.mean([kl(taught[i], own[i]) for i in range(N)])
+    assert value(Affinity(0.3, 0.2, True), out, batch) == pytest.approx(wanted)
+    assert {bool(sure(aim, i) >= sure(old, i)) for i in range(N)} == {True, False}
+
+
+def contrast(s, t, tau, alpha, focus, hardest):
+    s, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (s, t))
+    total = 0.0
+    for i in range(len(s)):
+        others = sorted((j for j in range(len(s)) if j != i), key=lambda j: -t[i] @ t[j])
+        stand = [i, *others[:hardest]]
+        p_own = math.exp(s[i] @ t[i] / tau) / sum(math.exp(s[i] @ t[j] / tau) for j in stand)
+        total += (1 - p_own) ** focus * -math.log(p_own)
+        p = np.array([math.exp(s[i] @ t[j] / tau) for j in range(len(s))])
+        q = np.array([math.exp(s[j] @ t[i] / tau) for j in range(len(s))])
+        total += alpha * kl(q / q.sum(), p / p.sum())
+    return total / len(s)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "focus", "hardest"), [(0.0, 0.0, None), (0.5, 0.0, None), (0.3, 1.5, 2)]
+)
+def test_teacher_contrast(alpha, focus, hardest):
+    s, t = RNG.normal(size=(N, 4)), RNG.normal(size=(N, 4))
+    objective = TeacherContrast(0.3, alpha, focus, hardest)
+    wanted = contrast(s, t, 0.3, alpha, focus, hardest or N)
+    assert value(objective, *a_batch(s, t)) == pytest.approx(wanted)
+
+
+def test_a_teacher_of_another_width_cannot_be_named():
+    with pytest.raises(ConjoinError, match="is 5 wide, the student 4"):
+        value(TeacherContrast(), *a_batch(RNG.normal(size=(N, 4)), RNG.normal(size=(N, 5))))
+
+
+def test_consistency():
+    z, x = RNG.normal(size=(N, 4)), RNG.normal(size=(N, 4))
+    out, batch = a_batch(z, source=x)
+    wanted = np.mean([
+        np.sum((z[i] / np.linalg.norm(z[i]) - x[i] / np.linalg.norm(x[i])) ** 2) / 4
+        for i in range(N)
+    ])  # fmt: skip
+    assert value(Consistency(), out, batch) == pytest.approx(wanted)
+    with pytest.raises(ConjoinError, match="outputs of 4 for rows of 3"):
+        value(Consistency(), *a_batch(z, source=x[:, :3]))
+
+
+def test_decorrelation():
+    z = RNG.normal(size=(N, 4)) @ RNG.normal(size=(4, 4))
+    cov = np.cov(z.T)
+    wanted = sum(cov[i, j] ** 2 for i in range(4) for j in range(4) if i != j) / 4
+    assert value(Decorrelation(), *a_batch(z)) == pytest.approx(wanted)
+
+
+def test_dominant_singular():
+    z = RNG.normal(size=(N, 4))
+    values = np.linalg.svd(z, compute_uv=False)
+    assert value(DominantSingular(2), *a_batch(z)) == pytest.approx(
+        -(values[0] + values[1]) / 2 / values.sum()
+    )
