@@ -7,6 +7,8 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError, FrameError, StateError
+from conjoin.maps.bridges import LocalAffine
+from conjoin.maps.bridges_basis import BasisChange
 from conjoin.maps.hyperbolic import LorentzMap
 from conjoin.maps.late import TokenMap
 from conjoin.maps.map import Affine, Chain, Map, Normalise, load_map, save_map
@@ -16,6 +18,7 @@ from conjoin.maps.mlp import ResidualMLP
 from conjoin.maps.relative import SIMILARITIES, RelativeMap
 from conjoin.maps.standard import Standardise
 from conjoin.maps.universal import AlignmentLayer, UniversalProjection
+from conjoin.search.invgc import PushedAway
 from conjoin.spaces import Frame, Space
 from conjoin.spaces.stack import Stack
 
@@ -55,8 +58,19 @@ MADE = {
     "universal-projection": PROJECTION,
     "mix": Mix((AFFINE, HEAD), (0.3, 0.7)),
     "relative": RelativeMap.of(draw(D_OUT, D_IN), SIMILARITIES, "sum", True),
+    "local-affine": LocalAffine(draw(3, D_IN), draw(3, D_IN, D_OUT), draw(3, D_OUT), 0.8),
+    "basis-change": BasisChange(
+        draw(D_IN),
+        np.zeros((D_IN, 0), np.float32),
+        draw(0),
+        np.zeros((0, 0), np.float32),
+        np.linalg.qr(draw(D_IN, D_IN))[0],
+        np.linalg.qr(draw(3, 3))[0],
+        2.0,
+    ),
     "guessed": Guessed(draw(D_IN, D_OUT), draw(D_IN), draw(D_OUT), None, None, 0.4, 0.7),
 }
+MADE["pushed-away"] = PushedAway((0.5, 0.5), (2, 3), {"b0": draw(9, D_IN), "b1": draw(9, D_IN)})
 SOURCE, TARGET = Frame("source", D_IN), Frame("target", D_OUT)
 
 each = pytest.mark.parametrize("item", MADE.values(), ids=list(MADE))

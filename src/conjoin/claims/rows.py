@@ -37,6 +37,9 @@ TASKS: tuple[Row, ...] = (
         cost="free"),
     Row("task", "unpaired", f"{_HERE}.unpaired:Unpaired",
         "Bind two views from rows in unrelated orders, without pairs.", cost="free"),
+    Row("task", "hubs", f"{_HERE}.hubs:Hubs",
+        "Search both ways with corrected scores: how well, and how evenly items turn up.",
+        ("radovanovic2010hubs",), cost="free"),
     Row("task", "tracking", f"{_HERE}.tracking:Tracking",
         "Whether a measure orders bindings as their recall on unseen items does.", cost="free"),
 )  # fmt: skip

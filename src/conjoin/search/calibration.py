@@ -36,15 +36,15 @@ class Calibration:
     """P(match | score) of the hits of one direction: rising in the score within a list.
 
     ``logit P = a + b s``, or with two facts about the query's list beside (``context``), or a
-    step function of the score (``isotonic``); see :data:`CURVES`. A gallery of ``n`` rows where
-    ``rows`` were there at the fit multiplies the odds by ``rows / n``: as many more wrong rows
-    reach any score, and no more right ones.
+    step function of the score (``isotonic``); see :data:`CURVES`. A gallery of ``n`` rows
+    multiplies the odds by ``sampled / n``: as many more wrong rows reach any score, and no more
+    right ones.
 
     Parameters
     ----------
     frame : id of the frame its scores are of.
     score : name of the score it reads: ``cosine``, or the correction's.
-    rows : gallery rows at the fit.
+    rows : gallery rows of the index at the fit; ``sampled``, those of the lists it was fitted to.
     curve : one of :data:`CURVES`.
     params : its coefficients ``beta``, or its knots ``at`` and ``worth``.
     threshold : probability of the best hit below which nothing is called relevant.
@@ -58,6 +58,14 @@ class Calibration:
     params: Mapping[str, Sequence[float]]
     threshold: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+    sampled: int = 0
+
+    def serving(self, rows: int) -> "Calibration":
+        """The same for an index of that many rows."""
+        return replace(self, rows=rows, sampled=self.sampled or self.rows)
+
+    def _share(self, rows: int | None) -> float:
+        return (self.sampled or self.rows) / rows if rows else 1.0
 
     def fresh(self, rows: int) -> bool:
         """Whether a gallery of that many rows is near enough to the one it was fitted to."""
@@ -69,7 +77,7 @@ class Calibration:
         Scores beyond the first :data:`CONTEXT` change nothing for those before them.
         """
         s = np.asarray(scores, dtype=np.float64)
-        odds = np.exp(self._logit(s)) * (self.rows / rows if rows else 1.0)
+        odds = np.exp(self._logit(s)) * self._share(rows)
         return np.clip(odds / (1 + odds), LEAST, 1 - LEAST)
 
     def _logit(self, s: np.ndarray) -> np.ndarray:
@@ -80,14 +88,20 @@ class Calibration:
         beta = np.asarray(self.params["beta"])
         return np.clip(features(s, self.curve) @ beta, -30, 30)
 
-    def nothing(self, best: float) -> str | None:
+    def least(self, rows: int | None = None) -> float:
+        """The threshold in a gallery of that many rows."""
+        odds = self.threshold / max(1 - self.threshold, LEAST) * self._share(rows)
+        return odds / (1 + odds)
+
+    def nothing(self, best: float, rows: int | None = None) -> str | None:
         """Why a list whose best hit has that probability holds nothing relevant, or ``None``."""
-        if best >= self.threshold:
+        least = self.least(rows)
+        if best >= least:
             return None
         kept = self.facts.get("keep", KEEP)
         return (
             f"nothing relevant: the best hit matches with probability {best:.2g}, and the best "
-            f"hits of {kept:.0%} of the queries that have an answer reach {self.threshold:.2g}"
+            f"hits of {kept:.0%} of the queries that have an answer reach {least:.2g}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -95,7 +109,7 @@ class Calibration:
         return {
             "frame": self.frame, "score": self.score, "rows": self.rows, "curve": self.curve,
             "params": {k: [float(x) for x in v] for k, v in self.params.items()},
-            "threshold": self.threshold, "facts": dict(self.facts),
+            "threshold": self.threshold, "facts": dict(self.facts), "sampled": self.sampled,
         }  # fmt: skip
 
     @classmethod
@@ -104,7 +118,7 @@ class Calibration:
         try:
             return cls(
                 raw["frame"], raw["score"], int(raw["rows"]), raw["curve"], raw["params"],
-                float(raw["threshold"]), raw["facts"],
+                float(raw["threshold"]), raw["facts"], int(raw["sampled"]),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise ConjoinError("calibration", f"{error} is missing", "run: conjoin fit") from None
@@ -151,14 +165,16 @@ def told(hits: tuple[Hit, ...], calibration: Calibration | None, rows: int) -> t
 
 
 def nothing_of(
-    lists: Mapping[str, tuple[Hit, ...]], calibrations: Mapping[str, Calibration]
+    lists: Mapping[str, tuple[Hit, ...]],
+    calibrations: Mapping[str, Calibration],
+    rows: Mapping[str, int],
 ) -> dict[str, str]:
     """For each list without a likely match, a sentence that says so."""
     found = {}
     for name, calibration in calibrations.items():
         hits = lists.get(name, ())
         if hits and hits[0].probability is not None:
-            said = calibration.nothing(hits[0].probability)
+            said = calibration.nothing(hits[0].probability, rows[name])
             if said:
                 found[name] = said
     return found

@@ -1,15 +1,17 @@
 """Corrections of a ranking by what is known of the gallery: fewer hubs, the same inner product."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from conjoin.catalogue import Search, find
 from conjoin.errors import ConjoinError
 from conjoin.maps.map import Map, as_array, load_map, save_map
+from conjoin.measures.ranking import Ranking, rank_queries
+from conjoin.measures.relevance import Relevance
 from conjoin.search.exact import top_k
 from conjoin.search.kernels import Tiles
 from conjoin.spaces import Rows, Tokens, unit
@@ -106,6 +108,28 @@ class Correction:
         at = self.offset[rows]
         return at.sum(axis=2) if gate is None else np.einsum("qkt,qt->qk", at, gate)
 
+    def rank(self, q: np.ndarray, items: Any, wanted: Relevance) -> Ranking:
+        """Ranks of the right answers of raw queries over *mapped* gallery rows."""
+        mapped = self.queries(q)
+        gate = self.gate(mapped, items)
+        if gate is None:
+            summed = np.asarray(self.offset).sum(axis=1)
+            return rank_queries(mapped, items, wanted, scale=self.scale, offset=summed)
+        kinds, own = np.unique(gate[wanted.queries], axis=0, return_inverse=True)
+        ranks = np.empty(len(wanted.items), dtype=np.int64)
+        for number, kind in enumerate(kinds):
+            asked = np.flatnonzero(own.ravel() == number)
+            lines = np.concatenate([np.arange(*wanted.offsets[i : i + 2]) for i in asked])
+            part = Relevance(
+                wanted.queries[asked], np.append(0, np.cumsum(wanted.counts[asked])),
+                wanted.items[lines], wanted.item_of, len(q) - len(asked),
+            )  # fmt: skip
+            summed = np.asarray(self.offset) @ kind
+            ranks[lines] = rank_queries(
+                mapped, items, part, scale=self.scale, offset=summed
+            ).ranks  # fmt: skip
+        return Ranking(ranks, wanted.offsets, wanted.n_items)
+
     def extend(self, new: Rows) -> "Correction":
         """The correction of this gallery followed by ``new``; equal to fitting both at once."""
         return find("correction", self.method).make(self.fields).extend(self, new)
@@ -162,6 +186,7 @@ class CSLS:
 
     k: Annotated[int, Search(1, 200, log=True)] = 10
     name = "csls"
+    tries: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"k": 30})
 
     def fit(self, gallery: Rows, query_bank: Rows, gallery_bank: Rows | None = None) -> Correction:
         """Fit; only the bank's directions and the gallery's matter."""
@@ -174,12 +199,36 @@ class CSLS:
 
     def extend(self, fitted: Correction, new: Rows) -> Correction:
         """Append the offsets of new gallery rows, a block at a time."""
-        if isinstance(new, Tokens):
-            raise ConjoinError("csls", "the gallery holds token sets", "pool them first")
-        bank = np.asarray(fitted.state["query_bank"])
-        parts = [np.asarray(fitted.offset)]
-        for start in range(0, len(new), BLOCK):
-            rows = unit(np.asarray(new[start : start + BLOCK], dtype=np.float32))
-            near = top_k(rows, bank, self.k, backend="numpy")[0]
-            parts.append(near.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32))
-        return replace(fitted, offset=np.concatenate(parts))
+        added = mean_nearest(new, np.asarray(fitted.state["query_bank"]), [self.k])
+        return replace(fitted, offset=np.concatenate([np.asarray(fitted.offset), added]))
+
+
+def mean_nearest(
+    gallery: Rows,
+    bank: np.ndarray,
+    ks: Sequence[int],
+    own: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """``[n, len(ks)]`` mean cosine of each row to its ``k`` nearest of a bank, a block at a time.
+
+    Parameters
+    ----------
+    ks : rising; a smaller bank is used whole.
+    own : numbers of gallery and bank rows; where they are the same, the bank row is left out.
+    """
+    if isinstance(gallery, Tokens):
+        raise ConjoinError("csls", "the gallery holds token sets", "pool them first")
+    spare = 0 if own is None else int(np.unique(own[1][own[1] >= 0], return_counts=True)[1].max())
+    parts = [np.empty((0, len(ks)), dtype=np.float32)]
+    for start in range(0, len(gallery), BLOCK):
+        rows = unit(np.asarray(gallery[start : start + BLOCK], dtype=np.float32))
+        near, which = top_k(rows, bank, max(ks) + spare, backend="numpy")
+        scores = near.astype(np.float64)
+        if own is not None:
+            mine = own[0][start : start + len(rows), None]
+            scores[(own[1][which] == mine) & (mine >= 0)] = np.nan
+            scores = np.sort(-scores, axis=1) * -1  # what is left out goes last
+        parts.append(
+            np.stack([np.nanmean(scores[:, :k], axis=1) for k in ks], axis=1).astype(np.float32)
+        )
+    return np.concatenate(parts)

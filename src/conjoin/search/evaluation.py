@@ -8,11 +8,20 @@ import numpy as np
 
 from conjoin.binding import Binding
 from conjoin.binding.choose import BASELINES
-from conjoin.binding.folds import Folds, bound_rows
-from conjoin.catalogue import find, of_kind
+from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
+from conjoin.measures.ranking import Ranking
 from conjoin.measures.relevance import Relevance, relevance, relevance_by_id
-from conjoin.measures.retrieval import METRICS, chance, evaluate_direction, rank_queries
+from conjoin.measures.retrieval import (
+    METRICS,
+    chance,
+    evaluate_direction,
+    metric,
+    with_intervals,
+)
+from conjoin.search.correction import Corrector
+from conjoin.search.decide import correctors, decide
+from conjoin.search.rehearsal import Rehearsal, bank_of
 from conjoin.spaces import Pairs, Space
 
 
@@ -103,7 +112,7 @@ class TestBed:
 def evaluate(
     bed: TestBed,
     binding: Binding,
-    corrections: Mapping[tuple[str, str], str] | None = None,
+    corrections: Mapping[tuple[str, str], Corrector] | None = None,
     *,
     baselines: Sequence[str] = BASELINES,
     seed: int = 0,
@@ -112,7 +121,7 @@ def evaluate(
 
     Parameters
     ----------
-    corrections : catalogue name of the correction of a direction, where one was chosen.
+    corrections : the correction of a direction, where one was chosen.
 
     Raises
     ------
@@ -156,9 +165,9 @@ def _refuse_leak(bed: TestBed, binding: Binding) -> None:
 
 def _chance(bed: TestBed, query: str, target: str) -> Iterator[Result]:
     wanted = bed.relevance(query, target)
-    for metric in METRICS:
-        value = float(chance(wanted, metric))
-        yield Result(query, target, metric, value, None, None, len(wanted), "chance", False)
+    for name in METRICS:
+        value = float(chance(wanted, name))
+        yield Result(query, target, name, value, None, None, len(wanted), "chance", False)
 
 
 def _bound(bed: TestBed, binding: Binding, name: str) -> Space:
@@ -168,7 +177,7 @@ def _bound(bed: TestBed, binding: Binding, name: str) -> Space:
 def _score(
     bed: TestBed,
     binding: Binding,
-    corrections: Mapping[tuple[str, str], str],
+    corrections: Mapping[tuple[str, str], Corrector],
     method: str,
     chosen: bool,
     seed: int,
@@ -183,16 +192,15 @@ def _score(
         except ConjoinError:
             continue
         fix = corrections.get((query, target))
-        offset, scale = None, 1.0
-        if fix:
-            bank = bank_of(binding, bed.spaces, bed.train, query)
-            fitted = find("correction", fix).make().fit(bound[target].vectors, bank)
-            offset, scale = fitted.offset.sum(axis=1), fitted.scale
-        measured = evaluate_direction(
-            bound[query], bound[target], wanted, bed.clusters(query, wanted), METRICS,
-            scale=scale, offset=offset, seed=seed,
-        )  # fmt: skip
-        label = f"{method} + {fix}" if fix else method
+        groups = bed.clusters(query, wanted)
+        if fix is None:
+            measured = evaluate_direction(
+                bound[query], bound[target], wanted, groups, METRICS, seed=seed
+            )
+        else:
+            ranking = _corrected(bed, binding, fix, (query, target), bound, wanted)
+            measured = with_intervals(ranking, [metric(m) for m in METRICS], groups, seed=seed)
+        label = f"{method} + {fix.name}" if fix else method
         found.extend(
             Result(query, target, m.name, m.value, m.low, m.high, m.n, label, chosen)
             for m in measured
@@ -200,18 +208,21 @@ def _score(
     return found
 
 
-def bank_of(
-    binding: Binding, spaces: Mapping[str, Space], train: Pairs, name: str, most: int = 10_000
-) -> np.ndarray:
-    """Training queries of a modality in the joint frame: what a correction is fitted on."""
-    if name in train.names:
-        rows = np.unique(train.column(name))
-        rows = rows[rows >= 0]
-    else:
-        rows = np.arange(len(spaces[name]))
-    if len(rows) > most:
-        rows = np.sort(np.random.default_rng([0, 5]).permutation(rows)[:most])
-    return bound_rows(spaces[name], binding.maps[name], rows)
+def _corrected(
+    bed: TestBed,
+    binding: Binding,
+    fix: Corrector,
+    way: tuple[str, str],
+    bound: Mapping[str, Space],
+    wanted: Relevance,
+) -> Ranking:
+    """Ranks by a correction of held-out rows, fitted on the training rows of both modalities."""
+    query, target = way
+    banks = [bank_of(binding, bed.spaces, bed.train, name) for name in way]
+    q = binding.frame.query(np.asarray(bound[query].vectors, dtype=np.float32))
+    x = binding.frame.item(np.asarray(bound[target].vectors, dtype=np.float32))
+    fitted = fix.fit(x, banks[0], banks[1])
+    return fitted.rank(q, fitted.items(x), wanted)
 
 
 def _baseline(bed: TestBed, binding: Binding, name: str, seed: int) -> Binding:
@@ -252,48 +263,9 @@ def _direct(bed: TestBed, binding: Binding, seed: int, notes: list[str]) -> list
 
 def choose_corrections(
     binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0
-) -> dict[tuple[str, str], str]:
-    """For each direction of the pair sources, the correction that helps on held-out folds.
+) -> dict[tuple[str, str], Corrector]:
+    """For each direction of the pair sources, the correction that helps, if one does.
 
-    A correction is used only where its mean gain over the folds is above its standard error; a
-    frame that is not scored by cosine takes none.
+    See :func:`~conjoin.search.decide.decide`, which also says what was tried.
     """
-    if binding.frame.score != "cosine":
-        return {}
-    folds = Folds(spaces, train, seed)
-    gains: dict[tuple[str, str, str], list[float]] = {}
-    for number in folds.numbers:
-        part = Binding.fit(
-            {name: spaces[name] for name in train.names},
-            folds.train(number),
-            method=binding.choice.make(),
-            hub=binding.choice.hub,
-            seed=seed,
-        )
-        for key, gain in _fold_gains(part, folds, number):
-            gains.setdefault(key, []).append(gain)
-    best: dict[tuple[str, str], str] = {}
-    most: dict[tuple[str, str], float] = {}
-    for (query, target, name), values in gains.items():
-        error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
-        mean = float(np.mean(values))
-        if mean > error and mean > most.get((query, target), 0.0):
-            best[query, target], most[query, target] = name, mean
-    return best
-
-
-def _fold_gains(
-    part: Binding, folds: Folds, number: int
-) -> Iterator[tuple[tuple[str, str, str], float]]:
-    train = folds.train(number)
-    for test in folds.tests(number):
-        q = bound_rows(folds.spaces[test.query], part.maps[test.query], test.asked)
-        x = bound_rows(folds.spaces[test.target], part.maps[test.target], test.gallery)
-        plain = rank_queries(q, x, test.wanted)
-        bank = bank_of(part, folds.spaces, train, test.query)
-        for name, row in of_kind("correction").items():
-            fitted = row.make().fit(x, bank)
-            offset = fitted.offset.sum(axis=1)
-            fixed = rank_queries(q, x, test.wanted, scale=fitted.scale, offset=offset)
-            gain = np.mean([fixed.recall(k) - plain.recall(k) for k in (1, 5, 10)])
-            yield (test.query, test.target, name), float(gain)
+    return correctors(decide(Rehearsal(binding, spaces, train, seed=seed)))

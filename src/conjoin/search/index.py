@@ -174,7 +174,7 @@ class Index:
                 name: told(column[place], known.get(name), len(self.spaces[name]))[:k]
                 for name, column in columns.items()
             }
-            nothing = nothing_of(lists, known)
+            nothing = nothing_of(lists, known, {name: len(self.spaces[name]) for name in known})
             if len(targets) > 1:
                 lists[MIXED] = self.mixing.mix(lists, k, source)
             asked = {"shown": str(item), "modality": source, "id": str(item)}

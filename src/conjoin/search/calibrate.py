@@ -1,0 +1,268 @@
+"""Calibrations of rehearsed lists: fitted, chosen and measured without the queries they judge."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from conjoin.errors import ConjoinError
+from conjoin.measures.bootstrap import interval
+from conjoin.search.calibration import CONTEXT, CURVES, KEEP, LEAST, Calibration, features
+from conjoin.search.correction import Corrector
+from conjoin.search.decide import BLOCK, by_item, corrected_by, corrected_scores
+from conjoin.search.rehearsal import Edge, Rehearsal, Scene
+
+#: Fewer held-out queries than this calibrate nothing.
+FEWEST = 40
+#: A likelihood is weighed against a flat one with so little strength that only certainty yields.
+RIDGE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """The first hits of one direction's held-out queries.
+
+    Parameters
+    ----------
+    scores : ``[q, k]`` best first; ``without`` those left when every right answer is taken out.
+    right : ``[q, k]`` whether a hit is a right answer.
+    rows, plain : ``[q, k]`` row of each hit in the target's space, and its uncorrected score.
+    asked : ``[q]`` row of each query within its scene, ``fold`` the fold it was held out in.
+    """
+
+    scores: np.ndarray
+    without: np.ndarray
+    right: np.ndarray
+    rows: np.ndarray
+    plain: np.ndarray
+    asked: np.ndarray
+    fold: np.ndarray
+    groups: np.ndarray
+    gallery: int
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def lists_of(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> dict[Edge, Lists]:
+    """Lists of every direction whose answers are known, in the whole index, corrected."""
+    found: dict[Edge, list[Lists]] = {}
+    for scene in rehearsal.scenes:
+        if scene.whole and len(scene.x) > 1:
+            made = _of_scene(scene, chosen)
+            found.setdefault((scene.query, scene.target), []).append(made)
+    return {edge: _joined(parts) for edge, parts in found.items()}
+
+
+def _of_scene(scene: Scene, chosen: Mapping[Edge, Corrector]) -> Lists:
+    correction, wanted = corrected_by(scene, chosen), scene.wanted
+    item_of = wanted.item_of
+    k = min(CONTEXT, wanted.n_items)
+    parts: list[tuple[np.ndarray, ...]] = []
+    for start in range(0, len(wanted), BLOCK):
+        asked = wanted.queries[start : start + BLOCK]
+        plain = scene.q[asked] @ scene.x.T
+        scores = corrected_scores(scene, correction, plain, asked)
+        items = by_item(scores, item_of)
+        order, top = _top(items, k)
+        best = _best_rows(scores, item_of, order)
+        offsets = wanted.offsets[start : start + len(asked) + 1]
+        owner = np.repeat(np.arange(len(asked)), np.diff(offsets))
+        mark = np.zeros(items.shape, dtype=bool)
+        mark[owner, wanted.items[offsets[0] : offsets[-1]]] = True
+        right = np.take_along_axis(mark, order, axis=1)
+        items[mark] = -np.inf
+        without = _top(items, k)[1]
+        raw = np.take_along_axis(plain, best, axis=1)
+        parts.append((top, without, right, scene.rows[best], raw, asked))
+    top, without, right, rows, raw, asked = (np.concatenate(p) for p in zip(*parts, strict=True))
+    fold = np.full(len(top), scene.fold)
+    # With few items a list may run out of wrong ones: the last of them then stands for the rest.
+    without = np.maximum(
+        without, np.where(np.isfinite(without), without, np.inf).min(axis=1)[:, None]
+    )
+    return Lists(top, without, right, rows, raw, asked, fold, scene.groups, len(scene.x))
+
+
+def _best_rows(scores: np.ndarray, item_of: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """``[b, k]`` the best row of each item found."""
+    if len(item_of) == item_of.max() + 1:
+        return np.asarray(np.argsort(item_of, kind="stable")[items])
+    by = np.argsort(item_of, kind="stable")
+    ends = np.searchsorted(item_of[by], np.arange(item_of.max() + 2))
+    best = np.empty(items.shape, dtype=np.int64)
+    for line, found in enumerate(items):
+        for place, item in enumerate(found):
+            own = by[ends[item] : ends[item + 1]]
+            best[line, place] = own[np.argmax(scores[line, own])]
+    return best
+
+
+def _top(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    place = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    value = np.take_along_axis(scores, place, axis=1)
+    order = np.argsort(-value, axis=1, kind="stable")
+    return np.take_along_axis(place, order, axis=1), np.take_along_axis(value, order, axis=1)
+
+
+def _joined(parts: Sequence[Lists]) -> Lists:
+    k = min(part.scores.shape[1] for part in parts)
+    fields = {
+        name: np.concatenate(
+            [getattr(p, name)[:, :k] if getattr(p, name).ndim == 2 else getattr(p, name)
+             for p in parts]
+        )
+        for name in Lists.__dataclass_fields__ if name != "gallery"
+    }  # fmt: skip
+    return Lists(**fields, gallery=round(float(np.mean([p.gallery for p in parts]))))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A direction's calibration, and what it says of each list when fitted without its fold.
+
+    Parameters
+    ----------
+    held_out : ``[q, k]`` probabilities.
+    """
+
+    calibration: Calibration
+    held_out: np.ndarray
+
+
+def calibrate(
+    lists: Lists, frame: str, score: str, rows: int, *, keep: float = KEEP, seed: int = 0
+) -> Fitted:
+    """Fit every curve on all folds but one, judge it there, and take the best.
+
+    The curve is that of the lowest log-loss over the first hits of all queries, each judged by
+    curves fitted without its fold; a simpler one is preferred where the difference is below its
+    standard error. The threshold of "nothing relevant" is the probability that the best hits of
+    a share ``keep`` of the queries reach; how many queries it rejects is measured on the same
+    lists with every right answer taken out.
+
+    Parameters
+    ----------
+    rows : of the gallery the calibration will serve; the odds are scaled to it.
+
+    Raises
+    ------
+    ConjoinError : there are too few queries, or no hit of theirs was right or none wrong.
+    """
+    if len(lists) < FEWEST:
+        raise ConjoinError("calibration", f"{len(lists)} queries", f"give {FEWEST} or more")
+    if lists.right.all() or not lists.right.any():
+        raise ConjoinError("calibration", "hits all alike", "give more pairs")
+    held: dict[str, np.ndarray] = {}
+    losses: dict[str, np.ndarray] = {}
+    for curve in CURVES:
+        try:
+            held[curve] = _held_out(lists, curve, lists.scores)
+        except ConjoinError:
+            continue
+        p = held[curve]
+        loss = -np.where(lists.right, np.log(p), np.log(1 - p))
+        losses[curve] = loss.mean(axis=1)
+    curve = _simplest(losses)
+    off = _held_out(lists, curve, lists.without)[:, 0]
+    on = held[curve][:, 0]
+    threshold = float(np.quantile(on, 1 - keep))
+    rejected = (off < threshold).astype(float)
+    facts = {
+        "queries": len(lists), "keep": keep, "kept": float((on >= threshold).mean()),
+        "rejected": [float(rejected.mean()), *interval(rejected, lists.groups, seed=seed)],
+        "logloss": {name: float(loss.mean()) for name, loss in losses.items()},
+        "right": float(lists.right[:, 0].mean()), "rehearsed": lists.gallery,
+    }  # fmt: skip
+    made = Calibration(
+        frame, score, lists.gallery, curve, fit_curve(lists.scores, lists.right, curve),
+        threshold, facts,
+    )  # fmt: skip
+    return Fitted(made.serving(rows), held[curve])
+
+
+def _simplest(losses: Mapping[str, np.ndarray]) -> str:
+    best = min(losses, key=lambda name: float(losses[name].mean()))
+    for name in losses:
+        gap = losses[name] - losses[best]
+        if name == best or gap.mean() < gap.std(ddof=1) / np.sqrt(len(gap)):
+            return name
+    return best
+
+
+def _held_out(lists: Lists, curve: str, scores: np.ndarray) -> np.ndarray:
+    """Probabilities of each fold's lists by a curve fitted to the others."""
+    out = np.empty(scores.shape)
+    for fold in np.unique(lists.fold):
+        here = lists.fold == fold
+        params = fit_curve(lists.scores[~here], lists.right[~here], curve)
+        made = Calibration("", "", lists.gallery, curve, params, 0.0)
+        out[here] = made.probabilities(scores[here])
+    return out
+
+
+def fit_curve(scores: np.ndarray, right: np.ndarray, curve: str) -> dict[str, list[float]]:
+    """The parameters of a curve from lists ``[q, k]`` and which of their hits are right.
+
+    Raises
+    ------
+    ConjoinError : the curve would fall with the score.
+    """
+    if curve == "isotonic":
+        from sklearn.isotonic import IsotonicRegression
+
+        made = IsotonicRegression(y_min=LEAST, y_max=1 - LEAST, out_of_bounds="clip")
+        made.fit(scores.ravel().astype(np.float64), right.ravel().astype(np.float64))
+        return {"at": made.X_thresholds_.tolist(), "worth": made.y_thresholds_.tolist()}
+    x = features(scores, curve).reshape(-1, 2 if curve == "logistic" else 4)
+    beta = logistic(x, right.ravel())
+    if beta[1] <= 0:
+        raise ConjoinError("calibration", f"{curve} falls with the score", "give more pairs")
+    return {"beta": beta.tolist()}
+
+
+def logistic(x: np.ndarray, y: np.ndarray, steps: int = 50) -> np.ndarray:
+    """Coefficients of the largest likelihood, by Newton's steps on standardised columns.
+
+    Parameters
+    ----------
+    x : ``[n, f]`` with ones in the first column.
+    """
+    mean, spread = x[:, 1:].mean(axis=0), x[:, 1:].std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    z = np.column_stack([x[:, 0], (x[:, 1:] - mean) / spread])
+    beta = np.zeros(z.shape[1])
+    weigh = np.full(len(beta), RIDGE)
+    weigh[0] = 0.0
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-np.clip(z @ beta, -30, 30)))
+        slope = z.T @ (y - p) - weigh * beta
+        curvature = (z * (p * (1 - p))[:, None]).T @ z + np.diag(weigh + 1e-9)
+        step = np.linalg.solve(curvature, slope)
+        beta = beta + step * min(1.0, 5.0 / max(np.abs(step).max(), 1e-12))
+        if np.abs(step).max() < 1e-9:
+            break
+    own = beta[1:] / spread
+    return np.concatenate([[beta[0] - own @ mean], own])
+
+
+def calibrations(
+    rehearsal: Rehearsal,
+    chosen: Mapping[Edge, Corrector],
+    rows: Mapping[str, int],
+    lists: Mapping[Edge, Lists] | None = None,
+) -> tuple[dict[Edge, Fitted], dict[Edge, str]]:
+    """A calibration for every direction whose answers are known, and why others have none."""
+    frame = rehearsal.binding.frame
+    lists = lists_of(rehearsal, chosen) if lists is None else lists
+    found, left = {}, {}
+    for edge, own in lists.items():
+        plain = frame.score if frame.score == "cosine" else "dot"
+        score = chosen[edge].name if edge in chosen else plain
+        try:
+            made = calibrate(own, frame.id, score, rows[edge[1]], seed=rehearsal.seed)
+        except ConjoinError as error:
+            left[edge] = str(error)
+            continue
+        found[edge] = made
+    return found, left

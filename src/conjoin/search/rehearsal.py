@@ -1,0 +1,190 @@
+"""An index rehearsed on its training pairs: held-out queries against what it will hold.
+
+Each fold's maps are fitted without its pairs. Its queries are then put to two galleries: the
+fold's own rows, new to the maps like every row of a test; and every training row of the target,
+as an index holds them, where one new row is to be found amid many that the maps have seen. Test
+items take no part.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conjoin.binding import Binding
+from conjoin.binding.folds import Folds, bound_rows
+from conjoin.errors import ConjoinError
+from conjoin.measures.relevance import Relevance, relevance, relevance_by_id
+from conjoin.search.banks import Own
+from conjoin.spaces import Pairs, Space, Tokens
+
+Edge = tuple[str, str]
+
+#: Rows of a gallery, and queries of a fold, at most.
+GALLERY, QUERIES = 8192, 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One direction of one fold.
+
+    Parameters
+    ----------
+    q, x : queries and gallery as an index scores them.
+    rows : row of each gallery vector in the target's space.
+    wanted : right answers, in rows of ``q`` and ``x``.
+    groups : cluster of each query that has an answer.
+    bank, items : training queries and items, on which a correction is fitted.
+    own : which of those belong to which rows of the gallery.
+    paired : whether training pairs join the two modalities.
+    whole : whether the gallery is all training rows, or the fold's alone.
+    """
+
+    query: str
+    target: str
+    fold: int
+    q: np.ndarray
+    x: np.ndarray
+    rows: np.ndarray
+    wanted: Relevance
+    groups: np.ndarray
+    bank: np.ndarray
+    items: np.ndarray
+    own: Own
+    paired: bool
+    whole: bool
+
+
+class Rehearsal:
+    """Scenes of every direction whose answers are known, fold by fold.
+
+    Parameters
+    ----------
+    binding : its method and settings are fitted anew without each fold.
+    """
+
+    def __init__(
+        self, binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0
+    ):
+        self.binding, self.seed = binding, seed
+        self.spaces = {name: spaces[name] for name in train.names}
+        self.folds = Folds(self.spaces, train, seed)
+        self._parts: dict[int, Binding] = {}
+        self._scenes: list[Scene] | None = None
+
+    @property
+    def scenes(self) -> list[Scene]:
+        """Every direction of every fold; frames that score token sets have none."""
+        if self._scenes is None:
+            self._scenes = []
+            if self.binding.frame.score != "maxsim":
+                for number in self.folds.numbers:
+                    self._scenes.extend(self._of_fold(number))
+        return self._scenes
+
+    def part(self, number: int) -> Binding:
+        """The binding fitted without a fold."""
+        if number not in self._parts:
+            train, choice = self.folds.train(number), self.binding.choice
+            binder = choice.make()
+            if hasattr(binder, "solve"):
+                maps = binder.solve(self.folds.joint(number, choice.hub))
+                made = Binding.placed(maps, self.spaces, train, choice, self.seed)
+            else:
+                made = Binding.fit(
+                    self.spaces, train, method=binder, hub=choice.hub, seed=self.seed
+                )  # fmt: skip
+            self._parts[number] = made
+        return self._parts[number]
+
+    def _of_fold(self, number: int) -> Iterator[Scene]:
+        part, train, held = self.part(number), self.folds.train(number), self.folds.held(number)
+        asked = {name: _present(held, name)[:QUERIES] for name in held.names}
+        shown = {name: self._gallery(name, asked[name]) for name in held.names}
+        vectors = {
+            name: bound_rows(self.spaces[name], part.maps[name], shown[name]) for name in shown
+        }
+        banks = {name: bank_of(part, self.spaces, train, name) for name in shown}
+        whose = {name: bank_groups(self.spaces, train, name) for name in shown}
+        joined = {frozenset(edge) for edge in held.edges()}
+        group = {name: _groups(held, name) for name in held.names}
+        for query in held.names:
+            q = part.frame.query(bound_rows(self.spaces[query], part.maps[query], asked[query]))
+            for target in held.names:
+                paired = frozenset((query, target)) in joined
+                for whole in (False, True) if query != target else ():
+                    kept = shown[target] if whole else asked[target]
+                    try:
+                        wanted = self._wanted(query, target, held, asked[query], kept, paired)
+                    except ConjoinError:
+                        continue
+                    yield Scene(
+                        query, target, number, q,
+                        vectors[target][np.searchsorted(shown[target], kept)], kept, wanted,
+                        np.array([group[query][row] for row in asked[query][wanted.queries]]),
+                        banks[query], banks[target],
+                        Own(row_groups(train, target, kept), whose[query], whose[target]),
+                        paired, whole,
+                    )  # fmt: skip
+
+    def _gallery(self, name: str, own: np.ndarray) -> np.ndarray:
+        rows = _present(self.folds.pairs, name)
+        if len(rows) > GALLERY:
+            others = np.setdiff1d(rows, own)
+            drawn = np.random.default_rng([self.seed, 7]).permutation(others)
+            rows = np.sort(np.concatenate([own, drawn[: max(0, GALLERY - len(own))]]))
+        return rows
+
+    def _wanted(
+        self, query: str, target: str, held: Pairs, asked: np.ndarray, shown: np.ndarray,
+        paired: bool,
+    ) -> Relevance:  # fmt: skip
+        one, other = self.spaces[query], self.spaces[target]
+        if not paired:
+            return relevance_by_id(one.take(asked), other.take(shown))
+        return relevance(one, other, held, query, target, query_rows=asked, gallery_rows=shown)
+
+
+def _present(pairs: Pairs, name: str) -> np.ndarray:
+    rows = np.unique(pairs.column(name))
+    return rows[rows >= 0]
+
+
+def _groups(pairs: Pairs, name: str) -> dict[int, int]:
+    """The group of each row."""
+    own = pairs.column(name)
+    return {int(row): int(group) for row, group in zip(own, pairs.group, strict=True) if row >= 0}
+
+
+def bank_rows_of(
+    spaces: Mapping[str, Space], train: Pairs, name: str, most: int = 10_000
+) -> np.ndarray:
+    """The training rows of a modality that make its bank."""
+    rows = _present(train, name) if name in train.names else np.arange(len(spaces[name]))
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng([0, 5]).permutation(rows)[:most])
+    return rows
+
+
+def bank_of(
+    binding: Binding, spaces: Mapping[str, Space], train: Pairs, name: str, most: int = 10_000
+) -> np.ndarray:
+    """Training rows of a modality in the joint frame: what a correction is fitted on."""
+    rows = bank_rows_of(spaces, train, name, most)
+    found: Any = bound_rows(spaces[name], binding.maps[name], rows)
+    return found.mean() if isinstance(found, Tokens) else found
+
+
+def row_groups(pairs: Pairs, name: str, rows: np.ndarray) -> np.ndarray:
+    """The group of each row, numbered alike in every modality; −1 where pairs lack it."""
+    if name not in pairs.names:
+        return np.full(len(rows), -1)
+    known = _groups(pairs, name)
+    numbers = {int(group): place for place, group in enumerate(np.unique(pairs.group))}
+    return np.array([numbers[known[int(r)]] if int(r) in known else -1 for r in rows])
+
+
+def bank_groups(spaces: Mapping[str, Space], train: Pairs, name: str) -> np.ndarray:
+    """The groups of the rows of :func:`bank_of`."""
+    return row_groups(train, name, bank_rows_of(spaces, train, name))
