@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from conjoin.catalogue import Claim, Row
+from conjoin.maps.bridge_rows import BRIDGES
 from conjoin.maps.closed_rows import CLOSED
 from conjoin.maps.trained_rows import TRAINED
 from conjoin.maps.unpaired_rows import UNPAIRED
@@ -130,4 +131,5 @@ ROWS: tuple[Row, ...] = (
         family="trained",
     ),
     *TRAINED,
+    *BRIDGES,
 )

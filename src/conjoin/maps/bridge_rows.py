@@ -1,0 +1,107 @@
+"""Catalogue rows of bridges between versions of an encoder, with what their papers say."""
+
+from collections.abc import Iterator
+
+from conjoin.catalogue import Claim, Row
+
+_SOLVED = "conjoin.maps.bridges"
+_TRAINED = "conjoin.maps.bridges_trained"
+_BASIS = "conjoin.maps.bridges_basis:BasisBridge"
+_PAIRS = frozenset({"pairs"})
+
+_DATA = "emoji-upgrade:old+new+old-name+new-name"
+_TOWER = "emoji-upgrade:old+new+image"
+_NAMES = (
+    "two frozen text encoders and some hundred texts embedded by both; names ask for keyword "
+    "lists by the new encoder, in a gallery of the old"
+)
+_IMAGES = (
+    "one tower of a bound space is upgraded: new texts and stored pictures ask for each other, "
+    "the pictures' vectors being those of the old binding"
+)
+_DRIFT = (
+    "95 to 99 per cent of the recall of full re-embedding, by secondary sources; a published "
+    "reproduction found 24 to 50 per cent and a single bridge seldom better than doing nothing"
+)
+_BACK = (
+    "the backbone stays frozen, where the paper trains it with the classifier and the old "
+    "prototypes; of its losses those remain that a rotation of frozen vectors changes"
+)
+
+
+def _claims(differs: str, reported: str, baselines: tuple[str, ...]) -> Iterator[Claim]:
+    """Against doing nothing, and against the simplest bridge, in both settings."""
+    for data, setting in ((_DATA, _NAMES), (_TOWER, _IMAGES)):
+        for baseline in baselines:
+            yield Claim(
+                "upgrading", data, "recall@10", baseline, "restated", f"{setting}; {differs}",
+                reported,
+            )  # fmt: skip
+
+
+BRIDGES: tuple[Row, ...] = (
+    Row("map", "local-affine", f"{_SOLVED}:LocalAffine",
+        "One affine map a region, blended by nearness.", cost="free"),
+    Row("map", "basis-change", "conjoin.maps.bridges_basis:BasisChange",
+        "Two rotations with a few added dimensions: nothing is lost.", cost="free"),
+    Row(
+        "binder", "re-embed", f"{_SOLVED}:ReEmbed",
+        "Every row by the new encoder: the ceiling of an upgrade.",
+        needs=frozenset({"pairs", "model"}), cost="free", family="bridge",
+    ),
+    Row(
+        "binder", "low-rank", f"{_SOLVED}:LowRank",
+        "Least squares onto the hub through a few directions.",
+        ("izenman1975rrr", "mukherjee2011rrr", "vejendla2025drift"), _PAIRS, family="bridge",
+        claims=tuple(_claims("closed form instead of descent", _DRIFT, ("nothing", "ridge"))),
+    ),
+    Row(
+        "binder", "local-bridge", f"{_SOLVED}:LocalBridge",
+        "A mixture of local bridges, each held to the whole.",
+        ("jacobs1991experts", "su2007init"), _PAIRS, family="bridge",
+        claims=tuple(_claims(
+            "a mixture of ridges by nearness", "no figure: mixtures of experts are general",
+            ("nothing", "ridge"),
+        )),
+    ),
+    Row(
+        "binder", "residual-bridge", f"{_TRAINED}:ResidualBridge",
+        "A small network beside ridge, kept only where it helps.",
+        ("vejendla2025drift",), _PAIRS, "trained", extra="train", family="bridge",
+        claims=tuple(_claims(
+            "one hidden layer beside ridge, stopped on held-out pairs", _DRIFT,
+            ("nothing", "ridge"),
+        )),
+    ),
+    Row(
+        "binder", "xbt", f"{_TRAINED}:XBT",
+        "One projection for all modalities of a new model, learnt from its texts alone.",
+        ("jang2025xbt",), _PAIRS, "trained", extra="train", family="bridge",
+        claims=tuple(_claims(
+            "no two-tower model is at hand, so only the first stage is tried: texts to texts",
+            "upgrades without back-filling on three captioning sets (abstract; no figure was "
+            "checked)", ("nothing", "ridge"),
+        )),
+    ),
+    Row(
+        "binder", "bt2", _BASIS,
+        "Orthonormal changes of basis with a few added dimensions that follow the old vectors.",
+        ("zhou2023bt2",), _PAIRS, "trained",
+        {"extra": 32, "scale": 3.0, "follow": "rows"}, "train", "bridge",
+        claims=tuple(_claims(
+            _BACK, "better old-new and new-new retrieval than earlier compatible training on "
+            "CIFAR-100 and ImageNet (abstract)", ("nothing", "procrustes"),
+        )),
+    ),
+    Row(
+        "binder", "oca", _BASIS,
+        "One orthonormal layer whose first coordinates follow prototypes of the old vectors.",
+        ("ricci2024oca",), _PAIRS, "trained",
+        {"extra": 0, "scale": 1.0, "follow": "classes"}, "train", "bridge",
+        claims=tuple(_claims(
+            f"{_BACK}; classes are regions of the old vectors", "compatible without losing the "
+            "new model's accuracy on CIFAR-100 and ImageNet-1k (abstract)",
+            ("nothing", "procrustes"),
+        )),
+    ),
+)  # fmt: skip
