@@ -37,6 +37,11 @@ seed = 4
 method = "ridge"
 hub = "text"
 fields = { lam = 0.5 }
+[index]
+storage = "int8"
+prefix = 64
+funnel = true
+engine = "exact"
 """
 SHORT = {
     "items": {"table": "items.csv"},

@@ -1,18 +1,28 @@
-"""The index of a workspace: bound vectors, their corrections, where they lie."""
+"""The index of a workspace: bound vectors, their corrections and metadata, where they lie."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from conjoin.app.fits import Fit
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.workspace import Workspace
 from conjoin.catalogue import find
+from conjoin.errors import ConjoinError, optional
 from conjoin.search.evaluation import bank_of
 from conjoin.search.index import Index
+from conjoin.search.kernels import have
+from conjoin.search.storage import Storage
+from conjoin.search.store import Change, IndexStore
 from conjoin.spaces import Pairs, Space
+from conjoin.spaces.files import read_json
 
 
 def build_index(ws: Workspace, made: Fit, spaces: Mapping[str, Space], train: Pairs) -> Index:
     """Bind what is not yet bound and save it beside what is."""
-    folder = ws.state / "index" / made.folder.name
     bound = {
         name: made.binding.bind(name, space)
         for name, space in spaces.items()
@@ -20,13 +30,178 @@ def build_index(ws: Workspace, made: Fit, spaces: Mapping[str, Space], train: Pa
     }
     fitted = {}
     for (query, target), name in made.corrections.items():
-        bank = bank_of(made.binding, spaces, train, query)
-        fitted[query, target] = find("correction", name).make().fit(bound[target].vectors, bank)
+        banks = [bank_of(made.binding, spaces, train, side) for side in (query, target)]
+        rule = find("correction", name).make()
+        fitted[query, target] = rule.fit(bound[target].vectors, *banks)
     index = Index.build(bound, corrections=fitted)
-    index.save(folder)
+    keep_index(ws, made, index, spaces, train)
     return index
+
+
+def keep_index(
+    ws: Workspace, made: Fit, index: Index, spaces: Mapping[str, Space], train: Pairs
+) -> None:
+    """Write an index where the fit's lies: a store where the database is installed.
+
+    Without it, or where vectors are token sets, it is a snapshot that is searched exactly.
+    """
+    folder = ws.state / "index" / made.folder.name
+    if not have("lancedb") or index.frame.score == "maxsim":
+        refuse_settings(ws, index)
+        index.save(folder)
+        return
+    store = IndexStore(folder)
+    store.build(index, metadata(ws, index.spaces))
+    tune_store(ws, store, made, spaces, train)
+    store.open()  # derives the rows, so that searching writes nothing
+
+
+def refuse_settings(ws: Workspace, index: Index) -> None:
+    """Say that settings of the index need what is not there.
+
+    Raises
+    ------
+    MissingDependency, ConjoinError : the configuration asks for another storage or engine.
+    """
+    part = ws.config.index
+    if storage_of(ws) == Storage() and part.engine in ("auto", "exact"):
+        return
+    if index.frame.score == "maxsim":
+        raise ConjoinError("[index]", "token sets are scored as they are", "remove the section")
+    optional("lancedb", "search")
+
+
+def storage_of(ws: Workspace) -> Storage:
+    """What the configuration says is scanned."""
+    part = ws.config.index
+    return Storage(part.storage, part.prefix or 0, part.funnel)
+
+
+def tune_store(
+    ws: Workspace, store: IndexStore, made: Fit, spaces: Mapping[str, Space], train: Pairs
+) -> None:
+    """Choose what finds candidates, by queries of the training rows."""
+    from conjoin.search.approximate import SMALL, tune
+
+    part, storage = ws.config.index, storage_of(ws)
+    large = part.engine == "auto" and max(store.version().rows.values()) >= SMALL
+    plain = storage == Storage() and part.engine in ("auto", "exact") and not large
+    if plain and not store.version().engines:
+        return
+    queries = {} if plain else training_queries(made, spaces, train)
+    tune(store, queries, engine="exact" if plain else part.engine, storage=storage)
+
+
+def training_queries(
+    made: Fit, spaces: Mapping[str, Space], train: Pairs, most: int = 512
+) -> dict[str, np.ndarray]:
+    """By modality, training rows as queries of the joint frame."""
+    found = {}
+    for name in spaces:
+        if name in made.binding.maps:
+            rows = np.asarray(bank_of(made.binding, spaces, train, name, most), dtype=np.float32)
+            found[name] = made.binding.frame.query(rows)
+    return found
+
+
+def metadata(ws: Workspace, spaces: Mapping[str, Space]) -> dict[str, pa.Table]:
+    """By modality, the items' single values, a line a row of its space."""
+    table = ws.items.scalars
+    items = pa.array(ws.items.ids.tolist(), pa.string())
+    return {
+        name: table.take(pc.index_in(pa.array(space.ids.tolist(), pa.string()), value_set=items))
+        for name, space in spaces.items()
+    }
 
 
 def open_index(ws: Workspace) -> Index:
     """The index in use."""
     return Index.open(ws.state / ws.current["index"])
+
+
+def index_folder(ws: Workspace) -> Path:
+    """Where the index in use lies."""
+    return Path(ws.state / ws.current["index"])
+
+
+def open_store(ws: Workspace, *, convert: bool = True) -> IndexStore:
+    """The store in use; a snapshot becomes one where the database is installed.
+
+    Raises
+    ------
+    ConjoinError : it holds token sets, which no store keeps.
+    MissingDependency : the database is not installed.
+    """
+    folder = index_folder(ws)
+    store = IndexStore(folder)
+    if is_store(folder):
+        return store
+    optional("lancedb", "search")
+    index = Index.open(folder)
+    if index.frame.score == "maxsim":
+        raise ConjoinError("index", "holds token sets: it has no versions", "run: conjoin fit")
+    if convert:
+        store.build(index, metadata(ws, index.spaces))
+    return store
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder's index has versions."""
+    path = folder / "manifest.json"
+    return path.exists() and "history" in read_json(path)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What the stored vectors have that the index has not, by modality.
+
+    Parameters
+    ----------
+    new : rows of the stored space to add, or to put in place of others.
+    changed : how many of them replace a row.
+    gone : item ids that have no stored vector any more.
+    """
+
+    new: Mapping[str, np.ndarray]
+    changed: Mapping[str, int]
+    gone: Mapping[str, list[str]]
+
+
+def pending(ws: Workspace, index: Index, names: Sequence[str] = ()) -> Pending:
+    """What was embedded since the index was written."""
+    made = current_fit(ws)
+    new: dict[str, np.ndarray] = {}
+    changed: dict[str, int] = {}
+    gone: dict[str, list[str]] = {}
+    for name in names or list(index.spaces):
+        if name not in index.spaces:
+            ws.modality(name)
+            raise ConjoinError("modality", f"{name!r} is not bound", "run: conjoin add")
+        space = ws.space(name)
+        if space.frame != made.binding.maps[name].source:
+            raise stale(name)
+        held = index.spaces[name]
+        there = dict(zip(_keys(held), held.content.tolist(), strict=True))
+        content = [there.get(key) for key in _keys(space)]
+        fresh = [a != b for a, b in zip(content, space.content.tolist(), strict=True)]
+        new[name] = np.flatnonzero(fresh)
+        changed[name] = sum(content[row] is not None for row in new[name])
+        gone[name] = sorted(set(held.ids.tolist()) - set(space.ids.tolist()))
+    return Pending(new, changed, gone)
+
+
+def _keys(space: Space) -> list[tuple[str, int]]:
+    return list(zip(space.ids.tolist(), space.parts.tolist(), strict=True))
+
+
+def add_rows(ws: Workspace, wanted: Pending) -> Change:
+    """Bind and add what is pending."""
+    made, store = current_fit(ws), open_store(ws)
+    bound = {
+        name: made.binding.bind(name, ws.space(name).take(rows))
+        for name, rows in wanted.new.items()
+        if len(rows)
+    }
+    change = store.add(bound, metadata(ws, bound))
+    store.open()
+    return change

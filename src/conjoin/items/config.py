@@ -4,7 +4,7 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -113,8 +113,31 @@ class FitPart(_Part):
     fields: dict[str, Any] = Field(default_factory=dict, description="The method's settings.")
 
 
+class IndexPart(_Part):
+    """What a search scans and how."""
+
+    storage: Literal["float32", "float16", "int8", "binary"] = Field(
+        default="float32", description="What is scanned; candidates are ranked by float32."
+    )
+    prefix: int | None = Field(
+        default=None, ge=1, description="Scan the first so many dimensions only."
+    )
+    funnel: bool = Field(
+        default=False, description="Narrow the candidates of a prefix by ever longer ones."
+    )
+    engine: Literal["auto", "exact", "faiss", "lance"] = Field(
+        default="auto", description="What finds candidates; auto decides by size and recall."
+    )
+
+    @model_validator(mode="after")
+    def _funnel_of_prefix(self) -> "IndexPart":
+        if self.funnel and self.prefix is None:
+            raise ValueError("has a funnel but no prefix to start from")
+        return self
+
+
 class Config(_Part):
-    """A workspace: its items, modalities, pairs, split and fit.
+    """A workspace: its items, modalities, pairs, split, fit and index.
 
     Examples
     --------
@@ -130,6 +153,7 @@ class Config(_Part):
     pairs: dict[Text, PairsPart] = Field(default_factory=dict)
     split: SplitPart = SplitPart()
     fit: FitPart = FitPart()
+    index: IndexPart = IndexPart()
     _path: Path = PrivateAttr(default=Path(NAME))
 
     @property
@@ -273,7 +297,7 @@ def _known_part(loc: tuple[int | str, ...], values: Any) -> tuple[str, ...]:
 def _keys(loc: tuple[str, ...]) -> list[str]:
     parts: dict[str, type[BaseModel]] = {
         "items": ItemsPart, "modalities": ModalityPart, "pairs": PairsPart,
-        "split": SplitPart, "fit": FitPart,
+        "split": SplitPart, "fit": FitPart, "index": IndexPart,
     }  # fmt: skip
     return list((parts[loc[0]] if loc else Config).model_fields)
 

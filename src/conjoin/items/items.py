@@ -22,7 +22,7 @@ from conjoin.items.links import (
     same_row,
 )
 from conjoin.items.split import Split, column_split, make_split
-from conjoin.items.table import Held, Source, open_source, require_columns
+from conjoin.items.table import Held, Source, is_scalar, open_source, require_columns
 from conjoin.spaces import Pairs, Space
 from conjoin.spaces.store import Key
 
@@ -178,6 +178,12 @@ class Items:
     def table(self) -> pa.Table:
         """Everything as an Arrow table, but for columns of Python objects."""
         return self._source.read()
+
+    @property
+    def scalars(self) -> pa.Table:
+        """The columns whose cells are single values: text, numbers, truth, dates."""
+        names = [name for name in self.names if is_scalar(self._source.type(name))]
+        return self._source.read(names)
 
     def column(self, name: str) -> list[Any]:
         """Values of a column in row order, ``None`` where missing (labels, filters, groups).

@@ -137,6 +137,16 @@ def _single(column: pa.ChunkedArray, row: int) -> Any:
     return to_python(column.slice(row, 1).combine_chunks())[0]
 
 
+def is_scalar(kind: pa.DataType | None) -> bool:
+    """Whether a column of that type holds text, numbers, truth values or dates."""
+    if kind is None:
+        return False
+    if pa.types.is_dictionary(kind):
+        return is_scalar(kind.value_type)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return text or (pa.types.is_primitive(kind) and not pa.types.is_null(kind))
+
+
 def is_number(kind: pa.DataType) -> bool:
     """Whether an Arrow type holds integers or floats."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
