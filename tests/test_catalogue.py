@@ -20,9 +20,18 @@ from conjoin.report import bibliography
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "conjoin").rglob("*.py"))
 #: Kinds whose rows are methods with hyper-parameters; maps are fitted values, encoders are opened.
-METHODS = ("objective", "augmentation", "measure", "binder", "correction", "head", "student")
+METHODS = (
+    "objective",
+    "augmentation",
+    "measure",
+    "binder",
+    "correction",
+    "head",
+    "student",
+    "fusion",
+)
 #: Kinds whose engines are compared with a slow restatement of their formula.
-RESTATED = ("objective", "measure", "binder", "correction", "head", "student")
+RESTATED = ("objective", "measure", "binder", "correction", "head", "student", "fusion")
 
 
 def each(found):
@@ -78,6 +87,7 @@ PROMISES = {
     "objective": ("conjoin.objectives.base:Objective", ("init", "__call__")),
     "augmentation": ("conjoin.objectives.augment:Augmentation", ("__call__",)),
     "correction": ("conjoin.search.correction:Corrector", ("fit", "extend")),
+    "fusion": ("conjoin.fusion.fused:Fusion", ("fit",)),
     "measure": ("conjoin.measures.retrieval:Metric", ("per_query", "chance")),
     "head": ("conjoin.transfer.base:Head", ("fit",)),
     "student": ("conjoin.transfer.base:Student", ("fit",)),
