@@ -1,0 +1,134 @@
+"""Heads as scikit-learn estimators, for pipelines, grid searches and clones.
+
+Any head of the catalogue by its name; ``params`` are its fields.
+"""
+
+from collections.abc import Mapping
+from typing import Any, no_type_check
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from conjoin.catalogue import find
+from conjoin.errors import ConjoinError
+from conjoin.transfer.base import Prototypes
+
+_FLOATS = [np.float64, np.float32]
+
+
+class HeadClassifier(ClassifierMixin, BaseEstimator):
+    """A head over classes as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    method : name of a head, as ``conjoin methods --kind head`` lists them.
+    params : its fields.
+    seed : decides every random draw.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
+    >>> HeadClassifier("nearest-mean").fit(x, ["up", "up", "right", "right"]).predict(x[:1])
+    array(['up'], dtype='<U5')
+    """
+
+    method: str
+    params: Mapping[str, Any] | None
+    seed: int
+
+    @no_type_check  # scikit-learn wants any value taken here, and refused in fit
+    def __init__(self, method="logistic", params=None, seed=0):
+        self.method = method
+        self.params = params
+        self.seed = seed
+
+    def fit(self, X: Any, y: Any, prototypes: Prototypes | None = None) -> "HeadClassifier":
+        """Fit the head.
+
+        Parameters
+        ----------
+        X : ``[n, d]``.
+        y : ``[n]`` classes.
+        prototypes : vectors of the classes' names, for heads that look at them.
+        """
+        X, y = validate_data(self, X, y, dtype=_FLOATS)
+        check_classification_targets(y)
+        head = find("head", self.method).make(dict(self.params or {}))
+        if head.answers != "classes":
+            raise ConjoinError("method", f"{self.method} predicts numbers", "use HeadRegressor")
+        self.head_ = head.fit(X, y, prototypes=prototypes, seed=self.seed)
+        self.classes_ = self.head_.classes
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """``[n, c]`` scores; of two classes ``[n]``, above 0 for the second."""
+        check_is_fitted(self)
+        scores = self.head_.scores(validate_data(self, X, reset=False, dtype=_FLOATS))
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """``[n, c]`` probabilities."""
+        check_is_fitted(self)
+        return self.head_.predict_proba(validate_data(self, X, reset=False, dtype=_FLOATS))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """``[n]`` classes."""
+        check_is_fitted(self)
+        return self.head_.predict(validate_data(self, X, reset=False, dtype=_FLOATS))
+
+
+class HeadRegressor(RegressorMixin, BaseEstimator):
+    """A head over numbers as a scikit-learn regressor.
+
+    Parameters
+    ----------
+    method, params, seed : as of :class:`HeadClassifier`.
+
+    Examples
+    --------
+    >>> x = np.arange(6.0)[:, None]
+    >>> HeadRegressor(params={"lam": 1e-4}).fit(x, 2 * x[:, 0]).predict([[10.0]]).round(1)
+    array([20.])
+    """
+
+    method: str
+    params: Mapping[str, Any] | None
+    seed: int
+
+    @no_type_check
+    def __init__(self, method="ridge-regressor", params=None, seed=0):
+        self.method = method
+        self.params = params
+        self.seed = seed
+
+    def fit(self, X: Any, y: Any) -> "HeadRegressor":
+        """Fit the head.
+
+        Parameters
+        ----------
+        X : ``[n, d]``.
+        y : ``[n]`` or ``[n, k]`` numbers.
+        """
+        X, y = validate_data(
+            self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
+        )
+        head = find("head", self.method).make(dict(self.params or {}))
+        if head.answers != "numbers":
+            raise ConjoinError("method", f"{self.method} predicts classes", "use HeadClassifier")
+        self.head_ = head.fit(X, y, seed=self.seed)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """``[n]`` or ``[n, k]`` numbers."""
+        check_is_fitted(self)
+        return self.head_.predict(validate_data(self, X, reset=False, dtype=_FLOATS))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+__all__ = ["HeadClassifier", "HeadRegressor"]
