@@ -14,7 +14,9 @@ from typing import Any
 
 from conjoin.errors import ConjoinError, nearest
 
-ROOMS = ("encoders", "objectives", "measures", "maps", "transfer", "fusion", "search", "claims")
+ROOMS = (
+    "encoders", "objectives", "measures", "maps", "transfer", "fusion", "search", "doctor", "claims",
+)  # fmt: skip
 
 #: Each kind of component and the promise it makes, in a sentence.
 KINDS: Mapping[str, str] = {
@@ -32,6 +34,8 @@ KINDS: Mapping[str, str] = {
     "composer": "several parts of a query → one query vector",
     "aggregation": "several vectors an item → scores or one vector an item",
     "sparse": "vectors → weights of terms in an inverted index",
+    "detector": "pairs as maps that have not seen them place them → how suspect each is",
+    "curation": "what each item counts towards → which items to keep",
     "data": "a name → real spaces, pairs, groups and labels to judge methods on",
     "task": "data and an arm → scores of each held-out unit",
 }

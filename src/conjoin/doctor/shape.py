@@ -1,0 +1,121 @@
+"""Rows that lie apart from all others, and encoders that tell nothing."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conjoin.doctor.case import FEWEST, Case, View
+from conjoin.doctor.finding import KINDS, Finding, precision_of
+from conjoin.spaces import Tokens
+
+#: Robust deviations at which a row is as likely an outlier as not.
+FAR = 6.0
+#: Share of the variance's effective directions, or of distinct rows, below which an encoder is
+#: called collapsed.
+FLAT, FEW = 0.02, 0.1
+
+
+def outliers(case: Case, least: float) -> list[Finding]:
+    """Rows far from their nearest neighbours, of odd length, or not finite.
+
+    With ``z`` the deviation from the median over 1.4826 times the median deviation (of the
+    logarithm of the distance to the neighbours, and of the logarithm of the length), confidence
+    is ``1 / (1 + exp(FAR - z))``.
+    """
+    found = []
+    for view in case.views.values():
+        found += _broken(view)
+        if len(view.first) >= 4 * FEWEST:
+            found += _far(view, least)
+    return found
+
+
+def _broken(view: View) -> Iterator[Finding]:
+    for row in np.flatnonzero(~view.sound).tolist():
+        vector = np.asarray(view.space.vectors[row : row + 1], dtype=np.float32)
+        why = "all zero" if np.isfinite(vector).all() else "NaN or infinity"
+        yield Finding(
+            "outlier", (str(view.space.ids[row]),), view.name, 1.0, None, {"because": why},
+            KINDS["outlier"], (int(view.space.parts[row]),),
+        )  # fmt: skip
+
+
+def _far(view: View, least: float) -> Iterator[Finding]:
+    distance = robust(np.log(np.maximum(view.gaps[:, :5].mean(axis=1), 1e-6)))
+    length = np.abs(robust(np.log(np.maximum(_lengths(view), 1e-12))))[view.first]
+    worst = np.maximum(distance, length)
+    sure = 1 / (1 + np.exp(np.minimum(FAR - worst, 50)))
+    for place in np.flatnonzero(sure >= least).tolist():
+        row = int(view.first[place])
+        far = distance[place] >= length[place]
+        evidence = {
+            "because": "far from its neighbours" if far else "odd length",
+            "deviations": round(float(worst[place]), 2),
+        }  # fmt: skip
+        yield Finding(
+            "outlier", (str(view.space.ids[row]),), view.name, float(sure[place]),
+            precision_of("outlier", float(sure[place])), evidence, KINDS["outlier"],
+            (int(view.space.parts[row]),),
+        )  # fmt: skip
+
+
+def _lengths(view: View) -> np.ndarray:
+    out = np.ones(len(view))
+    for start, block in view.space.blocks():
+        part = slice(start, start + len(block))
+        out[part] = np.linalg.norm(np.where(view.sound[part, None], block, 0), axis=1)
+    out[~view.sound] = np.median(out[view.sound]) if view.sound.any() else 1.0
+    return out
+
+
+def robust(values: np.ndarray) -> np.ndarray:
+    """Deviations from the median, over a robust standard deviation; 0 where that is nothing."""
+    apart = values - np.median(values)
+    scale = 1.4826 * np.median(np.abs(apart))
+    return np.asarray(apart / scale if scale > 1e-4 else np.zeros_like(apart))
+
+
+def encoders(case: Case) -> tuple[list[Finding], dict[str, object]]:
+    """Constant dimensions, collapsed spaces and few distinct vectors; the figures of each space.
+
+    The effective rank is ``(Σ λ)² / Σ λ²`` over the eigenvalues of the covariance of the
+    reduced rows.
+    """
+    found, facts = [], {}
+    for name, view in case.views.items():
+        rows = view.reduced[view.first]
+        spectrum = np.linalg.eigvalsh(rows.T @ rows / max(len(rows), 1))
+        rank = float(spectrum.sum() ** 2 / max((spectrum**2).sum(), 1e-30))
+        distinct = _distinct(view)
+        told = {
+            "rows": len(view), "dimensions": view.space.dim, "constant": _constant(view),
+            "distinct": distinct, "effective_rank": round(rank, 1),
+            "tokens": isinstance(case.spaces[name].vectors, Tokens),
+        }  # fmt: skip
+        facts[name] = told
+        possible = min(rows.shape[1], max(len(rows) - 1, 1))
+        reasons = {
+            "half of the dimensions are constant": told["constant"] > view.space.dim / 2,
+            "few distinct vectors": len(view) >= 20 and distinct < FEW * len(view),
+            "nearly all variance in one direction": rank < max(1.5, FLAT * possible),
+        }
+        for why in (why for why, true in reasons.items() if true):
+            evidence = {"because": why, **told}
+            found.append(Finding("encoder", (), name, 1.0, None, evidence, KINDS["encoder"]))
+    return found, facts
+
+
+def _distinct(view: View) -> int:
+    """Rows that differ, to five digits of the reduced space."""
+    rounded = np.round(view.reduced[view.sound], 5)
+    return len({row.tobytes() for row in rounded + 0.0})
+
+
+def _constant(view: View) -> int:
+    low = np.full(view.space.dim, np.inf)
+    high = np.full(view.space.dim, -np.inf)
+    for start, block in view.space.blocks():
+        good = block[view.sound[start : start + len(block)]]
+        if len(good):
+            low, high = np.minimum(low, good.min(axis=0)), np.maximum(high, good.max(axis=0))
+    return int((high - low <= 1e-7 * np.maximum(np.abs(high), 1e-30)).sum())
