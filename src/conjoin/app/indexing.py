@@ -28,12 +28,12 @@ def build_index(ws: Workspace, made: Fit, spaces: Mapping[str, Space], train: Pa
         for name, space in spaces.items()
         if name in made.binding.maps
     }
-    fitted = {}
-    for (query, target), name in made.corrections.items():
-        banks = [bank_of(made.binding, spaces, train, side) for side in (query, target)]
-        rule = find("correction", name).make()
-        fitted[query, target] = rule.fit(bound[target].vectors, *banks)
-    index = Index.build(bound, corrections=fitted)
+    index = Index.build(
+        bound,
+        corrections=made.rules.corrections(made.binding, spaces, train, bound),
+        calibrations=made.rules.serving(bound),
+        mixing=made.rules.mixing,
+    )
     keep_index(ws, made, index, spaces, train)
     return index
 

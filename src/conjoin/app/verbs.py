@@ -10,7 +10,7 @@ from typing import Any
 
 from conjoin.app.output import Console, number, plain
 from conjoin.app.workspace import CONFIG, STATE, Workspace
-from conjoin.errors import ConjoinError, StateError, nearest
+from conjoin.errors import ConjoinError, MissingDependency, StateError, nearest
 
 #: Remedy of what a newer version wrote: it is whole, and not ours to remove.
 NEWER = "upgrade conjoin"
@@ -126,8 +126,7 @@ def run_fit(
     ) if best else None
     was = "" if made.fresh else "; nothing has changed since it was fitted"
     console.say(f"{choice.method} ({plain(choice.fields)}), hub {made.binding.hub}{was}")
-    for (query, target), name in made.corrections.items():
-        console.say(f"{query} → {target}: corrected by {name}")
+    show_rules(made.rules, console)
     late = [name for name, why in choice.skipped.items() if "time ran out" in why]
     if late:
         console.say(f"not tried to the end: {', '.join(late)}; conjoin compare takes its time")
@@ -155,7 +154,8 @@ def _fit_json(made: Any, report: Any) -> dict[str, Any]:
         "folder": str(made.folder),
         "card": str(made.folder / "card.md"),
         "corrections": [
-            {"query": q, "target": t, "method": name} for (q, t), name in made.corrections.items()
+            {"query": q, "target": t, "method": rule.name}
+            for (q, t), rule in made.corrections.items()
         ],
         "trials": made.binding.choice.to_json()["trials"],
         "skipped": dict(made.binding.choice.skipped),
@@ -388,7 +388,8 @@ def _in_use(state: Path) -> tuple[set[str], set[Path]]:
         return set(), set()
     keep = {state / current["maps"]}
     with contextlib.suppress(ConjoinError):
-        Index.open(state / current["index"])
+        with contextlib.suppress(MissingDependency):  # whole, but not readable here
+            Index.open(state / current["index"])
         keep.add(state / current["index"])
     return {item.source.id for item in binding.maps.values()}, keep
 
