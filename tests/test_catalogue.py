@@ -29,9 +29,16 @@ METHODS = (
     "head",
     "student",
     "fusion",
+    "mixer",
+    "composer",
+    "aggregation",
+    "sparse",
 )
 #: Kinds whose engines are compared with a slow restatement of their formula.
-RESTATED = ("objective", "measure", "binder", "correction", "head", "student", "fusion")
+RESTATED = (
+    "objective", "measure", "binder", "correction", "head", "student", "fusion",
+    "mixer", "composer", "aggregation", "sparse",
+)  # fmt: skip
 
 
 def each(found):
@@ -91,6 +98,12 @@ PROMISES = {
     "measure": ("conjoin.measures.retrieval:Metric", ("per_query", "chance")),
     "head": ("conjoin.transfer.base:Head", ("fit",)),
     "student": ("conjoin.transfer.base:Student", ("fit",)),
+    "mixer": ("conjoin.search.mixers:Mixer", ("mix",)),
+    "composer": ("conjoin.search.composed:Composer", ("fit", "restore")),
+    "aggregation": (
+        "conjoin.search.aggregate:Aggregation", ("fit", "queries", "items", "scores")
+    ),
+    "sparse": ("conjoin.search.sparse:Sparse", ("fit",)),
 }
 
 

@@ -92,7 +92,7 @@ class Pooling:
 
     def queries(self, x: Several) -> np.ndarray:
         """The mean of a query's parts, to length 1."""
-        return unit(sets(x).mean().astype(np.float64))
+        return mean_of(x)
 
     def items(self, x: Several) -> Any:
         """One vector an item, or the parts for ``max``."""
@@ -175,7 +175,7 @@ class Attention:
 
     def queries(self, x: Several) -> np.ndarray:
         """The mean of a query's parts, to length 1."""
-        return unit(sets(x).mean().astype(np.float64))
+        return mean_of(x)
 
     def items(self, x: Several) -> np.ndarray:
         """One vector an item; the mean before anything is learned."""
@@ -313,6 +313,12 @@ class Ensemble:
     def scores(self, queries: Any, items: Any) -> np.ndarray:
         """Inner products."""
         return np.asarray(queries @ items.T)
+
+
+def mean_of(x: Several) -> np.ndarray:
+    """The mean of each set, to length 1."""
+    held = sets(x)
+    return unit(np.add.reduceat(np.asarray(held.vectors, np.float64), held.offsets[:-1], axis=0))
 
 
 def sets(x: Several) -> Tokens:
