@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from conjoin.app import cli_index, cli_serve
+from conjoin.app import cli_fuse, cli_index, cli_serve
 from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
 from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.errors import ConjoinError
@@ -24,6 +24,7 @@ app = typer.Typer(
 weights = typer.Typer(help="List or fetch the weights of built-in encoders.", no_args_is_help=True)
 app.add_typer(weights, name="weights")
 app.add_typer(cli_serve.verbs)
+app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_index.verbs)
 
 

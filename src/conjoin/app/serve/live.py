@@ -1,0 +1,433 @@
+"""What is served at one moment: a fit, its index, and how queries are read and answered."""
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from conjoin.app.fits import Fit, current_fit, stale
+from conjoin.app.indexing import metadata, open_index
+from conjoin.app.serve.asked import Ask, Piece
+from conjoin.app.serve.limits import Problem
+from conjoin.app.serve.metrics import Metrics
+from conjoin.app.workspace import LABELS, STATE, Workspace
+from conjoin.encoders.base import Encoder, Quick
+from conjoin.encoders.run import encode
+from conjoin.errors import CellError, ConjoinError, nearest
+from conjoin.search.composed import Term, compose
+from conjoin.search.hits import Hits
+from conjoin.search.index import Index
+from conjoin.spaces import Space
+
+#: Distinct values of a column that are listed for filters.
+LISTED = 60
+#: Largest number of a given vector.
+MOST = 1e6
+#: Characters of a text shown with a hit.
+SNIPPET = 280
+
+
+def stamp(folder: Path) -> tuple[Any, ...]:
+    """What changes when another index, or another version of it, is in use."""
+    from conjoin.spaces.files import read_json
+
+    state = folder / STATE
+    try:
+        index = read_json(state / "current.json", ("index",))["index"]
+    except (OSError, ConjoinError, TypeError):
+        index = ""
+    return tuple(map(_mark, (state / "current.json", state / str(index) / "manifest.json")))
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """An answer: the hits, or the vector that was asked for, and the state it was made by."""
+
+    live: "Live"
+    hits: Hits | None = None
+    space: Space | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """One fit and its index, opened.
+
+    Parameters
+    ----------
+    mark : :func:`stamp` of what was opened.
+    """
+
+    ws: Workspace
+    fit: Fit
+    index: Index
+    mark: tuple[Any, ...] = ()
+    _readers: dict[str, Encoder] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Live":
+        """What is in use in a workspace.
+
+        Raises
+        ------
+        ConjoinError : nothing is fitted, or an encoder has changed since.
+        """
+        mark = stamp(folder)
+        ws = Workspace(folder, writes=False)
+        made = current_fit(ws)
+        for name, map_ in made.binding.maps.items():
+            if ws.encoder(name).frame != map_.source:
+                raise stale(name)
+        live = cls(ws, made, open_index(ws), mark)
+        if live.index.about is None:
+            live = replace(live, index=replace(live.index, about=live.about))
+        return live
+
+    def warm(self) -> None:
+        """Load what the first query would wait for."""
+        text = [name for name, kind in self.kinds.items() if kind == "text"]
+        if text:
+            self.answer([Ask((Piece("text", "warm"),), k=1)], Metrics())
+
+    # Items
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The kind each bound modality reads."""
+        return {name: self.ws.encoder(name).kind for name in self.fit.binding.maps}
+
+    @cached_property
+    def name(self) -> str:
+        """What the index in use is called."""
+        return str(self.ws.current["index"]).rpartition("/")[2]
+
+    @cached_property
+    def _labels(self) -> list[Any] | None:
+        column = next((name for name in LABELS if name in self.ws.items.names), None)
+        return None if column is None else self.ws.items.column(column)
+
+    def row(self, item: str) -> int:
+        """The row of an item.
+
+        Raises
+        ------
+        Problem : there is none.
+        """
+        try:
+            return self.ws.items.row(item)
+        except ConjoinError:
+            found = f"there is no item {item[:60]!r}"
+            raise Problem("not-found", "item", found, "give one of its ids") from None
+
+    def label(self, item: str) -> str:
+        """What people call an item."""
+        try:
+            value = self._labels[self.ws.items.row(item)] if self._labels is not None else None
+        except ConjoinError:  # indexed, but gone from the table since
+            value = None
+        return item if value is None else str(value)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The items' single values, but for columns that a modality is made of."""
+        used = {self.ws.config.items.id}
+        for entry in self.ws.modalities:
+            used |= {entry.column} if isinstance(entry.column, str) else set(entry.column)
+        whole = self.ws.items.scalars
+        return whole.select([name for name in whole.column_names if name not in used])
+
+    def about(self, modality: str) -> pa.Table:
+        """Metadata of a modality, a line a row of its space, for indexes that hold none."""
+        return metadata(self.ws, {modality: self.index.spaces[modality]})[modality]
+
+    @cached_property
+    def columns(self) -> list[dict[str, Any]]:
+        """What filters may name, with the values of those that have few."""
+        found = []
+        for name, kind in self.index.columns.items():
+            entry: dict[str, Any] = {"name": name, "type": str(kind)}
+            if name in self.table.column_names and _worded(kind):
+                values = pc.unique(self.table.column(name).drop_null())
+                if len(values) <= LISTED:
+                    entry["values"] = sorted(map(str, values.to_pylist()))
+            found.append(entry)
+        return found
+
+    def item(self, item: str) -> dict[str, Any]:
+        """An item as JSON: label, metadata, and its modalities."""
+        row = self.row(item)
+        meta = {n: _json(self.table.column(n)[row].as_py()) for n in self.table.column_names}
+        held = {}
+        for name, kind in self.kinds.items():
+            space = self.index.spaces.get(name)
+            parts = 0 if space is None else int((space.ids == item).sum())
+            if parts:
+                held[name] = {"kind": kind, "parts": parts, "media": media_path(item, name)}
+        return {"id": item, "label": self.label(item), "meta": meta, "modalities": held}
+
+    def text(self, modality: str, item: str, part: int) -> str | None:
+        """The first words of a cell of text."""
+        return self._snippet(modality, item, part)
+
+    @cached_property
+    def _snippet(self) -> Any:
+        @lru_cache(maxsize=20_000)
+        def read(modality: str, item: str, part: int) -> str | None:
+            try:
+                words = str(self.ws.cells(modality, "text").get(item, part))
+            except (CellError, ConjoinError):
+                return None
+            words = " ".join(words.split())
+            return words if len(words) <= SNIPPET else words[: SNIPPET - 1] + "…"
+
+        return read
+
+    # Queries
+
+    def reader(self, kind: str, source: str | None) -> str:
+        """The modality that reads a query of a kind.
+
+        Raises
+        ------
+        Problem : none does, or the one named reads another kind.
+        """
+        if source is not None:
+            if source not in self.kinds:
+                raise Problem("bad-argument", "source", f"{source[:60]!r} is not bound",
+                              nearest(source, self.kinds))  # fmt: skip
+            if self.kinds[source] != kind:
+                found = f"{source} reads {self.kinds[source]}, the query is {kind}"
+                raise Problem("bad-argument", "source", found, "name another, or none")
+            return source
+        readers = [name for name, reads in self.kinds.items() if reads == kind]
+        if not readers:
+            kinds = " or ".join(sorted(set(self.kinds.values())))
+            raise Problem(
+                "bad-argument", "query", f"nothing here reads {kind}", f"ask with {kinds}"
+            )
+        hub = self.fit.binding.hub
+        return hub if hub in readers else readers[0]
+
+    def _encoder(self, name: str) -> Encoder:
+        if name not in self._readers:
+            encoder = self.ws.encoder(name)
+            self._readers[name] = encoder.for_queries() if isinstance(encoder, Quick) else encoder
+        return self._readers[name]
+
+    def answer(self, asks: Sequence[Ask], metrics: Metrics) -> list[Any]:
+        """Answers of a batch in order: :class:`Found`, or the exception of an ask that is wrong."""
+        import time
+
+        began = time.perf_counter()
+        terms = self._bound(asks)
+        encoded = time.perf_counter()
+        found = self._searched(asks, terms)
+        metrics.add("conjoin_encode_seconds_total", encoded - began)
+        metrics.add("conjoin_search_seconds_total", time.perf_counter() - encoded)
+        metrics.add("conjoin_queries_total", len(asks))
+        return found
+
+    def _bound(self, asks: Sequence[Ask]) -> list[Any]:
+        """For every ask its terms in the joint frame, or the exception; one call a modality."""
+        out: list[Any] = [[None] * len(ask.pieces) for ask in asks]
+        jobs: dict[str, list[tuple[int, int, Any]]] = {}
+        for at, ask in enumerate(asks):
+            try:
+                for place, piece in enumerate(ask.pieces):
+                    if piece.kind in ("item", "vector"):
+                        read = self._stored if piece.kind == "item" else self._given
+                        source, space = read(piece)
+                        out[at][place] = Term(space, piece.weight, source or "vector", source)
+                    else:
+                        name = self.reader(piece.kind, piece.source)
+                        jobs.setdefault(name, []).append((at, place, piece))
+            except (Problem, ConjoinError) as error:
+                out[at] = error
+        for name, wanted in jobs.items():
+            self._encode(name, [job for job in wanted if isinstance(out[job[0]], list)], out)
+        return out
+
+    def _encode(self, name: str, jobs: Sequence[tuple[int, int, Piece]], out: list[Any]) -> None:
+        if not jobs:
+            return
+        encoder = self._encoder(name)
+        made = encode(encoder, [piece.cell for _, _, piece in jobs])
+        good = [job for place, job in enumerate(jobs) if place not in made.failed]
+        for place, reason in made.failed.items():
+            at, _, piece = jobs[place]
+            argument = "text" if piece.kind == "text" else "file"
+            out[at] = Problem("bad-argument", argument, reason, "give one that can be read")
+        if not good:
+            return
+        space = Space(np.arange(len(good)).astype(str), made.vectors, encoder.frame)
+        bound = self.fit.binding.bind(name, space)
+        for row, (at, place, piece) in enumerate(good):
+            if isinstance(out[at], list):
+                out[at][place] = Term(bound.take(np.array([row])), piece.weight, name, name)
+
+    def _stored(self, piece: Piece) -> tuple[str, Space]:
+        self.row(piece.cell)
+        if piece.source is not None and piece.source not in self.index.spaces:
+            raise Problem("bad-argument", "source", f"{piece.source[:60]!r} is not indexed",
+                          nearest(piece.source, self.index.spaces))  # fmt: skip
+        for name in [piece.source] if piece.source else list(self.index.spaces):
+            rows = np.flatnonzero(self.index.spaces[name].ids == piece.cell)
+            if len(rows):
+                return name, self.index.spaces[name].take(rows[:1])
+        where = f"modality {piece.source}" if piece.source else "any modality"
+        raise Problem("bad-argument", "item", f"{piece.cell[:60]!r} has no vector in {where}",
+                      "name another item")  # fmt: skip
+
+    def _given(self, piece: Piece) -> tuple[str | None, Space]:
+        """A given vector: as it is in the joint frame, bound where it is in a modality's own."""
+        maps, joint = self.fit.binding.maps, self.index.frame
+        if piece.source is not None and piece.source not in maps:
+            raise Problem("bad-argument", "source", f"{piece.source[:60]!r} is not bound",
+                          nearest(piece.source, maps))  # fmt: skip
+        near = [piece.source] if piece.source else list(maps)
+        own = next((each for each in near if maps[each].source.id == piece.frame), None)
+        if own is None and piece.frame != joint.id:
+            raise Problem(
+                "other-frame", "frame", f"{str(piece.frame)[:60]!r} is not a frame of this index",
+                f"embed the query anew: POST /embed; its frame is {joint.id}",
+            )  # fmt: skip
+        frame = joint if own is None else maps[own].source
+        values = np.asarray([piece.cell], dtype=np.float64)
+        if values.shape[1] != frame.dim:
+            raise Problem("bad-argument", "vector", f"{values.shape[1]} numbers",
+                          f"give {frame.dim}, as its frame has")  # fmt: skip
+        if not values.any() or np.abs(values).max() > MOST:
+            raise Problem("bad-argument", "vector", "is zero, or far too long", "give another")
+        space = Space(np.array(["query"]), values.astype(np.float32), frame)
+        return piece.source or own, (space if own is None else self.fit.binding.bind(own, space))
+
+    def _searched(self, asks: Sequence[Ask], terms: list[Any]) -> list[Any]:
+        """Asks that differ in the query only go through the index together."""
+        out: list[Any] = list(terms)
+        groups: dict[tuple[Any, ...], list[tuple[int, Space]]] = {}
+        for at, ask in enumerate(asks):
+            if isinstance(terms[at], Exception):
+                continue
+            try:
+                source, space = self._query(terms[at])
+                if ask.only_vector:
+                    out[at] = Found(self, space=space, source=source)
+                    continue
+                groups.setdefault((source, ask.into, ask.k, ask.where, self._gone(ask, source)),
+                                  []).append((at, space))  # fmt: skip
+            except (Problem, ConjoinError) as error:
+                out[at] = error
+        for (source, into, k, where, gone), wanted in groups.items():
+            try:
+                joined = _stacked([space for _, space in wanted])
+                found = self.index.search_many(
+                    joined, source, into=into, k=k, exclude=gone, where=where
+                )
+            except ConjoinError as error:
+                for at, _ in wanted:
+                    out[at] = error
+                continue
+            for (at, _), hits in zip(wanted, found, strict=True):
+                asked = {"shown": self._shown(asks[at]), "modality": source, "id": None}
+                out[at] = Found(self, hits=replace(hits, query=asked), source=source)
+        return out
+
+    def _query(self, terms: Sequence[Term]) -> tuple[str | None, Space]:
+        if len(terms) == 1 and terms[0].weight > 0:
+            return terms[0].source, terms[0].space
+        sources = {term.source for term in terms}
+        made = compose(terms)
+        if made is None:
+            raise Problem("bad-argument", "terms", "cannot be composed", "give one")
+        return (sources.pop() if len(sources) == 1 else None), made
+
+    def _shown(self, ask: Ask) -> str:
+        """What a person calls a query."""
+        said = [(self._said(piece), piece.weight) for piece in ask.pieces]
+        first = "".join(f" {'+' if w > 0 else '−'} {text}" for text, w in said)
+        return first.removeprefix(" + ").strip()
+
+    def _said(self, piece: Piece) -> str:
+        if piece.kind == "item":
+            return self.label(piece.cell)
+        fixed = {"vector": "a vector", "image": "a picture", "audio": "a sound"}
+        return fixed.get(piece.kind) or str(piece.cell)
+
+    def _gone(self, ask: Ask, source: str | None) -> tuple[str, ...]:
+        """An item asked for its like in its own modality alone is no hit itself."""
+        own = [piece.cell for piece in ask.pieces if piece.kind == "item"]
+        inside = own if list(ask.into or self.index.spaces) == [source] else []
+        return tuple(sorted({*ask.exclude, *inside}))
+
+    # What is said of it
+
+    def dressed(self, found: Found) -> dict[str, Any]:
+        """Hits as JSON, each with its label, its kind, and where its media are."""
+        hits = found.hits
+        if hits is None:
+            raise TypeError("an answer without hits")
+        said = hits.to_json()
+        for hit in (hit for listed in said["lists"].values() for hit in listed):
+            kind = self.kinds.get(hit["modality"], "")
+            path = media_path(hit["id"], hit["modality"], hit["part"])
+            hit |= {"label": self.label(hit["id"]), "kind": kind, "media": path}
+            if kind == "text":
+                hit["text"] = self.text(hit["modality"], hit["id"], hit["part"])
+            hit["meta"] = {key: _json(value) for key, value in hit["meta"].items()}
+        return {**said, "index": self.name}
+
+
+def media_path(item: str, modality: str, part: int = 0) -> str:
+    """Where the media of a cell are served."""
+    from urllib.parse import quote
+
+    path = f"/items/{quote(item, safe='')}/media/{quote(modality, safe='')}"
+    return f"{path}?part={part}" if part else path
+
+
+def _stacked(spaces: Sequence[Space]) -> Space:
+    if len(spaces) == 1:
+        return spaces[0]
+    ids = np.arange(len(spaces)).astype(str)
+    first: Any = spaces[0].vectors
+    if hasattr(first, "offsets"):
+        from conjoin.spaces import Tokens
+
+        flat = [np.asarray(space.vectors.vectors) for space in spaces]  # type: ignore[union-attr]
+        ends = np.cumsum([0, *map(len, flat)])
+        return Space(ids, Tokens(np.concatenate(flat), ends), spaces[0].frame)
+    return Space(ids, np.concatenate([np.asarray(s.vectors) for s in spaces]), spaces[0].frame)
+
+
+def _worded(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind)
+
+
+def _json(value: Any) -> Any:
+    """A value of metadata as JSON has it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, datetime.date | datetime.datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _json(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_json(inside) for inside in list(value)[:20]]
+    return str(value)[:200]
