@@ -10,6 +10,7 @@ from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding
 from conjoin.binding.folds import Folds
 from conjoin.report.card import card_facts, card_markdown
+from conjoin.search.rules import Rules
 from conjoin.spaces import Pairs, Space
 from conjoin.spaces.files import FORMAT, atomic, write_json
 
@@ -21,7 +22,7 @@ def write_card(
     ws: Workspace,
     folder: Path,
     binding: Binding,
-    corrections: Mapping[tuple[str, str], str],
+    rules: Rules,
     spaces: Mapping[str, Space],
     train: Pairs,
 ) -> dict[str, Any]:
@@ -43,7 +44,8 @@ def write_card(
     }  # fmt: skip
     made = {
         "version": FORMAT, "frame": binding.frame.id, "seed": binding.seed,
-        "corrections": {f"{q} → {t}": name for (q, t), name in corrections.items()},
+        "corrections": {f"{q} → {t}": rule.name for (q, t), rule in rules.correctors.items()},
+        "scores": rules.to_json(),
         "versions": versions(),
     }  # fmt: skip
     trained = {name: spaces[name] for name in train.names}

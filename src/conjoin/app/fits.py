@@ -1,29 +1,41 @@
 """A fit in use: the binding, its corrections, and where they lie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding
+from conjoin.catalogue import find
 from conjoin.errors import FrameError
+from conjoin.search.correction import Corrector
+from conjoin.search.rules import Rules
 from conjoin.spaces.files import read_json
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A binding in use: where it lies and which corrections go with it."""
+    """A binding in use: where it lies and the rules by which its index scores."""
 
     folder: Path
     binding: Binding
-    corrections: dict[tuple[str, str], str]
+    rules: Rules = field(default_factory=Rules)
     fresh: bool = False
+
+    @property
+    def corrections(self) -> dict[tuple[str, str], Corrector]:
+        """The correction of each direction that has one."""
+        return dict(self.rules.correctors)
 
 
 def open_fit(folder: Path) -> Fit:
     """The fit that lies in a folder."""
     binding = Binding.load(folder)
-    listed = read_json(folder / "fit.json", ["corrections"])["corrections"]
-    return Fit(folder, binding, {(query, target): name for query, target, name in listed})
+    raw = read_json(folder / "fit.json", ["corrections"])
+    if "rules" in raw:
+        return Fit(folder, binding, Rules.from_json(raw["rules"]))
+    # A fit of an earlier version: corrections by name, scores without a calibration.
+    known = {(q, t): find("correction", name).make() for q, t, name in raw["corrections"]}
+    return Fit(folder, binding, Rules(known))
 
 
 def current_fit(ws: Workspace) -> Fit:

@@ -17,8 +17,10 @@ from conjoin.binding.binding import pairs_digest
 from conjoin.binding.choose import beside_baselines
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, StateError
-from conjoin.search.evaluation import Evaluation, TestBed, choose_corrections, evaluate
+from conjoin.search.evaluation import Evaluation, TestBed, evaluate
 from conjoin.search.index import Index
+from conjoin.search.reliability import Trust, trust
+from conjoin.search.rules import Rules
 from conjoin.spaces import Pairs, Space, digest
 from conjoin.spaces.files import FORMAT, read_json, write_json
 
@@ -74,16 +76,16 @@ def fit(
             note("baselines")
             beside = beside_baselines(binding.choice, spaces, train, seed=seed)
             binding = replace(binding, choice=beside)
-        note("corrections")
-        corrections = choose_corrections(binding, spaces, train, seed=seed)
+        note("corrections and what scores mean")
+        rules = Rules.rehearse(binding, spaces, train, seed=seed)
         binding.save(folder)
-        write_card(ws, folder, binding, corrections, spaces, train)
-        _write_fit(folder, corrections, seed)
+        write_card(ws, folder, binding, rules, spaces, train)
+        _write_fit(folder, rules, seed)
     made = open_fit(folder)
     if fresh or not (ws.state / "index" / key / "manifest.json").exists():
         build_index(ws, made, spaces, train)
     ws.publish({"maps": f"maps/{key}", "index": f"index/{key}"})
-    return Fit(folder, made.binding, made.corrections, fresh)
+    return Fit(folder, made.binding, made.rules, fresh)
 
 
 def _chooser(before: Choice | None, budget: float, note: Note) -> Callable[..., Choice]:
@@ -108,9 +110,11 @@ def _rows(spaces: Mapping[str, Space]) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-def _write_fit(folder: Path, corrections: Mapping[tuple[str, str], str], seed: int) -> None:
-    listed = [[query, target, name] for (query, target), name in sorted(corrections.items())]
-    write_json(folder / "fit.json", {"version": FORMAT, "corrections": listed, "seed": seed})
+def _write_fit(folder: Path, rules: Rules, seed: int) -> None:
+    listed = [[*edge, rule.name] for edge, rule in sorted(rules.correctors.items())]
+    write_json(folder / "fit.json", {
+        "version": FORMAT, "corrections": listed, "seed": seed, "rules": rules.to_json(),
+    })  # fmt: skip
 
 
 def add(ws: Workspace, names: Sequence[str]) -> Fit:
@@ -135,7 +139,7 @@ def add(ws: Workspace, names: Sequence[str]) -> Fit:
     train, _ = ws.pairs(spaces)
     binding = made.binding.extend(spaces, train)
     binding.save(made.folder)
-    extended = Fit(made.folder, binding, made.corrections, True)
+    extended = Fit(made.folder, binding, made.rules, True)
     build_index(ws, extended, spaces, train)
     return extended
 
@@ -189,6 +193,18 @@ def evaluate_workspace(ws: Workspace, *, seed: int = 0) -> Evaluation:
         **found.to_json(),
     }
     write_json(path, record)
+    return found
+
+
+def trust_workspace(ws: Workspace, *, seed: int = 0) -> Trust:
+    """What scores and mixed lists of the binding in use are worth on held-out items; kept."""
+    made, bed = current_fit(ws), test_bed(ws)
+    key = digest(["trust", made.folder.name, sorted(made.binding.maps), _held(bed), seed])
+    path = ws.state / "trust" / f"{key}.json"
+    if path.exists():
+        return Trust.from_json(read_json(path, ("reliability",)))
+    found = trust(bed, made.binding, made.rules, seed=seed)
+    write_json(path, {"version": FORMAT, **found.to_json()})
     return found
 
 

@@ -101,7 +101,7 @@ def run_fit(
     dry: bool,
 ) -> None:
     """Fit, and show what was tried on the held-out folds of the training pairs."""
-    from conjoin.app import jobs
+    from conjoin.app import jobs, scores
     from conjoin.app.cards import FACTS, PAGE
     from conjoin.spaces.files import read_json
 
@@ -126,7 +126,7 @@ def run_fit(
     ) if best else None
     was = "" if made.fresh else "; nothing has changed since it was fitted"
     console.say(f"{choice.method} ({plain(choice.fields)}), hub {made.binding.hub}{was}")
-    show_rules(made.rules, console)
+    scores.show_rules(made.rules, console)
     late = [name for name, why in choice.skipped.items() if "time ran out" in why]
     if late:
         console.say(f"not tried to the end: {', '.join(late)}; conjoin compare takes its time")
@@ -217,7 +217,7 @@ def run_search(
 
 def run_evaluate(ws: Workspace, console: Console, *, seed: int, dry: bool) -> None:
     """Evaluate, and show a table a direction."""
-    from conjoin.app import jobs
+    from conjoin.app import jobs, scores
 
     if dry:
         held = {name: len(rows) for name, rows in jobs.test_bed(ws).rows.items()}
@@ -225,8 +225,10 @@ def run_evaluate(ws: Workspace, console: Console, *, seed: int, dry: bool) -> No
         console.result({"held": held, "dry": True})
         return
     found = jobs.evaluate_workspace(ws, seed=seed)
+    trust = jobs.trust_workspace(ws, seed=seed)
     show_evaluation(found, console)
-    console.result(found.to_json())
+    scores.show_trust(trust, console)
+    console.result({**found.to_json(), "trust": trust.to_json()})
 
 
 def show_evaluation(found: Any, console: Console) -> None:

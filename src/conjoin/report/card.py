@@ -116,7 +116,7 @@ def cautions(choice: Choice, data: Mapping[str, Any]) -> Iterable[str]:
         if spread > UNEVEN * max(own.mean, 1e-9):
             yield f"folds differ by {spread:.3f}: groups are unlike each other, expect surprises"
     yield "for data unlike this table (other pictures, languages, recordings) it was not tested"
-    yield "scores rank; they are no probabilities, and nothing says that no answer exists"
+    yield "a new item competes in the index with items that were trained on, which lie nearer"
 
 
 def sources(
@@ -164,6 +164,7 @@ def card_markdown(facts: Mapping[str, Any]) -> str:
         + table(("method", "settings", "score", "what the fitted method adds", "folds"), rows),
         *_skipped(facts["skipped"]),
         "## When not to use it\n\n" + "\n".join(f"- {line}." for line in facts["cautions"]),
+        *_scores(facts.get("scores")),
         "## Data\n\n" + _data(data),
         "## Method\n\n" + _method(facts),
         "## Sources\n\n" + "\n".join(f"- {s['cited']} ({s['for']})" for s in facts["sources"]),
@@ -175,6 +176,66 @@ def _skipped(skipped: Mapping[str, str]) -> Iterable[str]:
     if skipped:
         lines = "\n".join(f"- {name}: {why}" for name, why in skipped.items())
         yield f"## Not tried to the end\n\n{lines}"
+
+
+def _scores(scores: Mapping[str, Any] | None) -> Iterable[str]:
+    """Hubs before and after each correction, what is used, what probabilities were worth."""
+    if not scores or not scores["decisions"]:
+        return
+    yield "## Scores\n\n" + "\n\n".join(_direction(one) for one in scores["decisions"])
+    known = [
+        (f"{q} → {t}", one["curve"], f"{facts['queries']}", f"{facts['right']:.3f}",
+         f"{facts['kept']:.0%}", f"{facts['rejected'][0]:.0%} {span(*facts['rejected'][1:])}")
+        for q, t, one in scores["calibrations"] for facts in [one["facts"]]
+    ]  # fmt: skip
+    if known:
+        yield (
+            "P(match | score), fitted to held-out queries among held-out items; where the best "
+            "hit's is below the threshold, the list is said to hold nothing relevant.\n\n"
+            + table(("direction", "curve", "queries", "best hit right", "answerable kept",
+                     "told so with the answer removed"), known)
+        )  # fmt: skip
+    yield f"Lists of several modalities are mixed by {scores['mixing']['method']}."
+
+
+def _direction(one: Mapping[str, Any]) -> str:
+    """A direction's corrections, best first, each at its best setting."""
+    first: dict[str, Any] = {}
+    for tried in one["tried"]:
+        first.setdefault(tried["method"], tried)
+    used = one["chosen"]["method"] if one["chosen"] else None
+    rows = [("none", f"{one['plain']:.3f}", *_hubs(one["hubs"]))]
+    for name, tried in first.items():
+        gain = f"{tried['gain']:+.3f}{_span(tried['low'], tried['high'])}"
+        rows.append((f"**{name}**" if name == used else name, gain, *_hubs(tried["hubs"])))
+    index = one["index"]
+    said = [
+        f"{one['query']} → {one['target']}: in the whole index hub skewness is "
+        f"{_hubs(index['hubs'])[0]}, and {index['hubs']['never']:.1%} of the items are never found"
+    ]
+    if index["after"] is not None:
+        gain = f"{index['gain'][0]:+.3f}{_span(index['gain'][1], index['gain'][2])}"
+        said.append(f"; {first_safe(one)} makes it {_hubs(index['after'])[0]}, the score {gain}")
+    if used is None:
+        worst = min(one["tried"], key=lambda t: t["gain"])
+        said.append(
+            f". No correction is used; {worst['method']} would change the score by "
+            f"{worst['gain']:+.3f}{_span(worst['low'], worst['high'])}"
+        )
+    return (
+        "".join(said) + ".\n\n"
+        + table(("correction", "gain among new items", "hub skewness", "never found"), rows)
+    )  # fmt: skip
+
+
+def first_safe(one: Mapping[str, Any]) -> str:
+    """The correction that was put to the whole index."""
+    return str(next(t["method"] for t in one["tried"] if t["low"] > 0))
+
+
+def _hubs(hubs: Mapping[str, Any]) -> tuple[str, str]:
+    skew = f"{hubs['skewness']:.2f}{_span(hubs['skewness_low'], hubs['skewness_high'])}"
+    return skew, f"{hubs['never']:.1%}"
 
 
 def _data(data: Mapping[str, Any]) -> str:

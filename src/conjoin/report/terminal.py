@@ -68,11 +68,23 @@ def hits_table(name: str, hits: tuple[Hit, ...], lookup: Lookup | None, draw: bo
     table.add_column("id", overflow="fold")
     table.add_column("modality")
     table.add_column("score", justify="right")
+    known = any(hit.probability is not None for hit in hits)
+    if known:
+        table.add_column("match", justify="right")
     for hit in hits:
         shown = [] if lookup is None else [_shown(lookup(hit), draw)]
         item = Text(hit.id if hit.part == 0 else f"{hit.id} · part {hit.part + 1}")
-        table.add_row(str(hit.rank), *shown, item, Text(hit.modality), f"{hit.score:.3f}")
+        likely = [_percent(hit.probability)] if known else []
+        table.add_row(
+            str(hit.rank), *shown, item, Text(hit.modality), f"{hit.score:.3f}", *likely
+        )  # fmt: skip
     return table
+
+
+def _percent(p: float | None) -> str:
+    if p is None:
+        return ""
+    return "< 1 %" if p < 0.01 else f"{p:.0%}".replace("%", " %")
 
 
 def print_hits(hits: Hits, console: Console, lookup: Lookup | None = None) -> None:
@@ -86,4 +98,5 @@ def print_hits(hits: Hits, console: Console, lookup: Lookup | None = None) -> No
     draw = can_draw(console)
     query: Mapping[str, object] = hits.query
     tables = [hits_table(name, found, lookup, draw) for name, found in hits.lists.items()]
-    console.print(Group(Text(f"Query: {query.get('shown', '')}"), *tables))
+    told = [Text(f"{name}: {said}") for name, said in hits.nothing.items()]
+    console.print(Group(Text(f"Query: {query.get('shown', '')}"), *tables, *told))

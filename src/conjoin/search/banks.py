@@ -111,7 +111,7 @@ def bank_sums(
 
 
 def _tiles(
-    gallery: Rows, bank: np.ndarray, room: np.ndarray
+    gallery: Any, bank: np.ndarray, room: np.ndarray
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     for a in range(0, len(gallery), TILE[0]):
         x = unit(np.asarray(gallery[a : a + TILE[0]], dtype=np.float32))

@@ -28,6 +28,7 @@ class Lists:
     right : ``[q, k]`` whether a hit is a right answer.
     rows, plain : ``[q, k]`` row of each hit in the target's space, and its uncorrected score.
     asked : ``[q]`` row of each query within its scene, ``fold`` the fold it was held out in.
+    partners : ``[q]`` target rows that are right answers; ``answers`` how many items they are.
     """
 
     scores: np.ndarray
@@ -36,6 +37,8 @@ class Lists:
     rows: np.ndarray
     plain: np.ndarray
     asked: np.ndarray
+    partners: np.ndarray
+    answers: np.ndarray
     fold: np.ndarray
     groups: np.ndarray
     gallery: int
@@ -45,10 +48,15 @@ class Lists:
 
 
 def lists_of(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> dict[Edge, Lists]:
-    """Lists of every direction whose answers are known, in the whole index, corrected."""
+    """Lists of every direction whose answers are known, among new items, corrected.
+
+    In a gallery that also holds what was trained on, a trained neighbour of the right item lies
+    nearer to a new query than the item itself: nothing would be called a match, and right so for
+    new items only. Galleries of new items are what a query about any item of its kind meets.
+    """
     found: dict[Edge, list[Lists]] = {}
     for scene in rehearsal.scenes:
-        if scene.whole and len(scene.x) > 1:
+        if not scene.whole and len(scene.x) > 1:
             made = _of_scene(scene, chosen)
             found.setdefault((scene.query, scene.target), []).append(made)
     return {edge: _joined(parts) for edge, parts in found.items()}
@@ -81,7 +89,22 @@ def _of_scene(scene: Scene, chosen: Mapping[Edge, Corrector]) -> Lists:
     without = np.maximum(
         without, np.where(np.isfinite(without), without, np.inf).min(axis=1)[:, None]
     )
-    return Lists(top, without, right, rows, raw, asked, fold, scene.groups, len(scene.x))
+    partners = _partners(scene)
+    return Lists(
+        top, without, right, rows, raw, asked, partners, wanted.counts, fold, scene.groups,
+        len(scene.x),
+    )  # fmt: skip
+
+
+def _partners(scene: Scene) -> np.ndarray:
+    """``[q]`` of arrays: rows of the target's space that are right answers."""
+    by = np.argsort(scene.wanted.item_of, kind="stable")
+    ends = np.searchsorted(scene.wanted.item_of[by], np.arange(scene.wanted.n_items + 1))
+    found = np.empty(len(scene.wanted), dtype=object)
+    for line in range(len(scene.wanted)):
+        rows = [by[ends[i] : ends[i + 1]] for i in scene.wanted.of(line)]
+        found[line] = scene.rows[np.concatenate(rows)]
+    return found
 
 
 def _best_rows(scores: np.ndarray, item_of: np.ndarray, items: np.ndarray) -> np.ndarray:

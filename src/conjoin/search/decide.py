@@ -130,10 +130,12 @@ class Decision:
 def candidates() -> list[Corrector]:
     """Every setting that is tried, of every correction of the catalogue."""
     return [
-        row.make(fields)
-        for row in of_kind("correction").values()
-        for fields in getattr(row.load(), "tries", ({},))
+        row.make(fields) for row in of_kind("correction").values() for fields in _tries(row.load())
     ]
+
+
+def _tries(engine: Any) -> Sequence[Mapping[str, Any]]:
+    return tuple(getattr(engine, "tries", ({},)))
 
 
 def decide(rehearsal: Rehearsal) -> list[Decision]:

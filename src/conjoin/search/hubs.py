@@ -87,8 +87,10 @@ class Hubness:
                 error = np.sqrt((count - 1) / count * np.square(apart - apart.mean()).sum())
                 half = float(student.ppf(0.975, count - 1) * error)
             found += [value, value - half, value + half]
-        found[4:] = [max(0.0, found[4]), min(1.0, found[5])]
-        return cls(*found, len(lists), n)
+        skew, skew_low, skew_high, share, low, high = found
+        return cls(
+            skew, skew_low, skew_high, share, max(0.0, low), min(1.0, high), len(lists), n
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able fields."""

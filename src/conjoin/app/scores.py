@@ -1,0 +1,85 @@
+"""What a fit decided of scores, and what they proved to be worth, as people read it."""
+
+from typing import Any
+
+from conjoin.app.output import Console, number
+from conjoin.search.reliability import Trust
+from conjoin.search.rules import Rules
+
+
+def show_rules(rules: Rules, console: Console) -> None:
+    """A line a direction: its hubs, the correction used or refused, what its scores mean."""
+    for one in rules.decisions:
+        way = f"{one['query']} → {one['target']}"
+        console.say(f"{way}: {hubs_line(one)}; {correction_line(one)}")
+    for edge, why in rules.uncalibrated.items():
+        console.say(f"{' → '.join(edge)}: no probabilities ({why})")
+    if rules.mixing.facts:
+        console.say(f"several modalities in one list: mixed by {rules.mixing.method}")
+
+
+def hubs_line(decision: Any) -> str:
+    """How uneven the index shows a direction's items."""
+    hubs = decision["index"]["hubs"]
+    spread = number(hubs["skewness"], hubs["skewness_low"], hubs["skewness_high"])
+    return f"hub skewness {spread}, {hubs['never']:.1%} of items never found"
+
+
+def correction_line(decision: Any) -> str:
+    """What the best correction does, and whether it is used."""
+    best = decision["tried"][0]
+    gain = f"{best['gain']:+.3f} [{best['low']:+.3f}, {best['high']:+.3f}]"
+    if decision["chosen"] is not None:
+        return f"corrected by {decision['chosen']['method']} ({gain})"
+    inside = decision["index"]["gain"]
+    if inside is not None and inside[2] < 0:
+        return (
+            f"not corrected: {best['method']} gains {gain} among new items and loses "
+            f"{-inside[0]:.3f} in the whole index"
+        )
+    return f"not corrected: the best of {len(decision['tried'])} tried, {best['method']}, {gain}"
+
+
+def show_trust(found: Trust, console: Console) -> None:
+    """Tables of reliability, of what "nothing relevant" rejects, and of mixed lists."""
+    if found.reliability:
+        console.table(
+            "Is a probability what it says? Best hits of held-out queries among held-out items",
+            ("direction", "calibration error", "by luck alone", "answerable kept",
+             "rejected: answer removed", "rejected: scrambled"),
+            [
+                (
+                    f"{r.query} → {r.target}", number(r.error, r.error_low, r.error_high),
+                    number(r.error_ideal), number(*r.kept), number(*r.rejected),
+                    number(*r.scrambled),
+                )
+                for r in found.reliability
+            ],
+        )  # fmt: skip
+        console.table(
+            "Reliability: share of best hits that are right, where the probability is about",
+            ("direction", *(f"{k + 1}/{_bins(found)}" for k in range(_bins(found)))),
+            [
+                (f"{r.query} → {r.target}", *(f"{p:.2f}: {y:.2f}" for p, y, _ in r.table))
+                for r in found.reliability
+            ],
+        )
+    for source in dict.fromkeys(one.source for one in found.mixed):
+        own = [one for one in found.mixed if one.source == source]
+        names = list(own[0].exposure)
+        console.table(
+            f"One list over {', '.join(names)}, asked with {source} ({own[0].queries} queries)",
+            ("mixed by", "recall@10", "gain over rrf", *(f"shown: {n}" for n in names)),
+            [
+                (
+                    f"{'* ' if one.method == found.mixing else '  '}{one.method}",
+                    number(one.recall), number(*one.gain),
+                    *(f"{one.exposure[n]:.0%} of {one.target.get(n, 0):.0%}" for n in names),
+                )
+                for one in own
+            ],
+        )  # fmt: skip
+
+
+def _bins(found: Trust) -> int:
+    return max(len(one.table) for one in found.reliability)

@@ -1,0 +1,248 @@
+"""Whether probabilities keep their word on held-out queries, and what "nothing" rejects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conjoin.binding import Binding
+from conjoin.errors import ConjoinError
+from conjoin.measures.bootstrap import ends, interval, mean_draws
+from conjoin.measures.relevance import Relevance
+from conjoin.search.calibration import CONTEXT, Calibration
+from conjoin.search.evaluation import TestBed
+from conjoin.search.fair import MIXINGS, Mixing
+from conjoin.search.fairness import Asked, Mixed, measure
+from conjoin.search.hits import Hits
+from conjoin.search.index import Index
+from conjoin.search.rules import Rules
+from conjoin.spaces import Space, stable_hash
+
+#: Bins of probability in a table of reliability, with equal numbers of queries.
+BINS = 8
+#: Draws of outcomes from the probabilities themselves.
+DRAWS = 500
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How one direction's calibration does on held-out queries among held-out items.
+
+    Parameters
+    ----------
+    error : expected calibration error of the best hits: the mean over bins of how far the share
+        of right ones lies from the mean probability. ``error_low, error_high`` resample groups;
+        ``error_ideal`` is what probabilities that are exactly right would show by luck alone.
+    table : ``(mean probability, share right, hits)`` of each bin.
+    kept : share of queries with an answer not told that nothing is relevant, with its interval.
+    rejected : share told so once every right answer was taken out, with its interval.
+    scrambled : the same for queries whose coordinates were shuffled among items.
+    """
+
+    query: str
+    target: str
+    queries: int
+    rows: int
+    error: float
+    error_low: float
+    error_high: float
+    error_ideal: float
+    table: tuple[tuple[float, float, int], ...]
+    kept: tuple[float, float, float]
+    rejected: tuple[float, float, float]
+    scrambled: tuple[float, float, float]
+    curve: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able fields."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in self.__dict__.items()}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What scores and mixed lists are worth on held-out queries.
+
+    Parameters
+    ----------
+    mixing : the way in use.
+    """
+
+    reliability: tuple[Reliability, ...]
+    mixed: tuple[Mixed, ...]
+    mixing: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able fields."""
+        return {
+            "reliability": [one.to_json() for one in self.reliability],
+            "mixed": [one.to_json() for one in self.mixed], "mixing": self.mixing,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Trust":
+        """Read back what :meth:`to_json` wrote."""
+        told = [
+            Reliability(**{
+                **one, "table": tuple(tuple(row) for row in one["table"]),
+                **{key: tuple(one[key]) for key in ("kept", "rejected", "scrambled")},
+            })
+            for one in raw["reliability"]
+        ]  # fmt: skip
+        mixed = [Mixed(**{**one, "gain": tuple(one["gain"])}) for one in raw["mixed"]]
+        return cls(tuple(told), tuple(mixed), raw["mixing"])
+
+
+def trust(bed: TestBed, binding: Binding, rules: Rules, *, seed: int = 0) -> Trust:
+    """Put held-out queries to an index of held-out items and read what it says of them."""
+    if binding.frame.score == "maxsim":
+        return Trust((), (), rules.mixing.method)
+    raw = {n: bed.spaces[n].take(bed.rows[n]) for n in bed.spaces if n in binding.maps}
+    bound = {name: binding.bind(name, space) for name, space in raw.items()}
+    whole = {name: bed.spaces[name] for name in bound}
+    index = Index.build(
+        bound, rules.corrections(binding, whole, bed.train, bound, bed.rows),
+        calibrations=rules.serving(bound), mixing=rules.mixing,
+    )  # fmt: skip
+    found: list[Reliability] = []
+    asked: dict[tuple[str, str], tuple[Relevance, list[Hits]]] = {}
+    for query, target in bed.directions():
+        if query not in bound or target not in bound:
+            continue
+        try:
+            wanted = bed.relevance(query, target)
+        except ConjoinError:
+            continue
+        space = bound[query].take(wanted.queries)
+        deep = CONTEXT + int(wanted.counts.max()) + 1
+        lists = index.search_many(space, query, into=[target], k=deep)
+        asked[query, target] = (wanted, lists)
+        calibration = index.calibrations.get((query, target))
+        if calibration is None:
+            continue
+        odd = binding.bind(query, _scrambled(raw[query].take(wanted.queries), seed))
+        strange = index.search_many(odd, query, into=[target], k=CONTEXT)
+        groups = bed.clusters(query, wanted)
+        found.append(
+            _one((query, target), calibration, wanted, lists, strange, bound[target], groups, seed)
+        )
+    mixed = _mixed(bed, bound, asked, rules.mixing, seed)
+    return Trust(tuple(found), tuple(mixed), rules.mixing.method)
+
+
+def _scrambled(space: Space, seed: int) -> Space:
+    """Queries that look like the modality coordinate by coordinate, and like nothing as a whole."""
+    rng = np.random.default_rng([seed, stable_hash("scrambled")])
+    x = np.array(space.pooled().vectors, dtype=np.float32)
+    for column in range(x.shape[1]):
+        x[:, column] = x[rng.permutation(len(x)), column]
+    return replace(space, vectors=x)
+
+
+def right_ids(wanted: Relevance, gallery: Space) -> list[set[str]]:
+    """Ids of the right answers of each query."""
+    by_item: dict[int, set[str]] = {}
+    for item, name in zip(wanted.item_of, gallery.ids, strict=True):
+        by_item.setdefault(int(item), set()).add(str(name))
+    return [
+        set().union(*(by_item[int(item)] for item in wanted.of(line)))
+        for line in range(len(wanted))
+    ]
+
+
+def _one(
+    edge: tuple[str, str],
+    calibration: Calibration,
+    wanted: Relevance,
+    lists: Sequence[Hits],
+    strange: Sequence[Hits],
+    gallery: Space,
+    groups: np.ndarray,
+    seed: int,
+) -> Reliability:
+    rows, right = len(gallery), right_ids(wanted, gallery)
+    best, hit, off = [], [], []
+    for found, own in zip(lists, right, strict=True):
+        shown = found.lists[edge[1]]
+        best.append(shown[0].probability or 0.0)
+        hit.append(shown[0].id in own)
+        others = np.array([h.score for h in shown if h.id not in own])
+        off.append(calibration.probabilities(others, rows)[0] if len(others) else 0.0)
+    odd = np.array([found.lists[edge[1]][0].probability or 0.0 for found in strange])
+    least = calibration.least(rows)
+    p, y = np.array(best), np.array(hit, dtype=float)
+    error, low, high, ideal, table = expected_error(p, y, groups, seed)
+
+    def share(values: np.ndarray) -> tuple[float, float, float]:
+        value = values.astype(float)
+        span = interval(value, groups, seed=seed) if len(set(groups)) > 1 else (np.nan, np.nan)
+        return float(value.mean()), float(span[0]), float(span[1])
+
+    return Reliability(
+        *edge, len(p), rows, error, low, high, ideal, table, share(p >= least),
+        share(np.array(off) < least), share(odd < least), calibration.curve,
+    )  # fmt: skip
+
+
+def expected_error(
+    p: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 0, bins: int = BINS
+) -> tuple[float, float, float, float, tuple[tuple[float, float, int], ...]]:
+    """Calibration error over bins of equal numbers, its interval, its level by luck, the table.
+
+    ``Σ_b n_b / n · |mean p − mean y|``. The error is a mean of absolute values and so above 0 for
+    the best of calibrations; ``ideal`` is its mean where outcomes are drawn from ``p``.
+
+    Examples
+    --------
+    >>> p = np.repeat([0.1, 0.9], 50)
+    >>> y = np.concatenate([np.arange(50) < 5, np.arange(50) < 45]).astype(float)
+    >>> round(expected_error(p, y, np.arange(100), bins=2)[0], 6)
+    0.0
+    """
+    order = np.argsort(p, kind="stable")
+    place = np.empty(len(p), dtype=np.int64)
+    place[order] = np.minimum(np.arange(len(p)) * bins // len(p), bins - 1)
+    marks = np.eye(bins)[place]
+
+    def error(gap: np.ndarray) -> np.ndarray:
+        return np.asarray(np.abs(gap @ marks / len(p)).sum(axis=-1))
+
+    value = float(error(p - y))
+    low = high = value
+    if len(np.unique(groups)) > 1:
+        drawn = np.abs(mean_draws(marks * (p - y)[:, None], groups, seed=seed)).sum(axis=1)
+        low, high = ends(drawn, len(np.unique(groups)), 0.95)
+    rng = np.random.default_rng([seed, stable_hash("ideal")])
+    ideal = float(error(p - (rng.random((DRAWS, len(p))) < p)).mean())
+    table = tuple(
+        (float(p[place == b].mean()), float(y[place == b].mean()), int((place == b).sum()))
+        for b in range(bins)
+        if (place == b).any()
+    )
+    return value, low, high, ideal, table
+
+
+def _mixed(
+    bed: TestBed,
+    bound: Mapping[str, Space],
+    asked: Mapping[tuple[str, str], tuple[Relevance, list[Hits]]],
+    rule: Mixing,
+    seed: int,
+) -> list[Mixed]:
+    """Mixed lists of every query that has answers in two modalities or more."""
+    lines: dict[tuple[str, int], dict[str, int]] = {}
+    for (source, target), (wanted, _) in asked.items():
+        for line, row in enumerate(wanted.queries):
+            lines.setdefault((source, int(row)), {})[target] = line
+    found = []
+    known = {edge: right_ids(wanted, bound[edge[1]]) for edge, (wanted, _) in asked.items()}
+    for (source, row), own in lines.items():
+        if len(own) < 2:
+            continue
+        shown = {t: asked[source, t][1][line].lists[t][:CONTEXT] for t, line in own.items()}
+        counts = {t: int(asked[source, t][0].counts[line]) for t, line in own.items()}
+        right = set().union(*(known[source, t][line] for t, line in own.items()))
+        item = str(bound[source].ids[row])
+        share = {t: count / sum(counts.values()) for t, count in counts.items()}
+        found.append(Asked(source, shown, frozenset(right), share, bed.groups.get(item, item)))
+    return measure(found, {name: Mixing(name, rule.spread) for name in MIXINGS}, seed)

@@ -1,0 +1,122 @@
+"""What a fit decides of scores: corrections, calibrations, mixing; with what they rest on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from conjoin.binding import Binding
+from conjoin.catalogue import find
+from conjoin.errors import ConjoinError
+from conjoin.search.banks import fit_all
+from conjoin.search.calibrate import calibrations, lists_of
+from conjoin.search.calibration import Calibration
+from conjoin.search.correction import Correction, Corrector
+from conjoin.search.decide import correctors, decide, fields_of
+from conjoin.search.fair import Mixing
+from conjoin.search.fairness import mixing
+from conjoin.search.rehearsal import Edge, Own, Rehearsal, bank_groups, bank_of, row_groups
+from conjoin.spaces import Pairs, Space
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """How an index of a binding scores, says what scores mean, and mixes.
+
+    Parameters
+    ----------
+    correctors : by direction, where one helps.
+    calibrations : by direction, where answers are known; ``uncalibrated`` says why others lack.
+    decisions : what was tried for every direction, as JSON.
+    """
+
+    correctors: Mapping[Edge, Corrector] = field(default_factory=dict)
+    calibrations: Mapping[Edge, Calibration] = field(default_factory=dict)
+    mixing: Mixing = field(default_factory=Mixing)
+    decisions: Sequence[Mapping[str, Any]] = ()
+    uncalibrated: Mapping[Edge, str] = field(default_factory=dict)
+
+    @classmethod
+    def rehearse(
+        cls, binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0
+    ) -> "Rules":
+        """Decide everything on held-out folds of the training pairs."""
+        rehearsal = Rehearsal(binding, spaces, train, seed=seed)
+        decisions = decide(rehearsal)
+        chosen = correctors(decisions)
+        lists = lists_of(rehearsal, chosen)
+        rows = {name: len(space) for name, space in spaces.items()}
+        fitted, left = calibrations(rehearsal, chosen, rows, lists)
+        return cls(
+            chosen, {edge: one.calibration for edge, one in fitted.items()},
+            mixing(rehearsal, lists, fitted, chosen), tuple(one.to_json() for one in decisions),
+            left,
+        )  # fmt: skip
+
+    def corrections(
+        self,
+        binding: Binding,
+        spaces: Mapping[str, Space],
+        train: Pairs,
+        bound: Mapping[str, Space],
+        rows: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[Edge, Correction]:
+        """Corrections of an index of ``bound``, each row's own training partners left out.
+
+        Parameters
+        ----------
+        spaces : encoder outputs.
+        rows : which of their rows ``bound`` holds; all when not given.
+        """
+        found = {}
+        for (query, target), rule in self.correctors.items():
+            if target not in bound:
+                continue
+            held = np.arange(len(bound[target])) if rows is None else rows[target]
+            bank, items = (bank_of(binding, spaces, train, name) for name in (query, target))
+            own = Own(
+                row_groups(train, target, held),
+                bank_groups(spaces, train, query), bank_groups(spaces, train, target),
+            )  # fmt: skip
+            found[query, target] = fit_all([rule], bound[target].vectors, bank, items, own)[0]
+        return found
+
+    def serving(self, bound: Mapping[str, Space]) -> dict[Edge, Calibration]:
+        """Calibrations for an index of ``bound``."""
+        return {
+            edge: one.serving(len(bound[edge[1]]))
+            for edge, one in self.calibrations.items()
+            if edge[0] in bound and edge[1] in bound
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able fields."""
+        return {
+            "correctors": [
+                [*edge, one.name, fields_of(one)] for edge, one in sorted(self.correctors.items())
+            ],
+            "calibrations": [[*e, one.to_json()] for e, one in sorted(self.calibrations.items())],
+            "mixing": self.mixing.to_json(), "decisions": [dict(d) for d in self.decisions],
+            "uncalibrated": [[*edge, why] for edge, why in sorted(self.uncalibrated.items())],
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Rules":
+        """Read back what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ConjoinError : a part is missing.
+        """
+        try:
+            return cls(
+                {(q, t): find("correction", n).make(f) for q, t, n, f in raw["correctors"]},
+                {(q, t): Calibration.from_json(one) for q, t, one in raw["calibrations"]},
+                Mixing.from_json(raw["mixing"]), tuple(raw["decisions"]),
+                {(q, t): why for q, t, why in raw["uncalibrated"]},
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConjoinError(
+                "fit.json rules", f"{error} is missing", "run: conjoin fit"
+            ) from None
