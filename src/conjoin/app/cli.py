@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from conjoin.app import cli_fuse, cli_index, cli_serve
+from conjoin.app import cli_fuse, cli_index, cli_serve, cli_transfer
 from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
 from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.errors import ConjoinError
@@ -26,6 +26,7 @@ app.add_typer(weights, name="weights")
 app.add_typer(cli_serve.verbs)
 app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_index.verbs)
+app.add_typer(cli_transfer.verbs)
 
 
 def _version(asked: bool) -> bool:

@@ -131,17 +131,11 @@ def heads_for(lesson: Lesson) -> tuple[list[Row], dict[str, str]]:
             skipped[name] = "needs names of the classes"
         elif "labels" in row.needs and not len(lesson) and engine.prototypes != "needed":
             skipped[name] = "needs labels"
-        elif row.extra == "train" and not _trains():
-            skipped[name] = 'needs pip install "conjoin[train]"'
+        elif row.cost == "trained":
+            skipped[name] = "is trained by steps: name it to have it tried"
         else:
             fed.append(row)
     return sorted(fed, key=lambda row: COSTS.index(row.cost)), skipped
-
-
-def _trains() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("torch") is not None
 
 
 def choose_head(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.errors import ConjoinError
-from conjoin.measures.bootstrap import interval
+from conjoin.measures.bootstrap import interval, paired_difference
 from conjoin.spaces import stable_hash
 from conjoin.transfer.base import Prototypes, check_labels
 from conjoin.transfer.choosing import BASELINES, HeadChoice, Lesson, choose_head
@@ -69,12 +69,14 @@ class Curve:
     Parameters
     ----------
     choice : the head fitted to the most shots.
+    gain : the best simple baseline there, what the head adds to its accuracy, and the interval.
     rejection : what it refuses, where that was asked for; ``choice.head`` then refuses too.
     notes : what a reader must know.
     """
 
     points: tuple[Point, ...]
     choice: HeadChoice
+    gain: tuple[str, float, float, float]
     rejection: Rejection | None
     notes: tuple[str, ...]
 
@@ -83,6 +85,7 @@ class Curve:
         return {
             "points": [asdict(point) for point in self.points],
             "method": self.choice.method, "fields": dict(self.choice.fields),
+            "gain": dict(zip(("baseline", "value", "low", "high"), self.gain, strict=True)),
             "tried": [
                 {"method": t.method, "fields": t.fields, "accuracy": t.mean}
                 for t in self.choice.tried
@@ -133,7 +136,7 @@ def few_shot(
     notes = list(_notes(train, test, shots))
     points: list[Point] = []
     choice: HeadChoice | None = None
-    last = train
+    last, rights = train, dict[str, np.ndarray]()
     for count in shots:
         draws = [train.take(draw_shots(train.y, count, seed + turn)) for turn in range(DRAWS)]
         last = draws[0]
@@ -149,15 +152,18 @@ def few_shot(
             fields = choice.fields if mine else {}
             if name not in ("majority", "zero-shot-head") and count is not None:
                 heads += [one.fit(name, fields, seed) for one in draws[1:]]
-            points.append(_point(count, name, heads, last, test, seed, mine))
+            rights[name] = np.mean([head.predict(test.x) == test.y for head in heads], axis=0)
+            points.append(_scored(count, name, rights[name], test, len(last), seed, mine))
+        rights = {name: rights[name] for name in (*names, choice.method)}
     if choice is None:
         raise ConjoinError("shots", "none given", "give numbers such as 1,4,16")
+    gain = _gain(choice.method, rights, test, seed)
     rejection = None
     if reject is not None:
         rejection = rejecting(last, test, choice, reject, seed)
         head = Rejecting(choice.head, rejection.threshold)
         choice = HeadChoice(choice.method, choice.fields, head, choice.tried, choice.skipped)
-    return Curve(tuple(points), choice, rejection, tuple(notes))
+    return Curve(tuple(points), choice, gain, rejection, tuple(notes))
 
 
 def draw_shots(y: np.ndarray, shots: int | None, seed: int) -> np.ndarray:
@@ -213,12 +219,15 @@ def _chance(shots: int | None, train: Lesson, test: Lesson, seed: int) -> Point:
     return _scored(shots, "chance", worth, test, len(train), seed)
 
 
-def _point(
-    shots: int | None, name: str, heads: Sequence[Any], train: Lesson, test: Lesson, seed: int,
-    chosen: bool,
-) -> Point:  # fmt: skip
-    right = np.mean([head.predict(test.x) == test.y for head in heads], axis=0)
-    return _scored(shots, name, right, test, len(train), seed, chosen)
+def _gain(
+    chosen: str, rights: dict[str, np.ndarray], test: Lesson, seed: int
+) -> tuple[str, float, float, float]:
+    """The best of the other heads, and what the chosen one adds to it."""
+    others = [name for name in rights if name != chosen]
+    best = max(others, key=lambda name: float(rights[name].mean()))
+    groups = np.arange(len(test)) if test.groups is None else test.groups
+    gap, low, high, _ = paired_difference(rights[chosen], rights[best], groups, seed=seed)
+    return best, gap, low, high
 
 
 def _scored(
