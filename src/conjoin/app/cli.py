@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from conjoin.app import cli_fuse, cli_index, cli_serve, cli_transfer
+from conjoin.app import cli_doctor, cli_fuse, cli_index, cli_serve, cli_transfer
 from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
 from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.errors import ConjoinError
@@ -25,6 +25,7 @@ weights = typer.Typer(help="List or fetch the weights of built-in encoders.", no
 app.add_typer(weights, name="weights")
 app.add_typer(cli_serve.verbs)
 app.add_typer(cli_fuse.verbs)
+app.add_typer(cli_doctor.verbs)
 app.add_typer(cli_index.verbs)
 app.add_typer(cli_transfer.verbs)
 

@@ -107,9 +107,14 @@ class View:
             count += len(good)
         return (total / max(count, 1)).astype(np.float32)
 
+    def raw(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Vectors of some rows as the encoder gave them, float32."""
+        vectors: Any = self.space.vectors  # pooled: never token sets
+        return np.asarray(vectors[rows], dtype=np.float32)
+
     def centred(self, rows: np.ndarray | slice) -> np.ndarray:
         """Full vectors of some rows, less the mean, of length 1; rows that are not sound are 0."""
-        taken = np.asarray(self.space.vectors[rows], dtype=np.float32)
+        taken = self.raw(rows)
         return unit(np.where(self.sound[rows, None], taken - self.mean, 0))
 
     @cached_property
@@ -149,9 +154,9 @@ class View:
     @cached_property
     def near(self) -> np.ndarray:
         """``[u, k]`` neighbours of each of :attr:`first`, as row numbers, nearest first."""
-        count = min(NEAR, len(self.first) - 1)
-        found = knn(self.reduced[self.first], max(1, count))
-        return self.first[found]
+        if len(self.first) < FEWEST:
+            return np.empty((len(self.first), 0), dtype=np.int64)
+        return self.first[knn(self.reduced[self.first], min(NEAR, len(self.first) - 1))]
 
     @cached_property
     def gaps(self) -> np.ndarray:
@@ -166,8 +171,10 @@ class View:
     @cached_property
     def spread(self) -> np.ndarray:
         """``[n]`` how far the further neighbours of each row lie: its local scale, above 0."""
+        if self.gaps.shape[1] == 0:
+            return np.ones(len(self.space))
         far = self.gaps[:, min(4, self.gaps.shape[1] - 1) :].mean(axis=1)
-        out = np.full(len(self.space), float(np.median(far)) if len(far) else 1.0)
+        out = np.full(len(self.space), float(np.median(far)))
         out[self.first] = far
         return np.maximum(out, 1e-6)
 

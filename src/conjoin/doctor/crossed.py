@@ -156,13 +156,20 @@ def cross(case: Case, names: tuple[str, str], progress: Progress) -> Edge:
             f"pairs of {' and '.join(names)}", f"{len(i)} pairs in {len(np.unique(group))} groups",
             f"mismatches are looked for among {FEWEST} pairs or more",
         )  # fmt: skip
+    for view, rows in zip(sides, (i, j), strict=True):
+        count = len(np.unique(view.same[rows]))
+        if count < FEWEST or float(np.ptp(view.reduced[rows], axis=0).max()) < 1e-6:
+            raise ConjoinError(
+                f"modality {view.name}", f"{count} distinct vectors are paired",
+                "check the column and the encoder",
+            )  # fmt: skip
     lines = Pairs(names, np.stack([i, j], axis=1), group=group)
     fold = lines.folds(FOLDS, case.seed)
-    placed, maps = _place(case, names, lines, fold, progress)
-    voters = [_voters(view, rows, group) for view, rows in zip(sides, (i, j), strict=True)]
+    (left, right), maps = _place(case, names, lines, fold, progress)
     crossed = Crossed(
-        *placed, fold, group, sides[0].reduced[i], sides[1].reduced[j], *voters, case.seed
-    )
+        left, right, fold, group, sides[0].reduced[i], sides[1].reduced[j],
+        _voters(sides[0], i, group), _voters(sides[1], j, group), case.seed,
+    )  # fmt: skip
     return Edge(names, (i, j), crossed, maps)
 
 

@@ -136,6 +136,6 @@ def _findings(case: Case, edge: Edge, seen: Suspicion, least: float) -> list[Fin
                 evidence,
                 KINDS["mismatch"],
                 (int(left.parts[i]), int(right.parts[j])),
-            )  # fmt: skip
+            )
         )
     return told

@@ -22,7 +22,7 @@ def outliers(case: Case, least: float) -> list[Finding]:
     logarithm of the distance to the neighbours, and of the logarithm of the length), confidence
     is ``1 / (1 + exp(FAR - z))``.
     """
-    found = []
+    found: list[Finding] = []
     for view in case.views.values():
         found += _broken(view)
         if len(view.first) >= 4 * FEWEST:
@@ -32,7 +32,7 @@ def outliers(case: Case, least: float) -> list[Finding]:
 
 def _broken(view: View) -> Iterator[Finding]:
     for row in np.flatnonzero(~view.sound).tolist():
-        vector = np.asarray(view.space.vectors[row : row + 1], dtype=np.float32)
+        vector = view.raw(slice(row, row + 1))
         why = "all zero" if np.isfinite(vector).all() else "NaN or infinity"
         yield Finding(
             "outlier", (str(view.space.ids[row]),), view.name, 1.0, None, {"because": why},
@@ -81,21 +81,23 @@ def encoders(case: Case) -> tuple[list[Finding], dict[str, object]]:
     The effective rank is ``(Σ λ)² / Σ λ²`` over the eigenvalues of the covariance of the
     reduced rows.
     """
-    found, facts = [], {}
+    found: list[Finding] = []
+    facts: dict[str, object] = {}
     for name, view in case.views.items():
         rows = view.reduced[view.first]
         spectrum = np.linalg.eigvalsh(rows.T @ rows / max(len(rows), 1))
         rank = float(spectrum.sum() ** 2 / max((spectrum**2).sum(), 1e-30))
         distinct = _distinct(view)
+        constant = _constant(view)
         told = {
-            "rows": len(view), "dimensions": view.space.dim, "constant": _constant(view),
+            "rows": len(view), "dimensions": view.space.dim, "constant": constant,
             "distinct": distinct, "effective_rank": round(rank, 1),
             "tokens": isinstance(case.spaces[name].vectors, Tokens),
         }  # fmt: skip
         facts[name] = told
         possible = min(rows.shape[1], max(len(rows) - 1, 1))
         reasons = {
-            "half of the dimensions are constant": told["constant"] > view.space.dim / 2,
+            "half of the dimensions are constant": constant > view.space.dim / 2,
             "few distinct vectors": len(view) >= 20 and distinct < FEW * len(view),
             "nearly all variance in one direction": rank < max(1.5, FLAT * possible),
         }

@@ -77,11 +77,11 @@ def _predicted(case: Case, tests: list[tuple[str, str, np.ndarray]]) -> list[Fin
     for (name, column, lacks), (_, p), told in zip(tests, seen, adjusted, strict=True):
         if told >= 0.05:
             continue
-        values = [str(v) for v in case.columns[column]]
+        values = np.array([str(v) for v in case.columns[column]])
         share = {
-            value: round(float(np.mean([m for v, m in zip(values, lacks, strict=True) if v == value])), 3)
-            for value in sorted(set(values))
-        }  # fmt: skip
+            str(value): round(float(lacks[values == value].mean()), 3)
+            for value in np.unique(values)
+        }
         evidence = {"because": "missing goes with a label", "column": column,
                     "p": round(float(p), 4), "p_corrected": round(float(told), 4),
                     "missing_by_value": share}  # fmt: skip

@@ -1,0 +1,56 @@
+"""``conjoin doctor``: what is wrong with the data, and what a bug report needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, opened, verb
+from conjoin.app.output import Console
+
+verbs = typer.Typer()
+
+
+@verb(verbs)
+def doctor(  # noqa: PLR0913 - each option is one the command line offers
+    folder: Folder = Path(),
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kinds", metavar="NAMES", help="Only these kinds, as in mismatch,leak."),
+    ] = None,
+    least: Annotated[
+        float, typer.Option(metavar="P", help="Tell findings of at least this confidence.")
+    ] = 0.5,
+    html: Annotated[
+        Path | None, typer.Option(metavar="PAGE", help="Write a page to look findings over.")
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take the decisions made on that page.")
+    ] = None,
+    system: Annotated[
+        bool, typer.Option("--system", help="Print what a bug report needs instead.")
+    ] = False,
+    as_json: Json = False,
+    dry_run: Dry = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Look for wrong pairs, twins, duplicates, leaks and other faults of the data.
+
+    It reads stored vectors and a few columns, and changes nothing. The exit code is 0 whatever
+    is found.
+    """
+    console = Console(as_json, quiet)
+    if system:
+        from conjoin.app.system import run_system
+
+        run_system(folder, console)
+        return
+    from conjoin.app.doctoring import run_decisions, run_doctor
+
+    ws = opened(folder, writes=False)
+    if decisions is not None:
+        run_decisions(ws, decisions, console, dry=dry_run)
+        return
+    asked = [name.strip() for each in kinds or () for name in each.split(",") if name.strip()]
+    run_doctor(ws, console, kinds=asked, least=least, html=None if dry_run else html, seed=seed)

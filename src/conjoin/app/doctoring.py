@@ -1,0 +1,221 @@
+"""The doctor on a workspace: what it is shown, what is printed, decisions and the page."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from conjoin.app.output import Console, Progress
+from conjoin.app.workspace import Workspace
+from conjoin.doctor.case import Case
+from conjoin.doctor.examine import examine
+from conjoin.doctor.finding import KINDS, Finding, Report
+from conjoin.doctor.fixes import Decision, check, merged, read_csv, read_table, write_table
+from conjoin.encoders.open import kind_of
+from conjoin.errors import CellError, ConjoinError
+from conjoin.spaces import Pairs, Space
+
+#: Methods in use that are fitted again on folds; in place of others CCA is.
+QUICK = ("ridge", "procrustes", "cca", "whitened-procrustes", "low-rank")
+#: Label-like columns that are read, at most.
+COLUMNS = 60
+#: Share of different values above which a column is no label.
+OWN = 0.95
+#: Findings shown on a page, at most, the surest of each kind first.
+SHOWN = 400
+
+
+def case_of(ws: Workspace, *, seed: int = 0) -> tuple[Case, list[str]]:
+    """What is examined of a workspace, and what cannot be, each a plain sentence.
+
+    Raises
+    ------
+    ConjoinError : no modality is embedded.
+    """
+    notes: list[str] = []
+    spaces: dict[str, Space] = {}
+    failed: dict[str, dict[str, str]] = {}
+    for modality in ws.modalities:
+        store = ws.store(modality.name)
+        space = store.open()
+        if space is None:
+            notes.append(f"modality {modality.name} is not embedded; run: conjoin embed")
+            continue
+        spaces[modality.name] = space
+        failed[modality.name] = {key.id: reason for key, reason in store.failed().items()}
+    if not spaces:
+        raise ConjoinError(str(ws.folder), "no modality is embedded", "run: conjoin embed")
+    if len(spaces) == 1:
+        notes.append(f"only {next(iter(spaces))} is embedded: pairs cannot be judged")
+    groups = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
+    case = Case(
+        spaces, _pairs(ws, spaces, notes), ws.items.ids, groups, _held(ws, notes),
+        _columns(ws), _texts(ws, spaces), failed, _binder(ws), seed,
+    )  # fmt: skip
+    return case, notes
+
+
+def _pairs(ws: Workspace, spaces: Mapping[str, Space], notes: list[str]) -> Pairs | None:
+    if len(spaces) < 2:
+        return None
+    try:
+        return ws.items.pairs(ws.config, spaces)
+    except ConjoinError as error:
+        notes.append(f"pairs cannot be judged: {error}")
+        return None
+
+
+def _held(ws: Workspace, notes: list[str]) -> frozenset[str]:
+    try:
+        return frozenset(map(str, ws.split.test))
+    except ConjoinError as error:
+        notes.append(f"the split is wrong: {error}")
+        return frozenset()
+
+
+def _columns(ws: Workspace) -> dict[str, list[Any]]:
+    """Columns of words or numbers that repeat: labels and groups, as far as can be told."""
+    used = {ws.config.items.id, ws.config.split.group, ws.config.split.column}
+    for part in ws.config.modalities.values():
+        used |= {part.column} if isinstance(part.column, str) else set(part.column)
+    found: dict[str, list[Any]] = {}
+    for name in ws.items.names:
+        if name in used or len(found) >= COLUMNS:
+            continue
+        values = ws.items.column(name)
+        filled = [v for v in values if v is not None]
+        if not filled or not all(isinstance(v, str | int | bool) for v in filled):
+            continue
+        if 1 < len(set(filled)) <= OWN * len(filled):
+            found[name] = values
+    return found
+
+
+def _texts(
+    ws: Workspace, spaces: Mapping[str, Space]
+) -> dict[str, Callable[[], Iterable[tuple[str, str]]]]:
+    def reader(name: str) -> Callable[[], Iterable[tuple[str, str]]]:
+        return lambda: (
+            (key.id, str(cell))
+            for key, cell in ws.cells(name, "text")
+            if not isinstance(cell, CellError)
+        )
+
+    return {n: reader(n) for n in spaces if kind_of(ws.modality(n).uri) == "text"}
+
+
+def _binder(ws: Workspace) -> Any:
+    """The method in use, where fitting it five times more is quick; else nothing."""
+    from conjoin.app.fits import current_fit
+
+    try:
+        choice = current_fit(ws).binding.choice
+        made = choice.make()
+    except ConjoinError:
+        return None
+    return made if choice.method in QUICK else None
+
+
+def run_doctor(
+    ws: Workspace, console: Console, *, kinds: Sequence[str], least: float, html: Path | None,
+    seed: int,
+) -> Report:  # fmt: skip
+    """Examine a workspace and show what was found."""
+    case, notes = case_of(ws, seed=seed)
+    lines: dict[str, Progress] = {}
+
+    def progress(task: str, done: int, total: int) -> None:
+        lines.setdefault(task, console.progress(task))(done, total)
+
+    found = examine(case, kinds, least=least, progress=progress)
+    found = Report(found.findings, (*notes, *found.notes), found.facts)
+    console.table(
+        "" if found.findings else "Nothing was found.",
+        ("finding", "how many", "items", "right, at least", "what to do"),
+        [(one["kind"], str(one["count"]), str(one["items"]), _share(one["precision"]),
+          one["remedy"]) for one in found.summary()],
+    ) if found.findings else console.say("nothing was found")  # fmt: skip
+    _surest(ws, found, console)
+    for note in found.notes:
+        console.say(f"note: {note}")
+    if html is not None:
+        from conjoin.app.reviewing import review
+
+        shown = review(ws, found, html, most=SHOWN)
+        console.note(f"wrote {html}: {shown} of {len(found.findings)} findings to look at")
+    elif found.findings:
+        console.say("to look at them: conjoin doctor --html page.html")
+    console.result(found.to_json())
+    return found
+
+
+def _share(precision: float | None) -> str:
+    return "a count" if precision is None else f"{100 * precision:.0f} %"
+
+
+def _surest(ws: Workspace, found: Report, console: Console) -> None:
+    """The surest three of each kind, by name."""
+    rows = []
+    for kind in KINDS:
+        for one in found.of(kind)[:3]:
+            named = ", ".join(ws.label(item) for item in dict.fromkeys(one.items[:3]))
+            more = f" and {len(one.items) - 3} more" if len(one.items) > 3 else ""
+            rows.append((kind, one.modality or "-", f"{one.confidence:.2f}", named + more,
+                         said(one, ws.label)))  # fmt: skip
+    if rows:
+        console.table(
+            "The surest of each", ("finding", "modality", "confidence", "items", "because"), rows
+        )
+
+
+def said(one: Finding, label: Callable[[str], str]) -> str:
+    """Why, in a few plain words."""
+    e = one.evidence
+    if one.kind == "mismatch":
+        return f"its partner ranks {e['rank']:,} of {e['of']:,}; {label(e['better'])} fits best"
+    if one.kind == "twin":
+        near = ", ".join(f"{name} {ratio:.2f}" for name, ratio in e["ratios"].items())
+        return f"distance over that of their neighbours: {near}"
+    if one.kind == "duplicate":
+        apart = f", at {e['ratio']:.2f} of their neighbours' distance" if "ratio" in e else ""
+        return f"{e['cells']}{apart}{'; one group' if e['linked'] else ''}"
+    if one.kind == "leak":
+        column = f" ({e['column']}, {e['values']} values)" if "column" in e else ""
+        return f"on both sides of the split: {e['because']}{column}"
+    if one.kind == "outlier":
+        return str(e["because"]) + (f", {e['deviations']} deviations" if "deviations" in e else "")
+    if one.kind == "language":
+        return f"{e['script']}: {e['count']} of the texts, most are {e['most']}"
+    if one.kind == "length":
+        return f"{e['characters']} characters, the median is {e['median']}"
+    if one.kind == "imbalance":
+        first = e["most"][0]
+        return f"{e['column']}: {first['entry']} {first['count']}, median {e['median']:.0f}"
+    if "column" in e:
+        return f"{e['because']}: {e['column']}, p {e['p_corrected']}"
+    return f"{e['because']}" + (f": {e['count']}" if "count" in e else "")
+
+
+def decisions_path(ws: Workspace) -> Path:
+    """Where the decisions of a workspace lie."""
+    return ws.state / "decisions.parquet"
+
+
+def run_decisions(ws: Workspace, path: Path, console: Console, *, dry: bool) -> None:
+    """Take decisions from a CSV into the workspace."""
+    new = read_csv(path)
+    check(new, set(map(str, ws.items.ids)), list(ws.config.modalities), str(path))
+    table = merged(read_table(decisions_path(ws)), new)
+    if not dry:
+        write_table(decisions_path(ws), table)
+    counts = {name: sum(d.decision == name for d in table) for name in ("keep", "drop", "fix")}
+    told = ", ".join(f"{count} to {name}" for name, count in counts.items())
+    console.say(f"{len(new)} decisions read; the workspace has {len(table)}: {told}")
+    if counts["drop"] + counts["fix"]:
+        console.say("to use them: conjoin fit --with-fixes")
+    console.result({"read": len(new), "decisions": len(table), **counts,
+                    "table": str(decisions_path(ws)), "dry": dry})  # fmt: skip
+
+
+def fixes_of(ws: Workspace) -> list[Decision]:
+    """The decisions of a workspace that change pairs."""
+    return [d for d in read_table(decisions_path(ws)) if d.decision != "keep"]
