@@ -60,3 +60,33 @@ def counts(text: str | None) -> tuple[int, ...]:
     if not found or min(found) < 1:
         raise ConjoinError("--shots", repr(text), "give numbers of 1 or more")
     return tuple(sorted(set(found)))
+
+
+@verb(verbs)
+def distill(  # noqa: PLR0913 - each option is one the command line offers
+    modality: Annotated[str, typer.Option(metavar="NAME", help="Whose cells the student reads.")],
+    folder: Folder = Path(),
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="ENCODER", help="Smaller encoder or modality that reads them."),
+    ] = None,
+    teachers: Annotated[
+        str | None, typer.Option("--from", metavar="NAMES", help="Modalities that teach: a,b.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="A student's name, or auto.")] = "auto",
+    use: Annotated[bool, typer.Option("--use", help="Bind the modality by it.")] = False,
+    as_json: Json = False,
+    dry_run: Dry = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Teach a cheap encoder, or a modality, to land where better ones put the same items.
+
+    Shows what it keeps of its teacher on held-out items, beside ridge and doing nothing. With
+    --use, search and heads treat its modality as bound.
+    """
+    from conjoin.app.distilling import DistillAsk, run_distill
+
+    named = tuple(part.strip() for part in (teachers or "").split(",") if part.strip())
+    ask = DistillAsk(modality, to, named, method, use, seed)
+    run_distill(opened(folder, writes=not dry_run), ask, Console(as_json, quiet), dry_run)
