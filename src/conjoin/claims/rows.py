@@ -93,4 +93,12 @@ FUSING: tuple[Row, ...] = (
         cost="free"),
 )  # fmt: skip
 
-ROWS = (*TASKS, *RANKED, *DATA, *FUSING)
+TRANSFER_TASKS: tuple[Row, ...] = (
+    Row("task", "few-shot", f"{_HERE}.few_shot:FewShot",
+        "Classify held-out rows from a few labelled rows a class, and from names.",
+        ("lin2023crossmodal",), cost="free"),
+    Row("task", "distilling", f"{_HERE}.distilling:Distilling",
+        "Land where teachers put the same held-out items.", cost="free"),
+)  # fmt: skip
+
+ROWS = (*TASKS, *RANKED, *DATA, *FUSING, *TRANSFER_TASKS)
