@@ -31,8 +31,14 @@ class Query:
         return str(self.file) if self.file else f"item {self.item}"
 
 
-def search(ws: Workspace, query: Query, *, into: Sequence[str], k: int) -> Hits:
+def search(
+    ws: Workspace, query: Query, *, into: Sequence[str], k: int, where: str | None = None
+) -> Hits:
     """Search the index in use.
+
+    Parameters
+    ----------
+    where : a filter on metadata.
 
     Raises
     ------
@@ -45,18 +51,24 @@ def search(ws: Workspace, query: Query, *, into: Sequence[str], k: int) -> Hits:
     for name in targets:
         if name not in index.spaces:
             raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
-    name, space = _encode(ws, made, query)
+    name, space = encoded(ws, made, query)
     bound = made.binding.bind(name, space)
     exclude = [query.item] if query.item and targets == [name] else []
     shown = f"{ws.label(query.item)} ({name})" if query.item else query.shown()
-    return index.search(bound, name, into=targets, k=k, exclude=exclude, shown=shown)
+    return index.search(bound, name, into=targets, k=k, exclude=exclude, shown=shown, where=where)
 
 
-def _encode(ws: Workspace, made: Fit, query: Query) -> tuple[str, Space]:
+def encoded(ws: Workspace, made: Fit, query: Query) -> tuple[str, Space]:
+    """A query as its modality's encoder sees it: the modality and one row.
+
+    Raises
+    ------
+    ConjoinError : no bound modality reads it, or its encoder changed since the fit.
+    """
     if query.item is not None:
         return _stored(ws, made, query.item, query.source)
     kind = "text" if query.text is not None else kind_of_file(query.file)
-    name = query.source or _reader_of(ws, made, kind)
+    name = query.source or reader_of(ws, made, kind)
     if name not in made.binding.maps:
         raise ConjoinError("--from", f"{name!r} is not bound", nearest(name, made.binding.maps))
     encoder = ws.encoder(name)
@@ -92,7 +104,18 @@ def _stored(ws: Workspace, made: Fit, item: str, source: str | None) -> tuple[st
     raise ConjoinError("--item", f"{item!r} has no vector in {where}", "name another item")
 
 
-def _reader_of(ws: Workspace, made: Fit, kind: str) -> str:
+def kinds_read(ws: Workspace) -> set[str]:
+    """The kinds of cell that bound modalities read."""
+    return {kind_of(ws.modality(name).uri) for name in current_fit(ws).binding.maps}
+
+
+def reader_of(ws: Workspace, made: Fit, kind: str) -> str:
+    """The bound modality that reads a kind of cell, the hub where it does.
+
+    Raises
+    ------
+    ConjoinError : none does.
+    """
     kinds_of = {name: kind_of(ws.modality(name).uri) for name in made.binding.maps}
     readers = [name for name, read in kinds_of.items() if read == kind]
     if not readers:

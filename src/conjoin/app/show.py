@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from conjoin.app.asking import Query
-from conjoin.app.output import Console
+from conjoin.app.output import Console, number
 from conjoin.app.workspace import Workspace
 from conjoin.errors import CellError, ConjoinError
 from conjoin.report.sheet import QueryResult, Shown, contact_png, contact_sheet
 from conjoin.report.thumbs import Thumb, thumb
 from conjoin.search.hits import Hit, Hits
+from conjoin.search.suggest import Suggestion
 
 #: Kinds of cell a person can make something of; others are shown by their item's name.
 SEEN = ("image", "audio", "text")
@@ -45,6 +46,18 @@ def terminal(ws: Workspace, hits: Hits, console: Console) -> None:
     print_hits(hits, Rich(), lookup(ws))
 
 
+def suggestions(found: Sequence[Suggestion], console: Console) -> None:
+    """Print queries to go on with."""
+    if not found:
+        console.say("no cluster of the hits is set apart by a word")
+        return
+    rows = [
+        (s.text, len(s.items), number(s.specificity), number(s.representativeness)) for s in found
+    ]
+    title = "Ask next: words that set clusters of the hits apart"
+    console.table(title, ("query", "hits", "finds of them", "precision"), rows)
+
+
 def page(ws: Workspace, query: Query, hits: Hits, path: Path) -> None:
     """Write one query and its hits as a page."""
     contact_sheet(f"{query.shown()} — conjoin", _rows(ws, query, hits), path)
@@ -60,10 +73,12 @@ def sheet(ws: Workspace, answers: Sequence[tuple[Query, Hits]], path: Path, pict
 def _rows(ws: Workspace, query: Query, hits: Hits) -> list[QueryResult]:
     asked = _asked(ws, query, hits)
     label = ws.label(query.item) if query.item else query.shown()
+    source = hits.query.get("modality")
+    label = label if source else str(hits.query.get("shown", label))
     rows = []
     for name, found in hits.lists.items():
         shown = [_shown(ws, hit, query) for hit in found]
-        rows.append(QueryResult(asked, label, shown, f"{hits.query.get('modality')} → {name}"))
+        rows.append(QueryResult(asked, label, shown, f"{source or 'composed'} → {name}"))
     return rows
 
 
@@ -77,6 +92,8 @@ def _asked(ws: Workspace, query: Query, hits: Hits) -> Thumb:
     if query.text is not None:
         return Thumb("text", query.text)
     source: Any = hits.query.get("modality")
+    if source is None:  # several parts
+        return Thumb("text", str(hits.query.get("shown", "")))
     if query.item is not None:
         return cell_thumb(ws, str(source), query.item)
     return thumb(str(query.file), ws.encoder(str(source)).kind, query.shown())

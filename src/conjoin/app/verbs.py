@@ -99,12 +99,16 @@ def run_fit(
     budget: float,
     seed: int,
     dry: bool,
+    fixes: bool = False,
 ) -> None:
     """Fit, and show what was tried on the held-out folds of the training pairs."""
-    from conjoin.app import jobs, scores
+    from conjoin.app import fixing, jobs, scores
     from conjoin.app.cards import FACTS, PAGE
     from conjoin.spaces.files import read_json
 
+    if fixes:
+        fixing.require_fixes(ws)
+    ws.fixes = fixes
     spaces = ws.spaces()
     train, test = ws.pairs(spaces)
     if dry:
@@ -113,7 +117,9 @@ def run_fit(
         console.result({"train": len(train), "test": len(test), "modalities": list(spaces)})
         return
     note = (lambda text: console.note(f"trying {text}")) if sys.stderr.isatty() else _silent
-    made = jobs.fit(ws, method=method, hub=hub, budget=budget, seed=seed, note=note)
+    made = jobs.fit(
+        ws, method=method, hub=hub, budget=budget, seed=seed, note=note, fixes=fixes
+    )
     choice = made.binding.choice
     best = choice.best_of()
     console.table(
@@ -138,7 +144,10 @@ def run_fit(
             f"suspect pairs: {'–'.join(report.suspect)} disagrees with the other paths "
             f"(error {report.blame[report.suspect]:.2f}); check that table"
         )
-    console.result(_fit_json(made, report))
+    told = fixing.change(ws, made, seed=seed) if fixes else None
+    if told:
+        fixing.show_change(told, console)
+    console.result({**_fit_json(made, report), **({"fixes": told} if told else {})})
 
 
 def _silent(_: str) -> None:
@@ -189,30 +198,26 @@ def run_add(ws: Workspace, names: Sequence[str], console: Console, *, dry: bool)
 
 def run_search(
     ws: Workspace,
-    query: Any,
+    parts: Sequence[Any],
+    how: Any,
     console: Console,
     *,
-    into: Sequence[str],
-    k: int,
     html: Path | None,
+    suggesting: bool,
 ) -> None:
     """Search, and show the hits in the terminal, as JSON, or as a page."""
-    from conjoin.app import asking, show
+    from conjoin.app import ranked, show
 
-    if sum(value is not None for value in (query.text, query.file, query.item)) != 1:
-        raise ConjoinError(
-            "search", "one thing to look for is needed", "give words, --query FILE or --item ID"
-        )
-    if query.text is not None and not query.text.strip():
-        raise ConjoinError("search", "the words are empty", "give words, --query FILE or --item ID")
-    hits = asking.search(ws, query, into=into, k=k)
+    found = ranked.answer(ws, parts, how, suggesting=suggesting)
     if html is not None:
-        show.page(ws, query, hits, html)
+        show.page(ws, parts[0].query, found.hits, html)
         console.note(f"wrote {html}")
     if console.as_json:
-        console.result(hits.to_json())
-    else:
-        show.terminal(ws, hits, console)
+        console.result(found.to_json())
+        return
+    show.terminal(ws, found.hits, console)
+    if suggesting:
+        show.suggestions(found.suggestions, console)
 
 
 def run_evaluate(ws: Workspace, console: Console, *, seed: int, dry: bool) -> None:

@@ -62,7 +62,7 @@ class Function:
         seconds = given.number("seconds", 30.0, 0.1, 3600)
         if kind == "vector" and not width:
             raise ConjoinError(where, "does not say how wide its vectors are", "add dim=WIDTH")
-        function = _find(rest, where)
+        function = find_function(rest, where)
         bare = cls(
             where, kind, Frame("encoder-unminted", 0), function, np.empty((0, 0)), rate, seconds
         )
@@ -127,7 +127,13 @@ class Function:
         return out
 
 
-def _find(rest: str, where: str) -> Callable[[list[Any]], Any]:
+def find_function(rest: str, where: str) -> Callable[[list[Any]], Any]:
+    """The function that ``module:function`` names.
+
+    Raises
+    ------
+    ConjoinError : there is no such module or function, or importing it fails.
+    """
     module, _, name = rest.partition(":")
     if not module or not name:
         raise ConjoinError(where, "names no function", "write python:module:function")

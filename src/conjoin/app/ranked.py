@@ -1,0 +1,430 @@
+"""What a search does beyond one vector: several parts, words, a second look, suggestions."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conjoin.app import asking
+from conjoin.app.fits import current_fit
+from conjoin.app.indexing import open_index
+from conjoin.app.words import open_words, ranking_folder, texts_of
+from conjoin.app.workspace import Workspace
+from conjoin.catalogue import find
+from conjoin.encoders.function import find_function
+from conjoin.errors import ConjoinError, nearest
+from conjoin.search.composed import Composed, Term, compose, load_composed, parts_of
+from conjoin.search.hits import MIXED, Hit, Hits
+from conjoin.search.hybrid import Fusion
+from conjoin.search.index import Index
+from conjoin.search.mixers import LOWEST, Mixer, Scored
+from conjoin.search.rerank import Cutoff, rerank, score_pairs
+from conjoin.search.suggest import Suggestion, suggest
+from conjoin.spaces.files import read_json
+
+#: Hits a list that words are mixed with, at least; the rest count as its last.
+DEPTH = 200
+#: Hits looked at again, and hits clustered, at least.
+AGAIN, CLUSTERED = 50, 40
+#: Name of the list found by words.
+WORDS = "bm25"
+
+_ROLES = ("text", "query", "item", "like", "not", "not-item")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of what is asked.
+
+    Parameters
+    ----------
+    role : which option gave it; also what ``--weight`` calls it.
+    query : what it is.
+    weight : below 0 where it is not wanted.
+    """
+
+    role: str
+    query: asking.Query
+    weight: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How hits are found and ordered.
+
+    Parameters
+    ----------
+    k : hits a list.
+    into : target modalities; all where empty.
+    where : a filter on metadata.
+    composer : catalogue name; ``sum`` when not given.
+    mixer : catalogue name, ``none``, or ``None`` for what ``conjoin tune`` found to help.
+    again : ``python:module:function`` that scores pairs of cells.
+    least : smallest score of ``again``, or of the list, that is kept.
+    """
+
+    k: int = 10
+    into: tuple[str, ...] = ()
+    where: str | None = None
+    composer: str | None = None
+    mixer: str | None = None
+    again: str | None = None
+    least: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hits, and queries to go on with."""
+
+    hits: Hits
+    suggestions: tuple[Suggestion, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The hits' keys, and ``suggestions`` where asked for."""
+        found = self.hits.to_json()
+        if self.suggestions:
+            found["suggestions"] = [each.to_json() for each in self.suggestions]
+        return found
+
+
+def parts_asked(
+    words: str | None, given: Mapping[str, Sequence[Any]], weights: Sequence[str],
+    source: str | None,
+) -> list[Part]:  # fmt: skip
+    """The parts of a query from the options, what is wanted first: pictures and items, then words.
+
+    Parameters
+    ----------
+    given : values of ``query``, ``item``, ``like``, ``not`` and ``not-item``.
+    weights : ``NAME=NUMBER`` each, the name of an option.
+
+    Raises
+    ------
+    ConjoinError : nothing is asked, words are blank, or a weight is of nothing that is asked.
+    """
+    found: list[Part] = []
+    for role in ("query", "item", "like"):
+        for value in given.get(role, ()):
+            own = {"file": value} if role == "query" else {"item": value}
+            found.append(Part(role, asking.Query(**own, source=source), 1.0))
+    if words is not None:
+        found.append(Part("text", asking.Query(text=words, source=source), 1.0))
+    for value in given.get("not", ()):
+        found.append(Part("not", asking.Query(text=value), -0.5))
+    for value in given.get("not-item", ()):
+        found.append(Part("not-item", asking.Query(item=value), -0.5))
+    if not any(part.weight > 0 for part in found):
+        raise ConjoinError(
+            "search", "one thing to look for is needed",
+            "give words, --query FILE, --item ID or --like ID",
+        )  # fmt: skip
+    for part in found:
+        if part.query.text is not None and not part.query.text.strip():
+            raise ConjoinError("search", "the words are empty", "give words, or leave them out")
+    return _weighed(found, weights)
+
+
+def _weighed(parts: Sequence[Part], weights: Sequence[str]) -> list[Part]:
+    asked = dict(map(_weight, weights))
+    roles = dict.fromkeys(part.role for part in parts)
+    for name in asked:
+        if name not in roles:
+            raise ConjoinError("--weight", f"{name!r} is not asked", nearest(name, roles))
+    return [
+        replace(part, weight=float(np.sign(part.weight)) * asked.get(part.role, abs(part.weight)))
+        for part in parts
+    ]
+
+
+def _weight(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = np.nan
+    if name not in _ROLES or not (np.isfinite(number) and number > 0):
+        raise ConjoinError(
+            "--weight", repr(text), f"write NAME=NUMBER above 0, NAME one of {', '.join(_ROLES)}"
+        )
+    return name, number
+
+
+def answer(
+    ws: Workspace, parts: Sequence[Part], how: Ranking, *, suggesting: bool = False
+) -> Answer:
+    """Find, mix, look again, and suggest.
+
+    Raises
+    ------
+    ConjoinError : an option names what is not there, or a part cannot be read.
+    """
+    _check(how)
+    index = open_index(ws)
+    for name in how.into:
+        if name not in index.spaces:
+            raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
+    scorer = find_function(how.again.removeprefix("python:"), how.again) if how.again else None
+    words = next((part.query.text for part in parts if part.role == "text"), None)
+    mixture = _mixture(ws, how, words)
+    depth = max(how.k, DEPTH if mixture else 0, AGAIN if scorer else 0,
+                CLUSTERED if suggesting else 0)  # fmt: skip
+    hits = _found(ws, index, parts, how, depth)
+    gone = {part.query.item for part in parts if part.query.item}
+    if mixture is not None and words is not None:
+        hits = _with_words(ws, index, hits, (words, gone), mixture, how)
+    if scorer is not None:
+        hits = _again(ws, parts, hits, scorer, str(how.again))
+    suggestions: tuple[Suggestion, ...] = ()
+    if suggesting:
+        suggestions = tuple(_suggest(ws, index, hits, parts, how))
+    return Answer(_cut(hits, how), suggestions)
+
+
+def _check(how: Ranking) -> None:
+    if how.mixer not in (None, "none"):
+        find("mixer", str(how.mixer))
+    if how.composer is not None:
+        find("composer", how.composer)
+    if how.again is not None and not re.fullmatch(r"python:[\w.]+:\w+", how.again):
+        raise ConjoinError("--rerank", repr(how.again), "write python:module:function")
+
+
+# One vector, or several parts
+
+
+def _found(ws: Workspace, index: Index, parts: Sequence[Part], how: Ranking, depth: int) -> Hits:
+    if len(parts) == 1 and how.composer is None:
+        return asking.search(ws, parts[0].query, into=how.into, k=depth, where=how.where)
+    made = current_fit(ws)
+    terms = []
+    for part in parts:
+        name, space = asking.encoded(ws, made, part.query)
+        bound = made.binding.bind(name, space)
+        terms.append(Term(bound, part.weight, part.query.shown(), name))
+    composed = _composer(ws, how.composer or "sum", made.binding.frame.id)
+    shown = _shown(ws, parts)
+    gone = [part.query.item for part in parts if part.query.item]
+    query = compose(terms, composed)
+    if query is not None:
+        return index.search(query, into=how.into, k=depth, exclude=gone, shown=shown,
+                            where=how.where)  # fmt: skip
+    return _by_scores(index, terms, composed, how, (depth, set(gone), shown))
+
+
+def _composer(ws: Workspace, name: str, frame: str) -> Composed:
+    row = find("composer", name)
+    if row.cost != "trained":
+        made: Composed = row.make().restore({})
+        return made
+    path = ranking_folder(ws) / f"composer-{name}.safetensors"
+    if not path.exists():
+        raise ConjoinError(
+            "--composer", f"{name} is not trained", f"run: conjoin tune --composer {name}"
+        )
+    return load_composed(path, frame)[1]
+
+
+def _shown(ws: Workspace, parts: Sequence[Part]) -> str:
+    said = []
+    for part in parts:
+        name = ws.label(part.query.item) if part.query.item else part.query.shown()
+        sign = "not " if part.weight < 0 else ""
+        said.append(f"{sign}{name}")
+    return " + ".join(said).replace("+ not", "− not")
+
+
+def _by_scores(
+    index: Index, terms: Sequence[Term], composed: Composed, how: Ranking,
+    rest: tuple[int, set[str], str],
+) -> Hits:  # fmt: skip
+    """Every row scored, for composers that no one vector says."""
+    depth, gone, shown = rest
+    parts, weights = parts_of(terms)
+    lists: dict[str, tuple[Hit, ...]] = {}
+    for name in how.into or tuple(index.spaces):
+        space, allowed = index.spaces[name], index.allowed(name, how.where)
+        scores = composed.scores(index.frame.query(parts), weights, space.vectors)
+        rows = np.argsort(-scores, kind="stable")
+        rows = rows if allowed is None else rows[np.isin(rows, allowed)]
+        found: list[Hit] = []
+        seen = set(gone)
+        for row in rows:
+            item = str(space.ids[row])
+            if item in seen or len(found) == depth:
+                continue
+            seen.add(item)
+            value = float(scores[row])
+            meta = dict(index.meta(item)) if index.meta else {}
+            part = int(space.parts[row])
+            found.append(Hit(item, name, part, value, len(found) + 1, {"composed": value}, meta))
+        lists[name] = tuple(found)
+    if len(lists) > 1:
+        lists[MIXED] = index.mixing.mix(lists, depth, None)
+    asked = {"shown": shown, "modality": None, "id": "query"}
+    return Hits(asked, lists, index.frame.id)
+
+
+# Words
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixer and the weights of its lists; equal ones where empty."""
+
+    mixer: Mixer
+    weights: Mapping[str, float]
+
+
+def _mixture(ws: Workspace, how: Ranking, words: str | None) -> Mixture | None:
+    if how.mixer == "none" or (how.mixer is not None and words is None):
+        if how.mixer != "none":
+            raise ConjoinError(
+                "--mixer", "there are no words to mix with", "give words to look for"
+            )
+        return None
+    tuned = stored_fusion(ws)
+    if how.mixer is not None:
+        weights = tuned.weights if tuned is not None and tuned.mixer == how.mixer else {}
+        return Mixture(find("mixer", how.mixer).make(), weights)
+    if words is None or tuned is None or not tuned.helps:
+        return None
+    return Mixture(tuned.make(), tuned.weights)
+
+
+def stored_fusion(ws: Workspace) -> Fusion | None:
+    """What ``conjoin tune`` found, where it was run for the fit in use."""
+    path = ranking_folder(ws) / "fusion.json"
+    return Fusion.from_json(read_json(path, ["mixer", "weights"])) if path.exists() else None
+
+
+def scored_list(hits: Sequence[Hit], kind: str, whole: bool) -> Scored:
+    """A list of hits as mixers read it; where it is cut off, the last score is what others get."""
+    ids, scores = np.array([hit.id for hit in hits]), np.array([hit.score for hit in hits])
+    low = LOWEST.get(kind)
+    if low is not None and len(scores):
+        low = min(low, float(scores.min()))
+    floor = None if whole or not len(scores) else float(scores.min())
+    return Scored(ids, scores, low, floor)
+
+
+def _with_words(
+    ws: Workspace, index: Index, hits: Hits, asked: tuple[str, set[Any]], mixture: Mixture,
+    how: Ranking,
+) -> Hits:  # fmt: skip
+    """The lists of vectors, the list of words, and all of them mixed."""
+    words, gone = asked
+    dense = {name: found for name, found in hits.lists.items() if name != MIXED}
+    source = str(hits.query.get("modality") or "")
+    found = open_words(ws).search(words, exclude=gone)
+    where = _places(index, tuple(dense), how.where)
+    kept = np.array([str(item) in where for item in found.ids], dtype=bool)
+    found = Scored(found.ids[kept], found.scores[kept], found.low, found.floor)
+    lists = {
+        name: scored_list(own, index.scored_by((source, name)), len(own) < max(how.k, DEPTH))
+        for name, own in dense.items()
+    }
+    lists[WORDS] = found
+    weights = {name: mixture.weights[name] for name in lists if name in mixture.weights}
+    mixed = mixture.mixer.mix(lists, weights if sum(weights.values()) > 0 else None)
+    known = {name: {hit.id: hit for hit in own} for name, own in dense.items()}
+    by_words = dict(zip(found.ids.tolist(), found.scores.tolist(), strict=True))
+
+    def hit(item: str, score: float, rank: int, name: str) -> Hit:
+        best = [own[item] for own in known.values() if item in own]
+        modality, part = where[item]
+        first = min(best, key=lambda h: h.rank) if best else Hit(item, modality, part, 0, 1, {})
+        scores = {**first.scores, **{n: own[item].score for n, own in known.items() if item in own}}
+        if item in by_words:
+            scores[WORDS] = by_words[item]
+        scores[name] = score
+        return replace(first, score=score, rank=rank, scores=scores)
+
+    def listed(scored: Scored, name: str) -> tuple[Hit, ...]:
+        pairs = zip(scored.ids.tolist(), scored.scores.tolist(), strict=True)
+        return tuple(hit(i, s, r, name) for r, (i, s) in enumerate(pairs, 1))
+
+    own = {
+        name: tuple(
+            replace(h, scores={**h.scores, **({WORDS: by_words[h.id]} if h.id in by_words else {})})
+            for h in found_list
+        )
+        for name, found_list in dense.items()
+    }
+    most = max(how.k, DEPTH)
+    every = {
+        **own,
+        WORDS: listed(found.head(most), WORDS),
+        MIXED: listed(mixed.head(most), "fused"),
+    }
+    return replace(hits, lists=every)
+
+
+def _places(index: Index, targets: Sequence[str], where: str | None) -> dict[str, tuple[str, int]]:
+    """By item id, the first cell of it that is searched and may be shown."""
+    found: dict[str, tuple[str, int]] = {}
+    for name in targets:
+        space, allowed = index.spaces[name], index.allowed(name, where)
+        rows = range(len(space)) if allowed is None else allowed.tolist()
+        for row in rows:
+            found.setdefault(str(space.ids[row]), (name, int(space.parts[row])))
+    return found
+
+
+# A second look, and what to ask next
+
+
+def _again(ws: Workspace, parts: Sequence[Part], hits: Hits, scorer: Callable, where: str) -> Hits:
+    """Every list in the order of what a scorer says of the query's cell and each hit's."""
+    asked = _cell(ws, next(part for part in reversed(parts) if part.weight > 0), hits)
+    lists = {}
+    for name, found in hits.lists.items():
+        first = found[:AGAIN]
+        pairs = [(asked, _shown_cell(ws, hit.modality, hit.id, hit.part)) for hit in first]
+        lists[name] = rerank(first, score_pairs(scorer, pairs, where))
+    return replace(hits, lists=lists)
+
+
+def _cell(ws: Workspace, part: Part, hits: Hits) -> Any:
+    query = part.query
+    if query.item is None:
+        return query.text if query.text is not None else str(query.file)
+    name = query.source or str(hits.query.get("modality") or next(iter(hits.lists)))
+    return _shown_cell(ws, name if name != "None" else next(iter(hits.lists)), query.item, 0)
+
+
+def _shown_cell(ws: Workspace, modality: str, item: str, part: int) -> Any:
+    return ws.cells(modality, ws.encoder(modality).kind).get(item, part)
+
+
+def _cut(hits: Hits, how: Ranking) -> Hits:
+    cutoff = Cutoff(-np.inf if how.least is None else how.least, how.k)
+    return replace(hits, lists={name: cutoff.apply(own) for name, own in hits.lists.items()})
+
+
+def _suggest(
+    ws: Workspace, index: Index, hits: Hits, parts: Sequence[Part], how: Ranking
+) -> list[Suggestion]:
+    best = hits.best[:CLUSTERED]
+    if index.frame.score == "maxsim":
+        raise ConjoinError("--suggest", "the index holds token sets", "fit a method of vectors")
+    vectors = []
+    for hit in best:
+        space = index.spaces[hit.modality]
+        at = np.flatnonzero((space.ids == hit.id) & (space.parts == hit.part))[0]
+        vectors.append(np.asarray(space.vectors[at], dtype=np.float64))
+    if len(best) < 4:
+        return []
+    ids = [hit.id for hit in best]
+    words = next((part.query.text for part in parts if part.role == "text"), "") or ""
+    texts = {i: "\n".join(found) for i, found in texts_of(ws, only=set(ids)).items()}
+    targets = (best[0].modality,) if len({hit.modality for hit in best}) == 1 else how.into
+
+    def ask(text: str) -> list[str]:
+        found = asking.search(ws, asking.Query(text=text), into=targets, k=len(best),
+                              where=how.where)  # fmt: skip
+        return [hit.id for hit in found.best]
+
+    readable = "text" in asking.kinds_read(ws)
+    return suggest(words, ids, np.stack(vectors), texts, ask=ask if readable else None)
