@@ -45,7 +45,7 @@ def show_trust(found: Trust, console: Console) -> None:
     if found.reliability:
         console.table(
             "Is a probability what it says? Best hits of held-out queries among held-out items",
-            ("direction", "calibration error", "by luck alone", "answerable kept",
+            ("direction", "calibration error", "by luck alone", "answered kept",
              "rejected: answer removed", "rejected: scrambled"),
             [
                 (

@@ -192,7 +192,7 @@ def _scores(scores: Mapping[str, Any] | None) -> Iterable[str]:
         yield (
             "P(match | score), fitted to held-out queries among held-out items; where the best "
             "hit's is below the threshold, the list is said to hold nothing relevant.\n\n"
-            + table(("direction", "curve", "queries", "best hit right", "answerable kept",
+            + table(("direction", "curve", "queries", "best hit right", "answered lists kept",
                      "told so with the answer removed"), known)
         )  # fmt: skip
     yield f"Lists of several modalities are mixed by {scores['mixing']['method']}."

@@ -160,9 +160,9 @@ def calibrate(
 
     The curve is that of the lowest log-loss over the first hits of all queries, each judged by
     curves fitted without its fold; a simpler one is preferred where the difference is below its
-    standard error. The threshold of "nothing relevant" is the probability that the best hits of
-    a share ``keep`` of the queries reach; how many queries it rejects is measured on the same
-    lists with every right answer taken out.
+    standard error. The threshold of "nothing relevant" is the probability that the best hit
+    reaches in a share ``keep`` of the lists that hold a right answer among their first ten; how
+    many it rejects is measured on all lists with every right answer taken out.
 
     Parameters
     ----------
@@ -189,10 +189,12 @@ def calibrate(
     curve = _simplest(losses)
     off = _held_out(lists, curve, lists.without)[:, 0]
     on = held[curve][:, 0]
-    threshold = float(np.quantile(on, 1 - keep))
+    answered = lists.right.any(axis=1)
+    threshold = float(np.quantile(on[answered], 1 - keep))
     rejected = (off < threshold).astype(float)
     facts = {
-        "queries": len(lists), "keep": keep, "kept": float((on >= threshold).mean()),
+        "queries": len(lists), "keep": keep, "kept": float((on[answered] >= threshold).mean()),
+        "answered": float(answered.mean()),
         "rejected": [float(rejected.mean()), *interval(rejected, lists.groups, seed=seed)],
         "logloss": {name: float(loss.mean()) for name, loss in losses.items()},
         "right": float(lists.right[:, 0].mean()), "rehearsed": lists.gallery,

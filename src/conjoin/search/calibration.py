@@ -20,7 +20,7 @@ CONTEXT = 10
 GROWN = 2.0
 #: No probability is nearer to 0 or 1: held-out lists cannot show that something is certain.
 LEAST = 1e-4
-#: Share of queries with an answer that the threshold of "nothing relevant" keeps.
+#: Share of the lists that hold an answer which the threshold of "nothing relevant" keeps.
 KEEP = 0.95
 
 #: The curves, simplest first, with what each says.
@@ -36,9 +36,9 @@ class Calibration:
     """P(match | score) of the hits of one direction: rising in the score within a list.
 
     ``logit P = a + b s``, or with two facts about the query's list beside (``context``), or a
-    step function of the score (``isotonic``); see :data:`CURVES`. A gallery of ``n`` rows
-    multiplies the odds by ``sampled / n``: as many more wrong rows reach any score, and no more
-    right ones.
+    step function of the score (``isotonic``); see :data:`CURVES`. For curves of the score alone
+    a gallery of ``n`` rows multiplies the odds by ``sampled / n``: as many more wrong rows reach
+    any score, and no more right ones. A list's own first scores tell how crowded it is.
 
     Parameters
     ----------
@@ -65,7 +65,9 @@ class Calibration:
         return replace(self, rows=rows, sampled=self.sampled or self.rows)
 
     def _share(self, rows: int | None) -> float:
-        return (self.sampled or self.rows) / rows if rows else 1.0
+        if rows is None or self.curve == "context":
+            return 1.0
+        return (self.sampled or self.rows) / rows
 
     def fresh(self, rows: int) -> bool:
         """Whether a gallery of that many rows is near enough to the one it was fitted to."""
@@ -100,8 +102,8 @@ class Calibration:
             return None
         kept = self.facts.get("keep", KEEP)
         return (
-            f"nothing relevant: the best hit matches with probability {best:.2g}, and the best "
-            f"hits of {kept:.0%} of the queries that have an answer reach {least:.2g}"
+            f"nothing relevant: the best hit matches with probability {best:.2g}, and in "
+            f"{kept:.0%} of the lists that hold an answer it reaches {least:.2g}"
         )
 
     def to_json(self) -> dict[str, Any]:

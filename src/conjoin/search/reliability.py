@@ -35,7 +35,8 @@ class Reliability:
         of right ones lies from the mean probability. ``error_low, error_high`` resample groups;
         ``error_ideal`` is what probabilities that are exactly right would show by luck alone.
     table : ``(mean probability, share right, hits)`` of each bin.
-    kept : share of queries with an answer not told that nothing is relevant, with its interval.
+    kept : share of lists with a right answer among their first ten that are not said to hold
+        nothing relevant, with its interval.
     rejected : share told so once every right answer was taken out, with its interval.
     scrambled : the same for queries whose coordinates were shuffled among items.
     """
@@ -161,26 +162,29 @@ def _one(
     seed: int,
 ) -> Reliability:
     rows, right = len(gallery), right_ids(wanted, gallery)
-    best, hit, off = [], [], []
+    best, hit, off, within = [], [], [], []
     for found, own in zip(lists, right, strict=True):
         shown = found.lists[edge[1]]
         best.append(shown[0].probability or 0.0)
         hit.append(shown[0].id in own)
+        within.append(any(h.id in own for h in shown[:CONTEXT]))
         others = np.array([h.score for h in shown if h.id not in own])
         off.append(calibration.probabilities(others, rows)[0] if len(others) else 0.0)
     odd = np.array([found.lists[edge[1]][0].probability or 0.0 for found in strange])
     least = calibration.least(rows)
     p, y = np.array(best), np.array(hit, dtype=float)
+    every = np.ones(len(p), dtype=bool)
     error, low, high, ideal, table = expected_error(p, y, groups, seed)
 
-    def share(values: np.ndarray) -> tuple[float, float, float]:
-        value = values.astype(float)
-        span = interval(value, groups, seed=seed) if len(set(groups)) > 1 else (np.nan, np.nan)
-        return float(value.mean()), float(span[0]), float(span[1])
+    def share(values: np.ndarray, of: np.ndarray) -> tuple[float, float, float]:
+        value, owner = values[of].astype(float), groups[of]
+        if len(np.unique(owner)) < 2:
+            return (float(value.mean()) if len(value) else 1.0), 0.0, 1.0
+        return float(value.mean()), *interval(value, owner, seed=seed)
 
     return Reliability(
-        *edge, len(p), rows, error, low, high, ideal, table, share(p >= least),
-        share(np.array(off) < least), share(odd < least), calibration.curve,
+        *edge, len(p), rows, error, low, high, ideal, table, share(p >= least, np.array(within)),
+        share(np.array(off) < least, every), share(odd < least, every), calibration.curve,
     )  # fmt: skip
 
 
