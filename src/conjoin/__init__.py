@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from conjoin.binding import Binding as Binding
     from conjoin.binding import by_validation as by_validation
     from conjoin.claims.compare import compare as compare
+    from conjoin.claims.deciding import fuse as fuse
     from conjoin.claims.forecast import forecast as forecast
     from conjoin.encoders.columns import embed as embed
     from conjoin.errors import ConjoinError as ConjoinError
+    from conjoin.fusion.estimator import FusionEstimator as FusionEstimator
+    from conjoin.fusion.fused import Fused as Fused
     from conjoin.items import Items as Items
     from conjoin.items import sample_path as sample_path
     from conjoin.search.index import Index as Index
@@ -25,6 +28,8 @@ _HOMES = {
     "Binding": "binding",
     "ConjoinError": "errors",
     "Frame": "spaces",
+    "Fused": "fusion.fused",
+    "FusionEstimator": "fusion.estimator",
     "Index": "search.index",
     "Items": "items",
     "Pairs": "spaces",
@@ -34,6 +39,7 @@ _HOMES = {
     "compare": "claims.compare",
     "embed": "encoders.columns",
     "forecast": "claims.forecast",
+    "fuse": "claims.deciding",
     "sample_path": "items",
 }
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from conjoin.app import cli_doctor, cli_fuse, cli_index, cli_serve, cli_transfer
+from conjoin.app import cli_doctor, cli_fuse, cli_index, cli_ranking, cli_serve, cli_transfer
 from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
 from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.errors import ConjoinError
@@ -27,6 +27,7 @@ app.add_typer(cli_serve.verbs)
 app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_doctor.verbs)
 app.add_typer(cli_index.verbs)
+app.add_typer(cli_ranking.verbs)
 app.add_typer(cli_transfer.verbs)
 
 
@@ -116,6 +117,9 @@ def fit(
     budget: Annotated[
         str, typer.Option(metavar="TIME", help="What choosing a method may take.")
     ] = "1m",
+    with_fixes: Annotated[
+        bool, typer.Option("--with-fixes", help="Follow the decisions given to conjoin doctor.")
+    ] = False,
     as_json: Json = False,
     dry_run: Dry = False,
     seed: Seed = 0,
@@ -132,7 +136,7 @@ def fit(
     ws = opened(folder, writes=False)
     run_fit(
         ws, Console(as_json, quiet), method=method, hub=hub, budget=seconds_of(budget),
-        seed=seed, dry=dry_run,
+        seed=seed, dry=dry_run, fixes=with_fixes,
     )  # fmt: skip
 
 
@@ -246,28 +250,68 @@ def add(
 def search(  # noqa: PLR0913 - each option is one the command line offers
     text: Annotated[str | None, typer.Argument(help="Words to look for.")] = None,
     folder: Folder = Path(),
-    query: Annotated[Path | None, typer.Option(help="A picture or sound to look for.")] = None,
-    item: Annotated[str | None, typer.Option(help="An item's own cell to look for.")] = None,
+    query: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A picture or sound to look for.")
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option(metavar="ID", help="An item's own cell to look for.")
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="An item it should be like, too.")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option("--not", metavar="WORDS", help="What it should not be.")
+    ] = None,
+    unlike_item: Annotated[
+        list[str] | None, typer.Option("--not-item", metavar="ID", help="What it is not like.")
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PART=W", help="Weight of text, query, item, like, not, not-item."),
+    ] = None,
+    composer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How several parts make one query: sum.")
+    ] = None,
     source: Annotated[str | None, typer.Option("--from", help="Modality of the query.")] = None,
     into: Annotated[list[str] | None, typer.Option(help="Modalities to search.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="FILTER", help="Such as: year>=2010 and kind=cat.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, metavar="N", help="Hits a list.")] = 10,
+    mixer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Mix vectors with words: cc, rrf…; none; as tuned."),
+    ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(metavar="python:MODULE:FUNCTION", help="Scores pairs of query and hit."),
+    ] = None,
+    least: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Keep no hit that scores less.")
+    ] = None,
+    suggest: Annotated[bool, typer.Option("--suggest", help="Say what to ask next.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the hits as a page.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find items by words, a picture, a sound or another item."""
-    from conjoin.app.asking import Query
+    """Find items by words, a picture, a sound or another item, or by several of these.
+
+    Parts are added up; --not and --not-item are taken off at half weight. Words are mixed in
+    where conjoin tune found that they help.
+    """
+    from conjoin.app.ranked import Ranking, parts_asked
     from conjoin.app.verbs import run_search
 
-    asked = Query(text, query, item, source)
+    given = {
+        "query": query or [], "item": [item] if item is not None else [], "like": like or [],
+        "not": unlike or [], "not-item": unlike_item or [],
+    }  # fmt: skip
+    parts = parts_asked(text, given, weight or [], source)
+    how = Ranking(k, tuple(dict.fromkeys(into or ())), where, composer, mixer, rerank, least)
     run_search(
-        opened(folder, writes=False),
-        asked,
-        Console(as_json, quiet),
-        into=into or [],
-        k=k,
-        html=html,
-    )
+        opened(folder, writes=False), parts, how, Console(as_json, quiet), html=html,
+        suggesting=suggest,
+    )  # fmt: skip
 
 
 @verb(app)

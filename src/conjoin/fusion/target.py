@@ -34,11 +34,11 @@ class Target:
 
         Raises
         ------
-        ConjoinError : all are the same, or a number is not finite.
+        ConjoinError : all are the same, hardly any repeats, or a number is not finite.
 
         Examples
         --------
-        >>> Target.of(["cat", "dog", "cat"]).classes
+        >>> Target.of(["cat", "dog", "cat", "dog"]).classes
         ('cat', 'dog')
         """
         values = np.asarray(labels)
@@ -51,6 +51,11 @@ class Target:
             raise ConjoinError(
                 "labels", f"all {len(values)} are {str(names[0])!r}", "give two classes or more"
             )
+        if len(names) > len(values) / 2:
+            raise ConjoinError(
+                "labels", f"{len(names)} classes for {len(values)} items",
+                "give labels that repeat, or numbers as floats",
+            )  # fmt: skip
         share = np.bincount(owner, weight, len(names))
         return cls(tuple(map(str, names)), prior=tuple(map(float, share / share.sum())))
 
