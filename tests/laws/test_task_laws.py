@@ -43,6 +43,8 @@ def arm_of(name):
         "unpaired": "centring",
         "hubs": "csls",
         "fusing": "concat",
+        "few-shot": "nearest-mean",
+        "distilling": "ridge-student",
         "hybrid": "cc",
         "composed": "sum",
         "parts": "mean-parts",
@@ -53,6 +55,7 @@ def arm_of(name):
 def other_of(name):
     return {
         "tracking": "cka", "unpaired": "nothing", "hubs": "nothing", "fusing": "late",
+        "few-shot": "nothing", "distilling": "nothing",
         "hybrid": "rrf", "composed": "and", "parts": "max-part", "terms": "sliced-words",
     }.get(name, "centring")  # fmt: skip
 
@@ -75,6 +78,26 @@ class Blind:
     def predict(self, views, present):
         rng = np.random.default_rng(self.seed)
         return rng.choice(self.classes, len(next(iter(views.values()))))
+
+
+@dataclass(frozen=True)
+class Astray:
+    """A head that knows nothing but the classes, and a student that knows nothing."""
+
+    seed: int
+
+    def fit(self, x, y, z=None, *, prototypes=None, groups=None, seed=0):
+        known = {"width": sum(t.shape[1] for t in y.values())} if isinstance(y, dict) else {
+            "classes": np.unique(y)
+        }  # fmt: skip
+        object.__setattr__(self, "known", known)
+        return self
+
+    def predict(self, x):
+        return np.random.default_rng(self.seed).choice(self.known["classes"], len(x))
+
+    def apply(self, x):
+        return np.random.default_rng(self.seed).normal(size=(len(x), self.known["width"]))
 
 
 @dataclass(frozen=True)
@@ -198,6 +221,7 @@ def random_scores(name, seeds):
             "tracking": Noise,
             "hubs": Guess,
             "fusing": Blind,
+            **dict.fromkeys(("few-shot", "distilling"), Astray),
             **dict.fromkeys(RANKED, Lottery),
         }
         arm = known.get(name, lambda _: Random())(seed)
@@ -291,9 +315,22 @@ def test_training_has_no_group_of_what_is_tested(name):
 
 
 #: Arms that find a planted truth where rotations do not.
-PLANTED = {"fusing": "concat", "hybrid": "cc", "parts": "mean-parts"}
+PLANTED = {
+    "few-shot": "nearest-mean",
+    "distilling": "ridge-student",
+    "fusing": "concat",
+    "hybrid": "cc",
+    "parts": "mean-parts",
+}
 #: Scores of the planted truth, which rotations find.
-EASY = {"fusing": 0.8, "zero-shot": 0.85, "transfer": 0.8, "unseen-classes": 0.85}
+EASY = {
+    "few-shot": 0.85,
+    "distilling": 0.9,
+    "fusing": 0.8,
+    "zero-shot": 0.85,
+    "transfer": 0.8,
+    "unseen-classes": 0.85,
+}
 
 
 @pytest.mark.parametrize(

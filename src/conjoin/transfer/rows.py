@@ -134,7 +134,7 @@ def _student(
 
 def _taught(
     baseline: str, reported: str, differs: str, fidelity: str = "restated",
-    data: str = "emoji:static+text",
+    data: str = "emoji:characters+text",
 ) -> tuple[Claim, ...]:  # fmt: skip
     return (
         Claim("distilling", data, "recall@10", baseline, fidelity, f"{_FROZEN}; {differs}",
@@ -184,7 +184,7 @@ STUDENTS: tuple[Row, ...] = (
         _taught(
             "cosine-student", "training 10 to 1,000 times more efficient with similarities of a "
             "stored ensemble", "similarities of rows with rows, two teachers of unlike kinds",
-            data="emoji:characters+text+static",
+            data="emoji:drawing+text+static",
         ),
     ),
     _student(
@@ -204,7 +204,7 @@ STUDENTS: tuple[Row, ...] = (
         _taught(
             "ridge-student", "a student of concatenated networks keeps most of what they gain "
             "under shift over one network", "two teachers of unlike encoders, where theirs "
-            "differ in their seeds", data="emoji:characters+text+static",
+            "differ in their seeds", data="emoji:drawing+text+static",
         ),
     ),
 )  # fmt: skip
