@@ -33,11 +33,13 @@ METHODS = (
     "composer",
     "aggregation",
     "sparse",
+    "detector",
+    "curation",
 )
 #: Kinds whose engines are compared with a slow restatement of their formula.
 RESTATED = (
     "objective", "measure", "binder", "correction", "head", "student", "fusion",
-    "mixer", "composer", "aggregation", "sparse",
+    "mixer", "composer", "aggregation", "sparse", "detector", "curation",
 )  # fmt: skip
 
 
@@ -95,6 +97,8 @@ PROMISES = {
     "augmentation": ("conjoin.objectives.augment:Augmentation", ("__call__",)),
     "correction": ("conjoin.search.correction:Corrector", ("fit", "extend")),
     "fusion": ("conjoin.fusion.fused:Fusion", ("fit",)),
+    "detector": ("conjoin.doctor.detectors:Detector", ("__call__",)),
+    "curation": ("conjoin.doctor.curation:Curation", ("keep",)),
     "measure": ("conjoin.measures.retrieval:Metric", ("per_query", "chance")),
     "head": ("conjoin.transfer.base:Head", ("fit",)),
     "student": ("conjoin.transfer.base:Student", ("fit",)),

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from conjoin.app import cli_doctor, cli_fuse, cli_index, cli_ranking, cli_serve, cli_transfer
+from conjoin.app import (
+    cli_doctor,
+    cli_explain,
+    cli_fuse,
+    cli_index,
+    cli_ranking,
+    cli_serve,
+    cli_transfer,
+)
 from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
 from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.errors import ConjoinError
@@ -28,6 +36,7 @@ app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_doctor.verbs)
 app.add_typer(cli_index.verbs)
 app.add_typer(cli_ranking.verbs)
+app.add_typer(cli_explain.verbs)
 app.add_typer(cli_transfer.verbs)
 
 
@@ -110,7 +119,7 @@ def embed(
 
 
 @verb(app)
-def fit(
+def fit(  # noqa: PLR0913 - each option is one the command line offers
     folder: Folder = Path(),
     method: Annotated[str | None, typer.Option(help="A binder's name, or auto.")] = None,
     hub: Annotated[str | None, typer.Option(help="Modality the others are mapped to.")] = None,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from conjoin.app.output import Console, Progress
-from conjoin.app.workspace import Workspace
+from conjoin.app.workspace import DECIDED, Workspace
 from conjoin.doctor.case import Case
 from conjoin.doctor.examine import examine
 from conjoin.doctor.finding import KINDS, Finding, Report
@@ -197,7 +197,7 @@ def said(one: Finding, label: Callable[[str], str]) -> str:
 
 def decisions_path(ws: Workspace) -> Path:
     """Where the decisions of a workspace lie."""
-    return ws.state / "decisions.parquet"
+    return ws.state / DECIDED
 
 
 def run_decisions(ws: Workspace, path: Path, console: Console, *, dry: bool) -> None:

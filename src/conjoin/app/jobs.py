@@ -35,6 +35,7 @@ def fit(
     seed: int = 0,
     budget: float | None = None,
     note: Note = lambda _: None,
+    fixes: bool = False,
 ) -> Fit:
     """Fit a binding on the training pairs, choose corrections, build the index, publish both.
 
@@ -45,11 +46,13 @@ def fit(
     ----------
     budget : seconds that choosing may take; :data:`~conjoin.app.judging.FIT_BUDGET` when not
         given.
+    fixes : follow the decisions about the doctor's findings.
 
     Raises
     ------
     ConjoinError : a modality is not embedded or has too few pairs, or the method is unknown.
     """
+    ws.fixes = fixes
     spaces = ws.spaces()
     train, _ = ws.pairs(spaces)
     method, hub = method or ws.config.fit.method, hub or ws.config.fit.hub
@@ -84,7 +87,8 @@ def fit(
     made = open_fit(folder)
     if fresh or not (ws.state / "index" / key / "manifest.json").exists():
         build_index(ws, made, spaces, train)
-    ws.publish({"maps": f"maps/{key}", "index": f"index/{key}"})
+    entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
+    ws.publish({**entry, "fixes": True} if fixes else entry)
     return Fit(folder, made.binding, made.rules, fresh)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.doctor.fixes import Fixed, follow, read_table
 from conjoin.encoders.base import Encoder
 from conjoin.encoders.open import kind_of, open_encoder, restore, state_of
 from conjoin.encoders.probe import Probed, load_probes, reopen, save_probes
@@ -27,6 +28,8 @@ from conjoin.spaces.store import SpaceStore
 
 CONFIG = "conjoin.toml"
 STATE = ".conjoin"
+#: What was decided about the doctor's findings, in the state folder.
+DECIDED = "decisions.parquet"
 
 #: Columns that name an item for people, the first that is there.
 LABELS = ("label", "name", "title", "caption")
@@ -68,6 +71,7 @@ class Workspace:
         self.config = Config.load(folder / CONFIG)
         self.state = folder / STATE
         self._encoders: dict[str, Encoder] = {}
+        self.fixes: bool | None = None
 
     @cached_property
     def items(self) -> Items:
@@ -202,12 +206,34 @@ class Workspace:
         """Which items are held out."""
         return self.items.split(self.config)
 
-    def pairs(self, spaces: Mapping[str, Space]) -> tuple[Pairs, Pairs]:
-        """Training pairs and held-out pairs."""
+    def sides(self, spaces: Mapping[str, Space]) -> tuple[Pairs, Pairs]:
+        """Training pairs and held-out pairs as the table has them."""
         pairs = self.items.pairs(self.config, spaces)
         groups = self.items.groups(self.config)[self.split.is_test(self.items.ids)]
         held = np.isin(pairs.group, [stable_hash(str(group)) for group in np.unique(groups)])
         return pairs.take(~held), pairs.take(held)
+
+    def followed(self, spaces: Mapping[str, Space]) -> Fixed:
+        """Both sides as the decisions about the doctor's findings have them."""
+        decisions = read_table(self.state / DECIDED)
+        ids, groups = self.items.ids, self.items.groups(self.config)
+        owners = dict(zip(map(str, ids), map(str, groups), strict=True))
+        return follow(*self.sides(spaces), spaces, decisions, owners)
+
+    def pairs(self, spaces: Mapping[str, Space]) -> tuple[Pairs, Pairs]:
+        """Training pairs and held-out pairs, with fixes where the fit has them."""
+        if not self.fixed:
+            return self.sides(spaces)
+        told = self.followed(spaces)
+        return told.train, told.held
+
+    @property
+    def fixed(self) -> bool:
+        """Whether pairs follow the decisions: as was set, else as the fit in use does."""
+        if self.fixes is not None:
+            return self.fixes
+        path = self.state / "current.json"
+        return path.exists() and bool(read_json(path).get("fixes"))
 
     # What is in use
 

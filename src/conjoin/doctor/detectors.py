@@ -161,7 +161,7 @@ def gaussian_split(losses: np.ndarray, asked: np.ndarray) -> np.ndarray:
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mix.fit(losses[:, None])
+        mix.fit(np.sort(losses)[:, None])  # where it starts depends on the order
     noisy = int(mix.means_.argmax())
     found: np.ndarray = mix.predict_proba(asked.reshape(-1, 1))[:, noisy].reshape(asked.shape)
     return found

@@ -158,7 +158,7 @@ class Fixed:
     Parameters
     ----------
     train, held : pairs on either side.
-    dropped, moved, linked : how many cells were parted, how many got another partner, and how
+    dropped, moved, linked : how many pairs of cells were parted, how many got another partner, and how
         many couples of items became one group.
     notes : one plain sentence each on decisions that were not followed.
     """
@@ -196,7 +196,8 @@ def follow(
     }
     sides = [_without(_apart(pairs, spaces, parted), spaces, gone) for pairs in (train, held)]
     lost = sum(
-        _cells(before) - _cells(after) for before, after in zip((train, held), sides, strict=True)
+        _couples(before) - _couples(after)
+        for before, after in zip((train, held), sides, strict=True)
     )
     fixes = [d for d in decisions if d.kind == "mismatch" and d.decision == "fix"]
     sides, moved, notes = _named(sides, spaces, fixes, groups, held)
@@ -208,8 +209,9 @@ def follow(
     return Fixed(sides[0], sides[1], int(lost), moved, len(ties), tuple(notes))
 
 
-def _cells(pairs: Pairs) -> int:
-    return int((pairs.rows >= 0).sum())
+def _couples(pairs: Pairs) -> int:
+    count = (pairs.rows >= 0).sum(axis=1)
+    return int((count * (count - 1) // 2).sum())
 
 
 def _ids(pairs: Pairs, spaces: Mapping[str, Space], name: str) -> np.ndarray:
