@@ -52,7 +52,7 @@ def test_they_are_frozen_and_fit():
 
 @each
 def test_any_subset_is_decided(name, fitted):
-    views, present, labels = planted(1)
+    views, _, _ = planted(1)
     whole = {key: np.nan_to_num(view) for key, view in views.items()}
     for mask in range(1, 8):
         kept = {key: whole[key] for k, key in enumerate(NAMES) if mask >> k & 1}
@@ -116,9 +116,7 @@ def test_rows_permute(name, fitted):
 def test_the_seed_decides(name, fitted):
     views, present, labels = planted()
     again = make(name).fit(views, present, labels=labels, seed=3)
-    np.testing.assert_array_equal(
-        again.scores(views, present), fitted[name].scores(views, present)
-    )
+    np.testing.assert_array_equal(again.scores(views, present), fitted[name].scores(views, present))
 
 
 @each
@@ -170,12 +168,12 @@ def test_bad_input_is_refused_by_name(name, fitted):
         method.fit(views, present)
     with pytest.raises(ConjoinError, match="labels: 3 for 120 items"):
         method.fit(views, present, labels=labels[:3])
+    gone = {**present, "c": np.zeros(ITEMS, bool), "a": np.ones(ITEMS, bool)}
     with pytest.raises(ConjoinError, match="view c: present in no training item"):
-        gone = {**present, "c": np.zeros(ITEMS, bool), "a": np.ones(ITEMS, bool)}
         method.fit({**views, "a": np.nan_to_num(views["a"])}, gone, labels=labels)
-    with pytest.raises(ConjoinError, match="view b: row .* is not finite"):
+    with pytest.raises(ConjoinError, match=r"view b: row .* is not finite"):
         method.fit(views, {**present, "b": np.ones(ITEMS, bool)}, labels=labels)
-    with pytest.raises(ConjoinError, match="view b: row .* is not finite"):
+    with pytest.raises(ConjoinError, match=r"view b: row .* is not finite"):
         fitted[name].predict(views, {**present, "b": np.ones(ITEMS, bool)})
     nothing = dict.fromkeys(NAMES, np.zeros(ITEMS, bool))
     for call in (fitted[name].predict, lambda v, p: method.fit(v, p, labels=labels)):

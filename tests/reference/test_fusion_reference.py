@@ -124,9 +124,7 @@ def test_filling_is_the_mean_or_zero():
         x = fitted.apply(views, gone)
         value = np.zeros(3) if fill == "zero" else views["a"][21:].mean(axis=0)
         scaler = fitted.scalers["a"]
-        np.testing.assert_allclose(
-            x[0, :3], (value - scaler.shift) * scaler.scale, atol=1e-5
-        )
+        np.testing.assert_allclose(x[0, :3], (value - scaler.shift) * scaler.scale, atol=1e-5)
         assert x[0, -3:].tolist() == [1, 0, 0]
 
 

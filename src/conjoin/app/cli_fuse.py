@@ -12,7 +12,7 @@ verbs = typer.Typer()
 
 
 @verb(verbs)
-def fuse(
+def fuse(  # noqa: PLR0913 - each option is one the command line offers
     label: Annotated[str, typer.Option(metavar="COLUMN", help="Column to decide.")],
     names: Annotated[list[str] | None, typer.Argument(help="Modalities; all by default.")] = None,
     folder: Folder = Path(),

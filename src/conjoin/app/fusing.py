@@ -153,11 +153,8 @@ def typed(labels: np.ndarray, kind: str | None, label: str) -> np.ndarray:
         odd = next(v for v in values if not isinstance(v, int | float) or isinstance(v, bool))
         raise ConjoinError(f"column {label!r}", f"{odd!r} is no number", "give --as classes")
     numbers = kind == "numbers" or (kind is None and plain and len(set(values)) > CLASSES)
-    if numbers:
-        made = [None if v is None else float(v) for v in labels.tolist()]
-    else:
-        made = [None if v is None else str(v) for v in labels.tolist()]
-    return np.array(made, dtype=object)
+    read: Any = float if numbers else str
+    return np.array([None if v is None else read(v) for v in labels.tolist()], dtype=object)
 
 
 def _key(table: Table, labels: np.ndarray, label: str, how: tuple[Any, ...]) -> str:

@@ -50,9 +50,7 @@ class DigitViews:
         found = load_digits()
         ids = [str(row) for row in range(len(found.target))]
         spaces = {
-            view: given(
-                VIEWS[view](found.images).reshape(len(ids), -1), ids, f"digit-views {view}"
-            )
+            view: given(VIEWS[view](found.images).reshape(len(ids), -1), ids, f"digit-views {view}")
             for view in views
         }
         labels = {item: str(digit) for item, digit in zip(ids, found.target, strict=True)}

@@ -1,4 +1,4 @@
-"""Choose a fusion on folds, judge it on held-out items beside the plain ones, and say what to use."""
+"""Choose a fusion on folds, judge it on held-out items beside plain ones, say what to use."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -321,7 +321,8 @@ class Fusing:
             trial = trials.get(name)
             found.append(Arm(
                 name, {} if trial is None else dict(trial.fields), float(own.mean()), low, high,
-                even, None if gain is None else gain.value, *span, trial and trial.mean,
+                even, None if gain is None else gain.value, span[0], span[1],
+                None if trial is None else trial.mean,
             ))  # fmt: skip
         return tuple(sorted(found, key=lambda arm: -arm.value))
 
@@ -333,9 +334,7 @@ class Fusing:
         order = fitted[TO_BEAT].body.order
         best = self.inputs.names[order[0]]
         own, said = by_name[chosen], []
-        beaten = any(
-            arm.gain_low is not None and arm.gain_low > 0 for arm in arms
-        )
+        beaten = any(arm.gain_low is not None and arm.gain_low > 0 for arm in arms)
         if chosen != TO_BEAT and own.gain_low is not None and own.gain_low > 0:
             use = chosen
             said.append(

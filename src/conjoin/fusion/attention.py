@@ -97,7 +97,7 @@ def sequence(ops: Any, spec: Spec, p: Params, z: Params, here: Any) -> Found:
     read = ops.broadcast(p["read"], (len(here), spec.hidden))
     x = ops.stack([read, *(z[n] + p[f"place/{n}"] for n in spec.names)], 1)
     mask = ops.concat([here[:, :1] | ~here[:, :1], here], 1)
-    shares = None
+    shares: Any = None
     for layer in range(spec.layers):
         x, shares = block(ops, spec, p, f"block{layer}", x, mask)
     vector = layer_norm(x[:, 0], p["last_gain"], p["last_norm"], ops)
@@ -141,9 +141,7 @@ def bottleneck(ops: Any, spec: Spec, p: Params, z: Params, here: Any) -> Found:
             streams[name] = x[:, :own]
             copies.append(x[:, own:])
         shared = mean_of(ops, copies, here)
-    reads = [
-        layer_norm(streams[n][:, 0], p["last_gain"], p["last_norm"], ops) for n in spec.names
-    ]
+    reads = [layer_norm(streams[n][:, 0], p["last_gain"], p["last_norm"], ops) for n in spec.names]
     return scored(p, mean_of(ops, reads, here))
 
 

@@ -85,7 +85,8 @@ def absent_apart(
     if not isinstance(tables, Mapping):
         raise ConjoinError("X", f"a {type(tables).__name__}", "give tables by name")
     views = {str(name): np.asarray(table) for name, table in tables.items()}
-    return views, {
-        name: ~np.isnan(np.asarray(table, dtype=np.float64)).all(axis=1)
-        for name, table in views.items()
-    }
+    present: dict[str, np.ndarray] = {}
+    for name, table in views.items():
+        empty = np.isnan(np.asarray(table, dtype=np.float64)).all(axis=1)
+        present[name] = np.logical_not(empty)
+    return views, present

@@ -113,9 +113,7 @@ class Fused:
         """The views, in the order of :meth:`trust`'s columns."""
         return tuple(self.scalers)
 
-    def apply(
-        self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
+    def apply(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> np.ndarray:
         """One fused vector an item ``[n, d]``.
 
         Raises
@@ -138,15 +136,11 @@ class Fused:
             raise ConjoinError("predict_proba", "numbers have no probabilities", "use predict")
         return softmax(NumpyOps, self.scores(views, present))
 
-    def predict(
-        self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
+    def predict(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> np.ndarray:
         """Classes or numbers ``[n]``."""
         return self.target.decode(self.scores(views, present))
 
-    def scores(
-        self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
+    def scores(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> np.ndarray:
         """Logarithms of probabilities up to a constant ``[n, classes]``, or ``[n, 1]`` numbers."""
         return self.scores_of(self._inputs(views, present))
 
@@ -162,9 +156,7 @@ class Fused:
         """
         return likelihood(self.target, self.scores_of(inputs), labels)
 
-    def trust(
-        self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
+    def trust(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> np.ndarray:
         """How far each decision rests on each view, ``[n, views]``: 0 where absent, rows sum to 1.
 
         The method's own weights where it has some. Otherwise how much the decision moves without
@@ -199,14 +191,10 @@ class Fused:
             moved[asked, place] = _moved(whole[asked], left, self.target.classes is None)
         return moved
 
-    def _inputs(
-        self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]
-    ) -> Inputs:
+    def _inputs(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> Inputs:
         return Inputs.of(views, present, self.names)
 
-    def _outs(
-        self, inputs: Inputs
-    ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, Out]]:
+    def _outs(self, inputs: Inputs) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, Out]]:
         for lines in inputs.blocks():
             here = inputs.here[lines]
             rows = standardised(inputs, lines, self.scalers)
@@ -238,9 +226,7 @@ class Fused:
             name: Standardise(np.array(arrays[f"{k}.shift"]), np.array(arrays[f"{k}.scale"]))
             for k, name in enumerate(meta["names"])
         }
-        held = {
-            k.removeprefix("body."): np.array(v) for k, v in arrays.items() if k[:5] == "body."
-        }
+        held = {k.removeprefix("body."): np.array(v) for k, v in arrays.items() if k[:5] == "body."}
         body = body_of(meta["fusion"]).from_state(meta["fields"], held)
         return cls(meta["method"], Target.from_state(meta["target"]), scalers, body)
 

@@ -165,6 +165,9 @@ class Picked:
 
     ndim = 2
 
+    view: Any
+    lines: np.ndarray
+
     def __init__(self, view: Any, lines: np.ndarray):
         if isinstance(view, Picked):
             view, lines = view.view, view.lines[lines]

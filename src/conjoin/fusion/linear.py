@@ -297,9 +297,7 @@ def prepared(
         raise ConjoinError("labels", "none", "give one an item")
     for name, given in (("labels", labels), ("weight", weight)):
         if given is not None and len(given) != len(inputs):
-            raise ConjoinError(
-                name, f"{len(given)} for {len(inputs)} items", "give one an item"
-            )
+            raise ConjoinError(name, f"{len(given)} for {len(inputs)} items", "give one an item")
     trust = np.ones(len(inputs)) if weight is None else np.asarray(weight, np.float64)
     if not (np.isfinite(trust).all() and (trust > 0).all()):
         raise ConjoinError("weight", "one is not above 0", "leave that item out instead")

@@ -220,8 +220,10 @@ def divergence(one: Any, other: Any, numbers: bool = False) -> Any:
 
 
 def shared(loss: FusionLoss, out: Mapping[str, Any], batch: Batch) -> Any:
-    """Contrast of all projections of a batch; those of one class are alike (of one item, for
-    numbers)."""
+    """Contrast of all projections of a batch; those of one class are alike.
+
+    Where numbers are decided, those of one item.
+    """
     import torch
     import torch.nn.functional as F
 

@@ -291,7 +291,9 @@ def _from_pattern(
             own = y[learn & (pattern == each)]
             said[each] = own.mean() if numbers else np.bincount(own.astype(int)).argmax()
         for into, guess in ((by_pattern, said[pattern[held]]), (alone, usual)):
-            right = 1 - (y[held] - guess) ** 2 / max(y.var(), 1e-30) if numbers else y[held] == guess
+            right = (
+                1 - (y[held] - guess) ** 2 / max(y.var(), 1e-30) if numbers else y[held] == guess
+            )
             into[held] = right
     return float(by_pattern.mean()), float(alone.mean())
 
@@ -330,7 +332,7 @@ def _needs(scores: Subsets) -> dict[str, float]:
     lines, count = scores.complete, len(scores.inputs.names)
     if len(lines) < FEWEST or scores.fused.target.classes is None:
         return {}
-    alone = sum(scores.on((place,), lines) for place in range(count))
+    alone = np.sum([scores.on((place,), lines) for place in range(count)], axis=0)
     whole = scores.on(tuple(range(count)), lines)
     return {
         "any": float((alone == count).mean()),

@@ -99,8 +99,9 @@ TRAINED: tuple[Row, ...] = (
                  differs=f"{_FROZEN}; weights restated from the abstract"),)),
     _net("lanistr", "A transformer whose vector of fewer views is near that of all.",
          ("ebrahimi2023lanistr",), {"body": "sequence", "extra": "similar", "strength": 0.3},
-         (_claim("attention", "AUROC on MIMIC-IV 6.47 % above the best other method.", differs=f"{_FROZEN}; trained with the task, no predictor, and no "
-                 "masked terms within a view"),)),
+         (_claim("attention", "AUROC on MIMIC-IV 6.47 % above the best other method.",
+                 differs=f"{_FROZEN}; trained with the task, no predictor, and no masked terms "
+                 "within a view"),)),
     _net("joint-prediction", "What is absent is guessed from what is there, then fused late.",
          ("kim2024joint", "bardes2022vicreg"), {"body": "predicted", "extra": "guessed"},
          (_claim("side", "Ahead of prompt methods on MM-IMDb, Food-101 and Hateful Memes where 70 "

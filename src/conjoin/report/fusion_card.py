@@ -65,7 +65,13 @@ def collect_rows(missing: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-COLLECT = ("modality", "items lacking it", "expected gain there", "of them like others", "importance")
+COLLECT = (
+    "modality",
+    "items lacking it",
+    "expected gain there",
+    "of them like others",
+    "importance",
+)
 
 
 def missing_markdown(facts: Mapping[str, Any]) -> str:

@@ -1,0 +1,399 @@
+"""Fusing from Python: choosing, the report of what is missing, losses, and trust."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import conjoin
+from conjoin.catalogue import find
+from conjoin.claims.deciding import fuse
+from conjoin.errors import ConjoinError, StateError
+from conjoin.fusion import masks
+from conjoin.fusion.estimator import FusionEstimator
+from conjoin.fusion.fused import Fused
+from conjoin.fusion.inputs import Inputs, Picked
+from conjoin.fusion.losses import FusionLoss
+from conjoin.fusion.network import Net
+from conjoin.fusion.target import Target
+from conjoin.fusion.trained import Dropped, FusionNet, LabelledBatches, kept_of
+from conjoin.maps.train import PairBatches
+from conjoin.objectives import Param
+from conjoin.spaces import Pairs
+
+
+def table(items=320, seed=0, strong=("ear", "eye"), gap=1.2):
+    """Views that each tell a part of a class of four: two halves of its number."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(items) % 4
+    halves = {"ear": label // 2, "eye": label % 2}
+    views = {
+        name: rng.normal(size=(items, 4)) + (3 * gap * half[:, None] if name in strong else 0)
+        for name, half in halves.items()
+    }
+    return views, label
+
+
+# The decision
+
+
+def test_two_halves_beat_the_best_one():
+    views, label = table()
+    rng = np.random.default_rng(1)
+    found = conjoin.fuse(views, label, method="late", present={"ear": rng.random(320) > 0.3})
+    arms = {arm.method: arm for arm in found.arms}
+    assert arms["late"].gain_low > 0.1
+    assert arms["late"].value > arms["best-single"].value > arms["class shares"].value
+    assert found.said[0].startswith("use late: +")
+    assert found.items[0] + found.items[1] == 320
+    collect = {one.name: one for one in found.missing.collect}
+    assert collect["eye"].gain is None
+    assert collect["ear"].low > 0.1
+    assert collect["ear"].covered == 1
+    assert any(line.startswith("collect ear next: +") for line in found.said)
+    single = [m for m in found.missing.masks if len(m.names) == 1]
+    assert len(found.missing.masks) == 3
+    assert all(0.35 < m.whole < 0.65 for m in single)
+
+
+def test_nothing_beats_one_view_that_tells_all():
+    views, label = table(strong=("ear",))
+    found = fuse(views, label // 2, method="auto", budget=4)
+    assert found.said[0] == "nothing beats the best single modality (ear): use it"
+    assert found.fused.method == "best-single"
+    assert found.best_single == "ear"
+    assert found.to_json()["use"] == "best-single"
+
+
+def test_a_named_method_is_kept():
+    views, label = table(strong=("ear",))
+    found = fuse(views, label // 2, method="concat")
+    assert found.fused.method == "concat"
+    assert "concat is kept, as you named it" in found.said
+
+
+def test_the_seed_decides_a_decision():
+    views, label = table(120)
+    one, two = (fuse(views, label, method="late", seed=5) for _ in range(2))
+    np.testing.assert_array_equal(one.fused.scores(views, {}), two.fused.scores(views, {}))
+    assert one.arms == two.arms
+
+
+def test_groups_stay_on_one_side_and_numbers_are_explained():
+    views, label = table(240)
+    groups = np.arange(240) // 3
+    found = fuse(views, label * 2.5, groups=groups, method="concat")
+    assert found.metric == "explained"
+    arms = {arm.method: arm for arm in found.arms}
+    assert arms["concat"].value > 0.5
+    assert abs(arms["class shares"].value) < 0.2
+    assert arms["concat"].balanced is None
+
+
+def test_a_class_that_only_held_out_items_have_counts_as_wrong():
+    views, label = table(200)
+    names = label.astype(str)
+    held = np.arange(200) >= 150
+    names[150:155] = "zebra"
+    found = fuse(views, names, held=held, method="late")
+    assert "5 held-out items are of classes that no training item has (zebra)" in found.notes[0]
+    with pytest.raises(ConjoinError, match="labels: 'zebra' was not in training"):
+        found.fused.target.encode(["zebra"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": np.zeros(80, int)}, "labels: all .* are '0'"),
+        ({"labels": np.arange(80)}, "classes for .* items; give labels that repeat"),
+        ({"labels": np.arange(7)}, "labels: 7 for 80 items"),
+        ({"groups": np.arange(7)}, "groups: 7 for 80 items"),
+        ({"method": "lat"}, "fusion: 'lat' is unknown; did you mean late"),
+        ({"present": {"ear": np.zeros(80, bool)}}, "view ear: present in no training item"),
+        ({"present": {"nose": np.ones(80, bool)}}, "'nose' is unknown"),
+        ({"held": np.zeros(80, bool)}, "items: 80 to train on and 0 held out"),
+    ],
+)
+def test_bad_input_is_one_line(change, said):
+    views, label = table(80)
+    asked = {"labels": label, "method": "late", **change}
+    labels = asked.pop("labels")
+    with pytest.raises(ConjoinError, match=said):
+        fuse(views, labels, **asked)
+
+
+def test_a_torn_file_is_refused(tmp_path):
+    views, label = table(60)
+    path = tmp_path / "fused.safetensors"
+    find("fusion", "late").make().fit(views, {}, labels=label).save(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StateError, match="torn"):
+        Fused.load(path)
+
+
+# What is missing
+
+
+def report(here_of, items=400, seed=0):
+    views, label = table(items, seed)
+    here = here_of(label, np.random.default_rng(seed))
+    present = {name: here[:, place] for place, name in enumerate(views)}
+    fused = find("fusion", "late").make().fit(views, present, labels=label)
+    return masks.missing_report(fused, Inputs.of(views, present), label, np.arange(items))
+
+
+def at_random(label, rng):
+    here = rng.random((len(label), 2)) > 0.4
+    here[~here.any(axis=1), 0] = True
+    return here
+
+
+def by_label(label, rng):
+    here = np.ones((len(label), 2), bool)
+    here[:, 1] = (label < 2) | (rng.random(len(label)) < 0.2)
+    return here
+
+
+def test_absence_that_tells_is_said():
+    told = report(by_label)
+    assert told.absence.tells
+    assert told.absence.p <= 0.001
+    assert told.absence.value > told.absence.guess + 0.1
+    assert "which modalities are present tells the label" in told.said[0]
+    assert not report(at_random).absence.tells
+
+
+def test_absence_is_not_called_telling_by_chance():
+    called = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        here = rng.random((60, 2)) > 0.3
+        found = masks.absence(here, rng.integers(0, 3, 60), np.arange(60), ("a", "b"), seed)
+        called += found.p <= 0.05
+    assert called <= 7
+
+
+def test_absence_of_numbers_is_tested_too():
+    rng = np.random.default_rng(0)
+    here = rng.random((200, 2)) > 0.5
+    value = here[:, 0] + rng.normal(size=200)
+    found = masks.absence(here, value, np.arange(200), ("a", "b"))
+    assert found.tells
+    assert found.value > found.guess
+
+
+def test_gains_are_those_of_the_pattern_the_lacking_have():
+    """Slow: by each pattern, with less what they have, weighed by how many lack it."""
+    views, label = table(400, 3)
+    views["nose"] = np.random.default_rng(9).normal(size=(400, 3)) + label[:, None] % 3
+    rng = np.random.default_rng(4)
+    here = rng.random((400, 3)) > 0.4
+    here[~here.any(axis=1), 0] = True
+    present = {name: here[:, k] for k, name in enumerate(views)}
+    fused = find("fusion", "late").make().fit(views, present, labels=label)
+    found = masks.missing_report(fused, Inputs.of(views, present), label, np.arange(400))
+    for one in found.collect:
+        place = list(views).index(one.name)
+        total = many = 0
+        for row in here[~here[:, place]]:
+            more = row.copy()
+            more[place] = True
+            donors = np.flatnonzero((here >= more).all(axis=1))
+            right = []
+            for mask in (more, row):
+                masked = {n: np.full(len(donors), mask[k]) for k, n in enumerate(views)}
+                said = fused.predict({n: v[donors] for n, v in views.items()}, masked)
+                right.append((said == label[donors].astype(str)).mean())
+            total, many = total + right[0] - right[1], many + 1
+        assert one.lacking == many
+        assert np.isclose(one.gain, total / many)
+        assert one.low < one.gain < one.high
+
+
+def test_importance_is_the_mean_over_subsets():
+    found = report(lambda label, rng: np.ones((len(label), 2), bool))
+    whole, ear, eye = (m.whole for m in found.masks)
+    alone = 0.25
+    assert np.isclose(found.importance["ear"][0], ((ear - alone) + (whole - eye)) / 2)
+    assert np.isclose(found.importance["eye"][0], ((eye - alone) + (whole - ear)) / 2)
+    assert np.isclose(sum(found.needs.values()), 1)
+
+
+def test_many_modalities_are_not_all_combined():
+    assert len(masks.subsets_of(3)) == 7
+    assert len(masks.subsets_of(9)) == 9 + 9 + 1
+
+
+# Trust
+
+
+def test_trust_goes_to_the_view_that_tells():
+    views, label = table(strong=("ear",))
+    for name in ("concat", "entropy-late"):
+        fitted = find("fusion", name).make().fit(views, {}, labels=label // 2)
+        assert fitted.trust(views, {})[:, 0].mean() > 0.6, name
+
+
+# Training
+
+
+def test_views_are_dropped_and_one_is_kept():
+    rng = np.random.default_rng(0)
+    here = rng.random((2000, 3)) > 0.3
+    here[~here.any(axis=1), 1] = True
+    kept = kept_of(here, 0.5, rng)
+    assert kept.any(axis=1).all()
+    assert not (kept & ~here).any()
+    assert 0.5 < kept[here].mean() < 0.65
+    np.testing.assert_array_equal(kept_of(here, 0.0, rng), here)
+
+
+def batch_of(items=24, seed=0):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    views = {"a": rng.normal(size=(items, 3)), "b": rng.normal(size=(items, 4))}
+    pairs = Pairs.of(a=np.arange(items), b=np.arange(items))
+    labels = np.arange(items) % 3
+    batches = LabelledBatches(views, pairs, items, labels=labels)
+    batch = next(batches.epoch(1, seed))
+    inputs = Inputs.of(views, {})
+    scalers = {name: inputs.scaler(name) for name in views}
+    return torch, batch, scalers
+
+
+def graded(batch, scalers, loss, body="side", double=True):
+    """The value of a loss and its gradient by parameter."""
+    import torch
+
+    from conjoin.fusion.bodies import Spec
+
+    net = Net(Spec(body, ("a", "b"), (3, 4), 3, 8, heads=2), scalers)
+    params = {k: Param(p.value).tensor(torch.float32) for k, p in net.init(0).items()}
+    value = loss(net.forward(batch, params), batch, {})
+    value.backward()
+    return float(value.detach()), {k: p.grad for k, p in params.items()}
+
+
+def test_harmonised_gradients_are_the_realigned_ones():
+    torch, batch, scalers = batch_of()
+    none = dict.fromkeys(("a", "b"))
+    plain = graded(batch, scalers, FusionLoss(False))[1]
+    both = graded(batch, scalers, FusionLoss(False, balance="harmonised"), "side")[1]
+    alone = []
+    for name in ("a", "b"):
+        only = {n: torch.full_like(m, n == name) for n, m in batch.present.items()}
+        fewer = dataclasses.replace(batch, present=only)
+        alone.append(graded(fewer, scalers, FusionLoss(False))[1])
+    keys = [k for k in plain if not k.startswith("stem/")]
+    flat = [torch.cat([g[k].reshape(-1) for k in keys]) for g in alone]
+    if flat[0] @ flat[1] < 0:
+        a = flat[0] - (flat[0] @ flat[1]) / (flat[1] @ flat[1]) * flat[1]
+        b = flat[1] - (flat[0] @ flat[1]) / (flat[0] @ flat[0]) * flat[0]
+    else:
+        a, b = flat
+    own = torch.cat([plain[k].reshape(-1) for k in keys])
+    got = torch.cat([both[k].reshape(-1) for k in keys])
+    torch.testing.assert_close(got, own + (a + b) / 2, atol=1e-5, rtol=1e-4)
+    assert none.keys() == {"a", "b"}
+
+
+def test_a_view_raises_what_its_own_order_changes():
+    """A step along the competing term raises the divergence that each encoder causes."""
+    torch, batch, scalers = batch_of()
+    from conjoin.fusion.losses import competing, divergence
+
+    class Silent(FusionLoss):
+        def task(self, logits, batch):
+            return logits.sum() * 0
+
+    def own_divergence(params, net):
+        out = net.forward(batch, params)
+        order = torch.from_numpy(batch.draw("permute a").permutation(len(batch)))
+        moved = {"a": out["z"]["a"][order], "b": out["z"]["b"]}
+        before = out["again"](out["z"], out["here"])["logits"]
+        return divergence(before, out["again"](moved, out["here"])["logits"])
+
+    from conjoin.fusion import losses
+    from conjoin.fusion.bodies import Spec
+
+    net = Net(Spec("side", ("a", "b"), (3, 4), 3, 8), scalers)
+    params = {k: p.tensor() for k, p in net.init(0).items()}
+    before = float(own_divergence(params, net).detach())
+    kept, losses.CONTRAST = losses.CONTRAST, 0.0
+    try:
+        term = competing(Silent(False), net.forward(batch, params), batch, torch.zeros(()))
+    finally:
+        losses.CONTRAST = kept
+    (slope,) = torch.autograd.grad(term, [params["stem/a"]])
+    with torch.no_grad():
+        params["stem/a"] -= 0.5 * slope
+    assert float(own_divergence(params, net).detach()) > before
+
+
+def test_teachers_hold_the_projections():
+    views, label = table(200)
+    method = FusionNet(body="side", steps=40, hidden=16, dropout=0.0)
+    plain = method.fit(views, {}, labels=label)
+    held = dataclasses.replace(method, balance="taught", strength=10.0).fit(views, {}, labels=label)
+    assert not np.array_equal(plain.scores(views, {}), held.scores(views, {}))
+    assert (held.predict(views, {}) == label.astype(str)).mean() > 0.7
+
+
+def test_dropping_draws_from_the_step():
+    torch, batch, _ = batch_of()
+    one, two = Dropped(0.5)(batch), Dropped(0.5)(batch)
+    for name in ("a", "b"):
+        assert torch.equal(one.present[name], two.present[name])
+    assert isinstance(LabelledBatches({}, Pairs.of(a=[0]), 1), PairBatches)
+
+
+def test_rows_are_read_where_they_lie():
+    class Counted:
+        ndim, shape = 2, (50_000, 3)
+
+        def __init__(self):
+            self.most = 0
+
+        def __len__(self):
+            return 50_000
+
+        def __getitem__(self, key):
+            rows = np.arange(50_000)[key]
+            self.most = max(self.most, len(rows))
+            return np.stack([rows, rows % 7, rows % 3], axis=1).astype(np.float32)
+
+    view = Counted()
+    picked = Picked(view, np.arange(50_000)[::-1])
+    inputs = Inputs.of({"a": picked}, {})
+    scaler = inputs.scaler("a")
+    assert view.most <= 4096
+    assert np.isclose(scaler.shift[0], 49_999 / 2, rtol=1e-5)
+    assert picked[np.array([0])][0, 0] == 49_999
+
+
+# The estimator
+
+
+def test_the_estimator_gives_back_labels_as_they_were():
+    from sklearn.base import clone
+
+    views, label = table(160)
+    views["ear"][::4] = np.nan
+    found = clone(FusionEstimator("late", {"lam": 0.1})).fit(views, label)
+    assert found.predict(views).dtype == label.dtype
+    assert found.score(views, label) > 0.7
+    np.testing.assert_allclose(found.predict_proba(views).sum(axis=1), 1, atol=1e-5)
+    assert (found.trust(views)[::4, 0] == 0).all()
+    numbers = FusionEstimator("concat").fit(views, label.astype(float))
+    assert numbers.score(views, label.astype(float)) > 0.4
+    with pytest.raises(ConjoinError, match="give tables by name"):
+        found.predict(views["eye"])
+
+
+def test_a_target_is_a_class_or_a_number():
+    assert Target.of([1, 2, 1, 2]).classes == ("1", "2")
+    assert Target.of([1.0, 2.0, 4.0]).classes is None
+    with pytest.raises(ConjoinError, match="row 1 is not finite"):
+        Target.of([1.0, np.nan])
+    with pytest.raises(ConjoinError, match="all 2 are 3"):
+        Target.of([3.0, 3.0])
