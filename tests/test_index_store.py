@@ -64,7 +64,9 @@ def test_a_store_answers_as_the_index_it_was_built_from(tmp_path):
         assert answers(index, spaces["text"]) == answers(held, spaces["text"])
         assert set(index.columns) == {"year", "kind"}
         assert isinstance(index.spaces["text"].vectors, np.ndarray)
-    assert store.build(held, {n: about(s) for n, s in spaces.items()}).held == store.versions()[0].held
+    assert (
+        store.build(held, {n: about(s) for n, s in spaces.items()}).held == store.versions()[0].held
+    )
 
 
 def test_rows_added_replaced_and_deleted(tmp_path):
@@ -72,7 +74,11 @@ def test_rows_added_replaced_and_deleted(tmp_path):
     before = rows(store.open())
     new = space(12, 7, first=35)  # five are there already
     change = store.add({"text": new, "image": space(3, 8, first=100)}, {"text": about(new)})
-    assert change.to_json() == {"added": {"text": 12, "image": 3}, "removed": {"text": 5}, "version": 2}
+    assert change.to_json() == {
+        "added": {"text": 12, "image": 3},
+        "removed": {"text": 5},
+        "version": 2,
+    }
     index = store.open()
     assert rows(index)["text"] == before["text"][:35] + rows(Index.build({"text": new}))["text"]
     assert len(index.spaces["image"]) == 43
@@ -83,8 +89,12 @@ def test_rows_added_replaced_and_deleted(tmp_path):
     assert index.about("image").column("year").null_count == 3
     change = store.delete(["i3", "i101"], where="year = 2001 and kind = cat")
     index = store.open()
-    kept = [i for i in [f"i{n}" for n in range(40)] + ["i100", "i102"]
-            if i != "i3" and (i in ("i100", "i102") or not (int(i[1:]) % 10 == 1 and int(i[1:]) % 3 == 0))]
+    kept = [
+        i
+        for i in [f"i{n}" for n in range(40)] + ["i100", "i102"]
+        if i != "i3"
+        and (i in ("i100", "i102") or not (int(i[1:]) % 10 == 1 and int(i[1:]) % 3 == 0))
+    ]
     assert index.spaces["image"].ids.tolist() == kept
     assert change.removed["image"] == 43 - len(kept)
     rest = CSLS(3).fit(np.asarray(index.spaces["image"].vectors[:]), spaces["text"].vectors)
@@ -210,8 +220,14 @@ def test_inverted_lists_follow_additions_and_deletions(tmp_path, engine, monkeyp
     def recall():
         fast, slow = store.open(), store.open(engines=False)
         assert "image" in fast.engines
-        got = [[h.id for h in hits.lists["image"]] for hits in fast.search_many(queries, "text", into=["image"])]
-        want = [[h.id for h in hits.lists["image"]] for hits in slow.search_many(queries, "text", into=["image"])]
+        got = [
+            [h.id for h in hits.lists["image"]]
+            for hits in fast.search_many(queries, "text", into=["image"])
+        ]
+        want = [
+            [h.id for h in hits.lists["image"]]
+            for hits in slow.search_many(queries, "text", into=["image"])
+        ]
         return np.mean([len(set(a) & set(b)) / 10 for a, b in zip(got, want, strict=True)])
 
     assert recall() >= 0.93
@@ -225,7 +241,10 @@ def test_inverted_lists_follow_additions_and_deletions(tmp_path, engine, monkeyp
     where = "year <= 2004"
     part = store.open().search_many(queries, "text", into=["image"], where=where)
     want = store.open(engines=False).search_many(queries, "text", into=["image"], where=where)
-    same = [len({h.id for h in a.best} & {h.id for h in b.best}) / 10 for a, b in zip(part, want, strict=True)]
+    same = [
+        len({h.id for h in a.best} & {h.id for h in b.best}) / 10
+        for a, b in zip(part, want, strict=True)
+    ]
     assert np.mean(same) >= 0.9
     assert all(int(h.id[1:]) % 10 <= 4 for a in part for h in a.best)
     if engine == "faiss":

@@ -6,6 +6,7 @@ or signs take ``'…'`` or ``"…"`` and columns take backticks, doubled where t
 without a value in a column meets no term on it.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -195,13 +196,14 @@ def _value(term: Term, text: str, kind: pa.DataType) -> pa.Scalar:
 
 
 def _whole(text: str, kind: pa.DataType, op: str) -> pa.Scalar:
-    """An integer, or the fraction that an order is asked against."""
+    """An integer; a fraction becomes the one that asks the same of integers."""
     try:
         return pa.scalar(int(text), type=kind)
     except ValueError:
         if op not in ("<", "<=", ">", ">="):
             raise
-        return pa.scalar(float(text))
+        near = math.ceil if op in ("<", ">=") else math.floor
+        return pa.scalar(near(float(text)), type=kind)
 
 
 def _literal(value: pa.Scalar) -> str:
