@@ -1,0 +1,482 @@
+"""Another encoder for one modality of a workspace: planned on a sample, applied, undone."""
+
+import shutil
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conjoin.app import upgrade_state as state
+from conjoin.app.fits import current_fit, open_fit, stale
+from conjoin.app.indexing import keep_index, open_index
+from conjoin.app.workspace import CONFIG, Workspace
+from conjoin.binding import Binding, guards
+from conjoin.binding.plan import (
+    Arm,
+    Curve,
+    Fits,
+    Rates,
+    Sample,
+    curve,
+    expected_gains,
+    moved,
+    placings,
+    turned,
+)
+from conjoin.binding.upgrade import Way, upgraded
+from conjoin.encoders.open import kind_of
+from conjoin.encoders.run import embed, encode
+from conjoin.errors import CellError, ConjoinError, nearest
+from conjoin.search.index import Index
+from conjoin.spaces import Pairs, Space, Tokens, digest, stable_hash
+from conjoin.spaces.files import FORMAT, read_json, write_json
+from conjoin.spaces.store import Key
+
+#: Rows of the sample that stand for the new encoder later on.
+PROBES = 8
+#: Cells that are encoded once more where no embedding was timed.
+TIMED = 64
+ARMS = ("bridge", "cascade", "partial", "re-embed")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What is asked of an upgrade.
+
+    Parameters
+    ----------
+    modality, uri : whose encoder, and which instead.
+    sample : items at most that are embedded to plan.
+    price : money for a thousand cells.
+    queries, top : that a cascade's cost is told for; hits it encodes anew.
+    bridge : a binder's name; chosen when not given.
+    """
+
+    modality: str
+    uri: str
+    sample: int = 1000
+    price: float | None = None
+    queries: int = 1000
+    top: int = 20
+    bridge: str | None = None
+    seed: int = 0
+
+
+def newer(ws: Workspace, wanted: Wanted) -> Workspace:
+    """The workspace as it would be with the new encoder; nothing is written.
+
+    Raises
+    ------
+    ConjoinError : the modality is unknown or not bound, or the encoder cannot read its column.
+    """
+    made = current_fit(ws)
+    modality = ws.modality(wanted.modality)
+    if wanted.modality not in made.binding.maps:
+        raise ConjoinError(
+            "--modality", f"{wanted.modality!r} is not bound",
+            nearest(wanted.modality, made.binding.maps),
+        )  # fmt: skip
+    if wanted.uri == modality.uri:
+        raise ConjoinError("--to", f"{wanted.uri} is the encoder in use", "name another")
+    before, after = kind_of(modality.uri), kind_of(wanted.uri)
+    if before != after:
+        raise ConjoinError("--to", f"{wanted.uri} reads {after}, the column is {before}",
+                           "name an encoder of that kind")  # fmt: skip
+    text = (ws.folder / CONFIG).read_text(encoding="utf-8")
+    return state.other_workspace(
+        ws, state.with_encoder(text, wanted.modality, wanted.uri, ws.folder / CONFIG)
+    )
+
+
+def drawn(space: Space, count: int, seed: int) -> list[str]:
+    """Items of a sample, so that a larger one holds the smaller."""
+    ids = list(dict.fromkeys(map(str, space.ids)))
+    return sorted(ids, key=lambda item: stable_hash(f"upgrade/{seed}/{item}"))[:count]
+
+
+def embed_some(
+    ws: Workspace, name: str, items: Collection[str], progress: Progress | None = None
+) -> float:
+    """Embed the cells of some items beside what is embedded; seconds a cell, as measured.
+
+    Stopped anywhere it goes on from there; what was measured is kept with the vectors.
+    """
+    encoder, store = ws.encoder(name), ws.store(name)
+    cells = ws.cells(name, encoder.kind)
+    chosen = set(items)
+    live = set(store.live())
+    keys = [key for key in cells.list_keys() if key.id in chosen or key in live]
+    path = store.folder / "rate.json"
+    known = read_json(path, ("cells", "seconds")) if path.exists() else {"cells": 0, "seconds": 0.0}
+    fresh = [key for key in keys if key not in live]
+    if fresh and not known["cells"]:
+        _warm(encoder, cells, fresh[0])
+    began = time.perf_counter()
+    made = embed(
+        store, encoder, lambda key: cells.get(key.id, key.part), keys=keys, shard_rows=256,
+        progress=progress,
+    )  # fmt: skip
+    if made.made:
+        spent = time.perf_counter() - began
+        known = {"cells": known["cells"] + made.made, "seconds": known["seconds"] + spent}
+        write_json(path, {"version": FORMAT, **known})
+    if known["cells"]:
+        return float(known["seconds"] / known["cells"])
+    return timed(encoder, cells, keys)
+
+
+def timed(encoder: Any, cells: Any, keys: Sequence[Key]) -> float:
+    """Seconds a cell of an encoder whose vectors were all kept from before."""
+    some = [cells.get(key.id, key.part) for key in keys[:TIMED]]
+    some = [cell for cell in some if not isinstance(cell, CellError)]
+    if not some:
+        return 0.0
+    encode(encoder, some[:1])
+    began = time.perf_counter()
+    encode(encoder, some)
+    return (time.perf_counter() - began) / len(some)
+
+
+def _warm(encoder: Any, cells: Any, key: Key) -> None:
+    """Run the encoder once, so that opening it is not counted."""
+    cell = cells.get(key.id, key.part)
+    if not isinstance(cell, CellError):
+        encode(encoder, [cell])
+
+
+def sampled(ws: Workspace, after: Workspace, name: str, items: Collection[str] | None) -> Sample:
+    """What the index holds, and the new vectors of some items or of all that have one."""
+    made, index = current_fit(ws), open_index(ws)
+    if any(isinstance(space.vectors, Tokens) for space in index.spaces.values()):
+        raise ConjoinError(
+            f"modality {name}", "the index holds token sets", "embed and fit again: conjoin fit"
+        )
+    new = after.store(name).open()
+    if new is None:
+        raise ConjoinError(f"modality {name}", "no cell could be read", "check the encoder")
+    new = new.pooled() if items is None else new.pooled().of_items(list(items))
+    bound = {n: space for n, space in index.spaces.items() if n in made.binding.maps}
+    new = new.take(np.isin(new.ids, bound[name].ids))
+    raw = {n: ws.space(n).pooled() for n in bound if n != name}
+    for other, space in raw.items():
+        if space.frame != made.binding.maps[other].source:
+            raise stale(other)
+    rows = {n: _rows_of(bound[n], space) for n, space in raw.items()}
+    train, test = ws.pairs(bound)
+    groups = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
+    return Sample(name, made.binding, bound, raw, new, train, test, rows, groups)
+
+
+def _rows_of(bound: Space, raw: Space) -> np.ndarray:
+    at = {
+        key: row for row, key in enumerate(zip(raw.ids.tolist(), raw.parts.tolist(), strict=True))
+    }
+    keys = zip(bound.ids.tolist(), bound.parts.tolist(), strict=True)
+    return np.array([at.get(key, -1) for key in keys], dtype=np.int64)
+
+
+def plan(ws: Workspace, wanted: Wanted, progress: Progress | None = None) -> Curve:
+    """Measure every way to upgrade on a sample, and keep the plan.
+
+    Raises
+    ------
+    ConjoinError : a guard trips, or the sample is too small.
+    """
+    after = newer(ws, wanted)
+    index = open_index(ws)
+    items = drawn(index.spaces[wanted.modality], wanted.sample, wanted.seed)
+    seconds = embed_some(after, wanted.modality, items, progress)
+    sample = sampled(ws, after, wanted.modality, items)
+    check_sampled(sample)
+    rates = Rates(seconds, len(sample.bound[wanted.modality]), wanted.queries, wanted.top,
+                  wanted.price)  # fmt: skip
+    way = Way(wanted.bridge) if wanted.bridge else None
+    found = curve(sample, rates, way=way, seed=wanted.seed)
+    made = current_fit(ws)
+    state.write_plan(ws, {
+        "modality": wanted.modality, "uri": wanted.uri, "seed": wanted.seed, "items": items,
+        "fit": made.folder.name, "frame": sample.new.frame.to_json(), "price": wanted.price,
+        **found.to_json(),
+    })  # fmt: skip
+    return found
+
+
+def check_sampled(sample: Sample) -> None:
+    """The guards of a sample: its ids in order, and like the collection.
+
+    Raises
+    ------
+    ConjoinError : one trips.
+    """
+    own = np.asarray(sample.bound[sample.name].vectors, np.float32)
+    new = np.asarray(sample.new.vectors, np.float32)
+    guards.check_ids(own[sample.rows], new)
+    rest = np.setdiff1d(np.arange(len(own)), sample.rows)
+    guards.check_sample(own[sample.rows], own[rest])
+
+
+# Applying
+
+
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """What an upgrade did."""
+
+    arm: str
+    label: str
+    folder: str
+    embedded: int
+    again: bool = False
+
+
+def chosen_arm(plan: Mapping[str, Any], name: str | None, **more: Any) -> dict[str, Any]:
+    """The arm of a plan to apply.
+
+    Raises
+    ------
+    ConjoinError : the plan says stay and none is named, or none is like that.
+    """
+    if name is None and not any(v is not None for v in more.values()):
+        if plan["recommendation"] == "stay":
+            raise ConjoinError(
+                "upgrade", f"the plan says stay: {plan['reason']}",
+                "name an arm to upgrade all the same: --arm",
+            )  # fmt: skip
+        return dict(plan["recommended"])
+    name = name or plan["recommended"]["name"]
+    if name not in ARMS:
+        raise ConjoinError("--arm", f"{name!r} is none that is applied", nearest(name, ARMS))
+    asked = {key: value for key, value in more.items() if value is not None}
+    same = [arm for arm in plan["arms"] if arm["name"] == name]
+    if name == "partial" and "share" in asked:
+        share = asked.pop("share")
+        if not 0 < share < 1:
+            raise ConjoinError("--share", f"{share}", "give a share between 0 and 1")
+        near = min(same, key=lambda arm: abs(arm["share"] - share))
+        same = [{**near, "share": share}]
+    fit = [arm for arm in same if all(arm.get(k) == v for k, v in asked.items())]
+    if not fit:
+        raise ConjoinError("--arm", f"{name} with {asked} was not planned", "run the plan again")
+    return dict(max(fit, key=lambda arm: arm["value"]))
+
+
+def apply(ws: Workspace, arm: Mapping[str, Any], progress: Progress | None = None) -> Applied:
+    """Upgrade: embed what the arm needs, fit, write a new index beside, publish.
+
+    Stopped anywhere, the next call goes on. Until the new index is published every query is
+    answered by the old; between the two files that publish it, the encoder and the fit in use
+    disagree and search refuses.
+
+    Raises
+    ------
+    ConjoinError : nothing is planned, the plan is of another fit, or a guard trips.
+    """
+    planned = state.read_plan(ws)
+    job = state.read_job(ws)
+    if job is not None and job["step"] == "done":
+        raise ConjoinError(
+            "upgrade", f"{job['modality']} was upgraded already", "verify it, or roll it back first"
+        )
+    if job is None:
+        if ws.current["maps"] != f"maps/{planned['fit']}":
+            raise ConjoinError(
+                "upgrade", "the plan is of another fit", "plan again: conjoin upgrade plan"
+            )
+        job = {"modality": planned["modality"], "uri": planned["uri"], "arm": dict(arm),
+               "step": "begun", "plan": digest(planned["items"])}  # fmt: skip
+        state.keep_before(ws)
+        state.write_job(ws, job)
+    return _go_on(ws, planned, job, progress)
+
+
+def _go_on(
+    ws: Workspace, planned: Mapping[str, Any], job: dict[str, Any], progress: Progress | None
+) -> Applied:
+    arm, name = job["arm"], job["modality"]
+    if job["step"] == "begun":
+        after = newer(ws, Wanted(name, job["uri"]))
+        made = _built(ws, after, planned, job, progress)
+        job = {**job, **made, "step": "built"}
+        state.write_job(ws, job)
+    _publish(ws, job)
+    state.write_job(ws, {**job, "step": "done"})
+    return Applied(arm["name"], Arm(**_fields(arm)).label, job["key"], job["embedded"])
+
+
+def _fields(arm: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in arm.items() if key in Arm.__dataclass_fields__}
+
+
+def _built(
+    ws: Workspace, after: Workspace, planned: Mapping[str, Any], job: Mapping[str, Any],
+    progress: Progress | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Embed, fit and write the new fit and index beside those in use."""
+    arm, name, seed = job["arm"], job["modality"], int(planned["seed"])
+    items = planned["items"]
+    sample = sampled(ws, after, name, items)
+    _check_probes(after, sample, planned)
+    chosen = _to_embed(sample, planned, arm)
+    if chosen:
+        embed_some(after, name, [*items, *chosen], progress)
+    whole = sampled(ws, after, name, None if arm["name"] == "re-embed" else [*items, *chosen])
+    way = Way(planned["bridge"]["method"], planned["bridge"]["toward"])
+    binding, bound = _placed(whole, arm, way, seed)
+    _check_bridge(whole, binding, arm)
+    key = digest([planned["fit"], job["uri"], dict(arm), job["plan"]])
+    folder = ws.state / "maps" / key
+    binding.save(folder)
+    if arm["name"] == "cascade":
+        again = moved(whole, seed)
+        if again is not None:
+            again.save(folder / "again")
+    _write_fit(ws, folder, name, arm)
+    index = open_index(ws)
+    kept = arm.get("others") != "move"
+    fresh = Index.build(
+        bound,
+        {e: c for e, c in index.corrections.items() if kept and name not in e},
+        calibrations={e: c for e, c in index.calibrations.items() if kept and name not in e},
+    )
+    keep_index(after, open_fit(folder), fresh, {}, Pairs((name,), np.empty((0, 1), np.int64)))
+    return {"key": key, "embedded": len(chosen)}
+
+
+def _to_embed(sample: Sample, planned: Mapping[str, Any], arm: Mapping[str, Any]) -> list[str]:
+    """Items to embed beside the sample: all, or those from which most is expected."""
+    ids = list(dict.fromkeys(map(str, sample.bound[sample.name].ids)))
+    if arm["name"] == "re-embed":
+        return ids
+    if arm["name"] != "partial":
+        return []
+    way = Way(planned["bridge"]["method"], planned["bridge"]["toward"])
+    kept = upgraded(
+        sample.binding, sample.name, sample.bound, sample.new, sample.lines, way=way,
+        seed=int(planned["seed"]),
+    )  # fmt: skip
+    gains = expected_gains(sample, placings(sample, Fits(kept, None, None, way, {})))
+    worth = _spread(sample, gains)
+    order = sorted(range(len(ids)), key=lambda k: (-worth[ids[k]], k))
+    return [ids[k] for k in order[: round(float(arm["share"]) * len(ids))]]
+
+
+def _spread(sample: Sample, gains: np.ndarray) -> dict[str, float]:
+    """The gain expected of every item, from the sample's rows nearest to it by the old vectors."""
+    from conjoin.spaces.frame import unit
+
+    x = unit(np.asarray(sample.bound[sample.name].vectors, np.float32))
+    near = x @ x[sample.rows].T
+    best = np.argpartition(-near, min(10, near.shape[1] - 1), axis=1)[:, :10]
+    value = gains[best].mean(axis=1)
+    found: dict[str, float] = {}
+    for item, gain in zip(sample.bound[sample.name].ids.tolist(), value.tolist(), strict=True):
+        found[item] = max(gain, found.get(item, float("-inf")))
+    return found
+
+
+def _placed(
+    whole: Sample, arm: Mapping[str, Any], way: Way, seed: int
+) -> tuple[Binding, dict[str, Space]]:
+    """The new binding, and where every indexed row then lies."""
+    name = whole.name
+    if arm.get("others") == "move":
+        bridge = arm["name"] == "bridge"
+        made = turned(whole, seed) if bridge else moved(whole, seed)
+        if made is None:
+            raise ConjoinError("upgrade", "no frame of its own can be fitted", "take another arm")
+        own = made.bind("old", whole.bound[name]) if bridge else made.bind(name, whole.new)
+        bound = {name: own, **{n: made.bind(n, whole.raw[n]) for n in whole.others}}
+        maps = {n: m for n, m in made.maps.items() if n != "old"}
+        return replace(made, maps=maps), bound
+    made = upgraded(whole.binding, name, whole.bound, whole.new, whole.lines, way=way, seed=seed)
+    if arm["name"] in ("bridge", "cascade"):
+        return made, dict(whole.bound)
+    own = whole.bound[name]
+    vectors = np.array(np.asarray(own.vectors, np.float32))
+    vectors[whole.rows] = np.asarray(made.bind(name, whole.new).vectors)
+    return made, {**whole.bound, name: replace(own, vectors=vectors)}
+
+
+def _check_bridge(whole: Sample, binding: Binding, arm: Mapping[str, Any]) -> None:
+    """The new map leads where it should, on rows nothing was fitted to."""
+    if arm.get("others") == "move":
+        return
+    held = whole.held
+    own = np.asarray(whole.bound[whole.name].vectors, np.float32)[whole.rows[held]]
+    x = np.asarray(whole.new.vectors, np.float32)
+    guards.check_direction(binding.maps[whole.name], x[held], own)
+    fitted = whole.lines.column("new")
+    guards.check_use(x[np.unique(fitted)], x[held])
+
+
+def _check_probes(after: Workspace, sample: Sample, planned: Mapping[str, Any]) -> None:
+    """The new encoder still gives the vectors that were planned with."""
+    name = sample.name
+    frame = after.encoder(name).frame
+    if frame.id != planned["frame"]["id"]:
+        raise ConjoinError(
+            "--to", "the new encoder changed since the plan", "plan again: conjoin upgrade plan"
+        )
+    encoder = after.encoder(name)
+    cells = after.cells(name, encoder.kind)
+    rows = np.arange(min(PROBES, len(sample.new)))
+    keys = [(str(sample.new.ids[r]), int(sample.new.parts[r])) for r in rows]
+    made = encode(encoder, [cells.get(*key) for key in keys])
+    now: Any = made.vectors
+    if made.failed or isinstance(now, Tokens):
+        return
+    guards.check_encoder(name, np.asarray(sample.new.vectors)[rows], np.asarray(now))
+
+
+def _write_fit(ws: Workspace, folder: Path, name: str, arm: Mapping[str, Any]) -> None:
+    """The fit's rules, less what was tuned to scores of the modality that changed."""
+    old = current_fit(ws).folder
+    raw = dict(read_json(old / "fit.json", ["corrections"]))
+
+    def kept(entries: Sequence[Any]) -> list[Any]:
+        return [e for e in entries if arm.get("others") != "move" and name not in e[:2]]
+
+    raw["corrections"] = kept(raw["corrections"])
+    if "rules" in raw:
+        rules = dict(raw["rules"])
+        for part in ("correctors", "calibrations", "uncalibrated"):
+            rules[part] = kept(rules.get(part, ()))
+        raw["rules"] = rules
+    raw["upgrade"] = {"modality": name, "arm": dict(arm)}
+    for card in old.glob("card.*"):
+        shutil.copyfile(card, folder / card.name)
+    write_json(folder / "fit.json", raw)
+
+
+def _publish(ws: Workspace, job: Mapping[str, Any]) -> None:
+    """Name the new encoder, then the new fit and index; safe to repeat."""
+    before = (state.before_folder(ws) / CONFIG).read_text(encoding="utf-8")
+    text = state.with_encoder(before, job["modality"], job["uri"], ws.folder / CONFIG)
+    if (ws.folder / CONFIG).read_text(encoding="utf-8") != text:
+        state.write_config(ws, text)
+    ws.publish({"maps": f"maps/{job['key']}", "index": f"index/{job['key']}"})
+
+
+def rollback(ws: Workspace) -> list[str]:
+    """Put back what was in use before the upgrade, byte for byte, and drop what it made.
+
+    The vectors of the new encoder stay, as a later plan may use them.
+
+    Raises
+    ------
+    ConjoinError : nothing was applied.
+    """
+    job = state.read_job(ws)
+    if job is None:
+        raise ConjoinError("upgrade", "nothing was applied", "run: conjoin upgrade apply")
+    written = state.put_back(ws)
+    if "key" in job:
+        for part in ("maps", "index"):
+            shutil.rmtree(ws.state / part / job["key"], ignore_errors=True)
+    state.drop_job(ws)
+    return written
