@@ -118,7 +118,7 @@ def _reads(ws: Workspace, ask: DistillAsk) -> Rows:
     if ":" not in ask.to:
         raise ConjoinError(
             "--to", f"{ask.to!r} is neither modality nor encoder",
-            f"{nearest(ask.to, ws.config.modalities)}; encoders are written builtin:text-static",
+            f"{nearest(ask.to, ws.config.modalities)} An encoder is written builtin:text-static",
         )  # fmt: skip
     column = ws.modality(ask.modality).column
     encoder = open_encoder(
@@ -215,7 +215,8 @@ def _facts(ask: DistillAsk, taught: Class, made: Taught) -> dict[str, Any]:
         compared.append(_compared(name, hits, seek, groups, ask.seed))
     gap = paired_difference(hits[made.method], hits["ridge-student"], groups, seed=ask.seed)
     gain = {"baseline": "ridge-student", "value": gap[0], "low": gap[1], "high": gap[2]}
-    verdict = "ridge-student is the baseline itself; nothing tried was clearly better"
+    verdict = "ridge-student is the baseline itself"
+    verdict += "; nothing tried was clearly better" if made.tried else ""
     if made.method != "ridge-student":
         verdict = gain_said(made.method, gain, "recall@10 of its teacher's own vector")
     gallery = taught.gallery[0] if taught.gallery else None
@@ -279,30 +280,42 @@ def _cautions(facts: dict[str, Any]) -> list[str]:
     return said
 
 
+def check_use(ws: Workspace, ask: DistillAsk) -> str:
+    """The modality that is to be bound by a student.
+
+    Raises
+    ------
+    ConjoinError : what the student reads is no modality of the configuration.
+    """
+    name = ask.to or ask.modality
+    if name not in ws.config.modalities:
+        column = ws.modality(ask.modality).column
+        teachers = ",".join(ask.teachers or (ask.modality,))
+        raise ConjoinError(
+            "--use", f"{name} is no modality of conjoin.toml",
+            f'add [modalities.small] with column = "{column}" and encoder = "{name}", then run: '
+            f"conjoin embed small, conjoin distill --modality small --from {teachers} --use",
+        )  # fmt: skip
+    return name
+
+
 def use_student(ws: Workspace, ask: DistillAsk, made: MadeStudent) -> Fit:
     """Bind the student's modality by it, in the binding in use, and index it.
 
     Raises
     ------
-    ConjoinError : it leads to another frame, its modality is bound already, or what it reads is
-        no modality of the configuration.
+    ConjoinError : it leads to another frame, or its modality is bound by another map.
     """
     from conjoin.app.indexing import build_index
 
-    name = ask.to or ask.modality
-    if name not in ws.config.modalities:
-        column = ws.modality(ask.modality).column
-        raise ConjoinError(
-            "--use", f"{name} is no modality of conjoin.toml",
-            f'add [modalities.small] with column = "{column}" and encoder = "{name}", then: '
-            "conjoin embed, conjoin distill --modality small --use",
-        )  # fmt: skip
-    fit = current_fit(ws)
+    name, fit = check_use(ws, ask), current_fit(ws)
     student = load_map(made.folder / FILE)
     if student.target != fit.binding.frame:
         raise ConjoinError("--use", "teachers are not of the binding in use", "run: conjoin fit")
-    if name in fit.binding.maps:
-        raise ConjoinError("--use", f"modality {name!r} is bound already", "add another to teach")
+    if name in fit.binding.maps and not _same(fit.binding.maps[name], student):
+        raise ConjoinError(
+            "--use", f"modality {name!r} is bound by another map", "add a modality to teach"
+        )
     binding = replace(fit.binding, maps={**fit.binding.maps, name: student})
     binding.save(fit.folder)
     extended = replace(fit, binding=binding, fresh=True)
@@ -311,12 +324,22 @@ def use_student(ws: Workspace, ask: DistillAsk, made: MadeStudent) -> Fit:
     return extended
 
 
+def _same(one: Any, other: Any) -> bool:
+    (fields, arrays), (others, held) = one.state(), other.state()
+    return (
+        one.source == other.source and fields == others and arrays.keys() == held.keys()
+        and all(np.array_equal(arrays[key], held[key]) for key in arrays)
+    )  # fmt: skip
+
+
 def run_distill(ws: Workspace, ask: DistillAsk, console: Console, dry: bool) -> None:
     """Fit, judge and show a student; bind its modality by it where asked."""
     if ask.method != "auto":
         from conjoin.catalogue import find
 
         find("student", ask.method)
+    if ask.use:
+        check_use(ws, ask)
     if dry:
         taught = read_class(ws, ask) if ask.to is None or ask.to in ws.config.modalities else None
         said = "" if taught is None else f" from {(~taught.held).sum()} items"

@@ -9,7 +9,7 @@ import numpy as np
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError, optional
 from conjoin.maps.linear import Ridge
-from conjoin.maps.map import Map, Normalise
+from conjoin.maps.map import Map, Normalise, identity
 from conjoin.maps.stopping import CHECKS, objective_named, split
 from conjoin.maps.train import Arrays, PairBatches, Schedule, Trained, train
 from conjoin.maps.trainables import Heads, scaled
@@ -135,7 +135,9 @@ def affine(x: np.ndarray, target: np.ndarray, lam: float) -> Any:
     """Ridge regression of rows on rows."""
     lines = np.arange(len(x))
     pairs = Pairs.of(target=lines, student=lines)
-    return Ridge(lam).fit({TARGET: target, STUDENT: x}, pairs)[STUDENT]
+    # Frozen, the teacher stays where it is; as a hub it would lose its mean.
+    frozen = {TARGET: identity(target.shape[1])}
+    return Ridge(lam).fit({TARGET: target, STUDENT: x}, pairs, frozen=frozen)[STUDENT]
 
 
 @dataclass(frozen=True, eq=False)
