@@ -10,7 +10,7 @@ import numpy as np
 from conjoin.app import asking
 from conjoin.app.fits import current_fit
 from conjoin.app.indexing import open_index
-from conjoin.app.words import open_words, ranking_folder, texts_of
+from conjoin.app.words import captions_of, open_words, ranking_folder
 from conjoin.app.workspace import Workspace
 from conjoin.catalogue import find
 from conjoin.encoders.function import find_function
@@ -167,7 +167,7 @@ def answer(
             raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
     scorer = find_function(how.again.removeprefix("python:"), how.again) if how.again else None
     words = next((part.query.text for part in parts if part.role == "text"), None)
-    mixture = _mixture(ws, how, words)
+    mixture = mixture_of(stored_fusion(ws), how.mixer, words)
     depth = max(how.k, DEPTH if mixture else 0, AGAIN if scorer else 0,
                 CLUSTERED if suggesting else 0)  # fmt: skip
     hits = _found(ws, index, parts, how, depth)
@@ -203,17 +203,23 @@ def _found(ws: Workspace, index: Index, parts: Sequence[Part], how: Ranking, dep
         name, space = asking.encoded(ws, made, part.query)
         bound = made.binding.bind(name, space)
         terms.append(Term(bound, part.weight, part.query.shown(), name))
-    composed = _composer(ws, how.composer or "sum", made.binding.frame.id)
+    composed = open_composer(ws, how.composer or "sum", made.binding.frame.id)
     shown = _shown(ws, parts)
     gone = [part.query.item for part in parts if part.query.item]
     query = compose(terms, composed)
     if query is not None:
         return index.search(query, into=how.into, k=depth, exclude=gone, shown=shown,
                             where=how.where)  # fmt: skip
-    return _by_scores(index, terms, composed, how, (depth, set(gone), shown))
+    return by_scores(index, terms, composed, how, (depth, set(gone), shown))
 
 
-def _composer(ws: Workspace, name: str, frame: str) -> Composed:
+def open_composer(ws: Workspace, name: str, frame: str) -> Composed:
+    """A composer ready for queries; a trained one as ``conjoin tune`` left it.
+
+    Raises
+    ------
+    ConjoinError : it is unknown, or was not trained.
+    """
     row = find("composer", name)
     if row.cost != "trained":
         made: Composed = row.make().restore({})
@@ -235,7 +241,7 @@ def _shown(ws: Workspace, parts: Sequence[Part]) -> str:
     return " + ".join(said).replace("+ not", "− not")
 
 
-def _by_scores(
+def by_scores(
     index: Index, terms: Sequence[Term], composed: Composed, how: Ranking,
     rest: tuple[int, set[str], str],
 ) -> Hits:  # fmt: skip
@@ -252,7 +258,9 @@ def _by_scores(
         seen = set(gone)
         for row in rows:
             item = str(space.ids[row])
-            if item in seen or len(found) == depth:
+            if len(found) == depth:
+                break
+            if item in seen:
                 continue
             seen.add(item)
             value = float(scores[row])
@@ -277,18 +285,25 @@ class Mixture:
     weights: Mapping[str, float]
 
 
-def _mixture(ws: Workspace, how: Ranking, words: str | None) -> Mixture | None:
-    if how.mixer == "none" or (how.mixer is not None and words is None):
-        if how.mixer != "none":
+def mixture_of(tuned: Fusion | None, mixer: str | None, words: str | None) -> Mixture | None:
+    """What mixes vectors with words, if anything does.
+
+    Parameters
+    ----------
+    tuned : what ``conjoin tune`` found.
+    mixer : catalogue name, ``none``, or ``None`` for what was found to help.
+    words : what is looked for.
+    """
+    if mixer == "none":
+        return None
+    if mixer is not None:
+        if words is None:
             raise ConjoinError(
                 "--mixer", "there are no words to mix with", "give words to look for"
             )
-        return None
-    tuned = stored_fusion(ws)
-    if how.mixer is not None:
-        weights = tuned.weights if tuned is not None and tuned.mixer == how.mixer else {}
-        return Mixture(find("mixer", how.mixer).make(), weights)
-    if words is None or tuned is None or not tuned.helps:
+        weights = tuned.weights if tuned is not None and tuned.mixer == mixer else {}
+        return Mixture(find("mixer", mixer).make(), weights)
+    if words is None or tuned is None or not tuned.helps or count > 1:
         return None
     return Mixture(tuned.make(), tuned.weights)
 
@@ -315,10 +330,23 @@ def _with_words(
 ) -> Hits:  # fmt: skip
     """The lists of vectors, the list of words, and all of them mixed."""
     words, gone = asked
-    dense = {name: found for name, found in hits.lists.items() if name != MIXED}
-    source = str(hits.query.get("modality") or "")
+    dense = tuple(name for name in hits.lists if name != MIXED)
     found = open_words(ws).search(words, exclude=gone)
-    where = _places(index, tuple(dense), how.where)
+    return with_words(index, hits, found, places(index, dense, how.where), mixture, how)
+
+
+def with_words(
+    index: Index, hits: Hits, found: Scored, where: Mapping[str, tuple[str, int]],
+    mixture: Mixture, how: Ranking,
+) -> Hits:  # fmt: skip
+    """Lists of vectors mixed with what words found.
+
+    Parameters
+    ----------
+    where : cells that may be shown, as :func:`places` gives them.
+    """
+    dense = {name: own for name, own in hits.lists.items() if name != MIXED}
+    source = str(hits.query.get("modality") or "")
     kept = np.array([str(item) in where for item in found.ids], dtype=bool)
     found = Scored(found.ids[kept], found.scores[kept], found.low, found.floor)
     lists = {
@@ -361,7 +389,7 @@ def _with_words(
     return replace(hits, lists=every)
 
 
-def _places(index: Index, targets: Sequence[str], where: str | None) -> dict[str, tuple[str, int]]:
+def places(index: Index, targets: Sequence[str], where: str | None) -> dict[str, tuple[str, int]]:
     """By item id, the first cell of it that is searched and may be shown."""
     found: dict[str, tuple[str, int]] = {}
     for name in targets:
@@ -418,7 +446,7 @@ def _suggest(
         return []
     ids = [hit.id for hit in best]
     words = next((part.query.text for part in parts if part.role == "text"), "") or ""
-    texts = {i: "\n".join(found) for i, found in texts_of(ws, only=set(ids)).items()}
+    texts = captions_of(ws, set(ids))
     targets = (best[0].modality,) if len({hit.modality for hit in best}) == 1 else how.into
 
     def ask(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """``conjoin tune``: weights of a mixture from judged queries, and trained composers."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,11 +168,12 @@ def _from_pairs(ws: Workspace, source: str | None, seed: int) -> list[Judged]:
             "tune", f"nothing but {column!r} is written of the items",
             "judge queries of your own: --queries FILE with columns query and id",
         )  # fmt: skip
-    words = Lexical.open(ranking_folder(ws) / "tuning", texts)
     _, queries = encode_texts(ws, made, [text for text, _ in asked], name)
     bound = part.bind(name, queries)
-    found = _judged(index, bound, name, list(index.spaces), words,
-                    [(text, frozenset([item])) for text, item in asked])  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        words = Lexical.open(Path(folder), texts)
+        found = _judged(index, bound, name, list(index.spaces), words,
+                        [(text, frozenset([item])) for text, item in asked])  # fmt: skip
     groups = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
     return [Judged(q.lists, q.relevant, groups[next(iter(q.relevant))]) for q in found]
 

@@ -40,6 +40,17 @@ def text_columns(ws: Workspace) -> list[str]:
     return list(dict.fromkeys([*read, *(name for name in plain if name not in taken)]))
 
 
+def captions_of(ws: Workspace, only: Collection[str]) -> dict[str, str]:
+    """What is written of some items in the columns that text modalities read; else anywhere.
+
+    These speak the language of queries; other columns may hold translations.
+    """
+    read = [entry.column for entry in ws.modalities if kind_of(entry.uri) == "text"]
+    every = text_columns(ws)
+    without = [name for name in every if name not in read] if read else []
+    return {item: "\n".join(found) for item, found in texts_of(ws, without, only).items()}
+
+
 def texts_of(
     ws: Workspace, without: Collection[str] = (), only: Collection[str] | None = None
 ) -> dict[str, list[str]]:

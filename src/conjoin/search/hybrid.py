@@ -44,9 +44,12 @@ def place_of(found: Scored, relevant: frozenset[str]) -> float:
     own = np.isin(found.ids, sorted(relevant))
     if not own.any():
         return np.inf
-    best = found.scores[own].max()
-    ties = int((found.scores == best).sum())
-    return 1 + int((found.scores > best).sum()) + (ties - 1) / 2
+    return _middle(found.scores, float(found.scores[own].max()))
+
+
+def _middle(scores: np.ndarray, best: float) -> float:
+    near = np.isclose(scores, best, rtol=0, atol=1e-12)
+    return 1 + int((scores[~near] > best).sum()) + (int(near.sum()) - 1) / 2
 
 
 def recall_of(found: Scored, relevant: frozenset[str], k: int = PLACES) -> float:
@@ -70,9 +73,12 @@ def tune(judged: Sequence[Judged], mixer: Mixer, names: Sequence[str]) -> dict[s
     if not mixer.tunable or len(names) < 2 or not judged:
         return equal
 
+    tables = [_Table.of(q, mixer, names) for q in judged]
+
     def worth(weights: Mapping[str, float]) -> tuple[float, float]:
         near = -sum((weights[name] - equal[name]) ** 2 for name in names)
-        mixed = [1 / place_of(mixer.mix(q.lists, weights), q.relevant) for q in judged]
+        shares = np.array([weights[name] for name in names])
+        mixed = [1 / table.place(shares) for table in tables]
         return (round(float(np.mean(mixed)), 9), near)
 
     if len(names) <= GRID:
@@ -87,6 +93,29 @@ def tune(judged: Sequence[Judged], mixer: Mixer, names: Sequence[str]) -> dict[s
         ]
         best = max([best, *tried], key=worth)
     return {name: best[name] for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A query's lists laid out once, so that a mixture of any weights is one product."""
+
+    columns: np.ndarray
+    held: np.ndarray
+    right: np.ndarray
+
+    @classmethod
+    def of(cls, query: Judged, mixer: Any, names: Sequence[str]) -> "_Table":
+        ids, columns, held = mixer.columns({name: query.lists[name] for name in names})
+        return cls(columns, held, np.isin(ids, sorted(query.relevant)))
+
+    def place(self, shares: np.ndarray) -> float:
+        """As :func:`place_of` of the mixture."""
+        here = self.held[shares > 0].any(axis=0)
+        scores = (shares @ self.columns)[here]
+        own = scores[self.right[here]]
+        if not len(own):
+            return np.inf
+        return _middle(scores, float(own.max()))
 
 
 def grid(names: Sequence[str]) -> list[dict[str, float]]:

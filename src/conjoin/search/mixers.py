@@ -164,15 +164,22 @@ class Combination:
     def mix(self, lists: Lists, weights: Weights | None = None) -> Scored:
         """The weighted means, best first."""
         shares = weighted(lists, weights)
-        ids, places = together(lists, shares)
-        total = np.zeros(len(ids))
-        for name, share in shares.items():
-            found = lists[name]
-            if not len(found):
-                continue
-            raw = np.where(places[name] < 0, found.missing, found.scores[places[name]])
-            total += share * scaled(self.scale, raw, found)
-        return Scored(ids, total).ordered()
+        ids, columns, _ = self.columns({name: lists[name] for name in shares})
+        return Scored(ids, np.array(list(shares.values())) @ columns).ordered()
+
+    def columns(self, lists: Lists) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All ids ``[n]``; by list φ of each ``[l, n]``, and whether the list holds it.
+
+        Mixtures of any weights are products with these, which is how weights are tuned.
+        """
+        ids, places = together(lists, dict.fromkeys(lists, 1.0))
+        columns = np.zeros((len(lists), len(ids)))
+        for line, (name, found) in enumerate(lists.items()):
+            if len(found):
+                at = places[name]
+                raw = np.where(at < 0, found.missing, found.scores[at])
+                columns[line] = scaled(self.scale, raw, found)
+        return ids, columns, np.stack([places[name] >= 0 for name in lists])
 
 
 def scaled(scale: str, raw: np.ndarray, within: Scored) -> np.ndarray:

@@ -77,7 +77,10 @@ def suggest(
     There a language model writes the query.
     """
     found = []
-    for members in clusters(vectors, seed):
+    groups = clusters(vectors, seed)
+    if len(groups) < 2:
+        return []
+    for members in groups:
         if len(members) < SMALLEST:
             continue
         inside = [words_in(texts.get(ids[at], "")) for at in members]
