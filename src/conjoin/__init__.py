@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from conjoin.spaces import Pairs as Pairs
     from conjoin.spaces import Space as Space
     from conjoin.spaces import Tokens as Tokens
+    from conjoin.transfer.base import Prototypes as Prototypes
+    from conjoin.transfer.choosing import Lesson as Lesson
+    from conjoin.transfer.choosing import choose_head as choose_head
+    from conjoin.transfer.estimators import HeadClassifier as HeadClassifier
+    from conjoin.transfer.estimators import HeadRegressor as HeadRegressor
+    from conjoin.transfer.few import few_shot as few_shot
+    from conjoin.transfer.fitted import load_head as load_head
+    from conjoin.transfer.fitted import save_head as save_head
+    from conjoin.transfer.teachers import Similarities as Similarities
+    from conjoin.transfer.teaching import distill as distill
 
 _HOMES = {
     "Binding": "binding",
@@ -30,17 +40,27 @@ _HOMES = {
     "Frame": "spaces",
     "Fused": "fusion.fused",
     "FusionEstimator": "fusion.estimator",
+    "HeadClassifier": "transfer.estimators",
+    "HeadRegressor": "transfer.estimators",
     "Index": "search.index",
     "Items": "items",
+    "Lesson": "transfer.choosing",
     "Pairs": "spaces",
+    "Prototypes": "transfer.base",
+    "Similarities": "transfer.teachers",
     "Space": "spaces",
     "Tokens": "spaces",
     "by_validation": "binding",
+    "choose_head": "transfer.choosing",
     "compare": "claims.compare",
+    "distill": "transfer.teaching",
     "embed": "encoders.columns",
+    "few_shot": "transfer.few",
     "forecast": "claims.forecast",
     "fuse": "claims.deciding",
+    "load_head": "transfer.fitted",
     "sample_path": "items",
+    "save_head": "transfer.fitted",
 }
 
 __all__ = sorted(_HOMES)
