@@ -158,8 +158,8 @@ class Fixed:
     Parameters
     ----------
     train, held : pairs on either side.
-    dropped, moved, linked : how many pairs of cells were parted, how many got another partner, and how
-        many couples of items became one group.
+    dropped, moved, linked : how many pairs of cells were parted, how many got another partner,
+        and how many couples of items became one group.
     notes : one plain sentence each on decisions that were not followed.
     """
 

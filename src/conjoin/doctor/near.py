@@ -15,9 +15,11 @@ from conjoin.doctor.case import FEWEST, Case, Progress, View
 from conjoin.doctor.finding import KINDS, Finding, precision_of
 
 #: Confidence of a near pair is ``1 / (1 + (ratio / MIDDLE) ** STEEP)``.
-MIDDLE, STEEP = 0.12, 4.0
+MIDDLE, STEEP = 0.25, 4.0
 #: The same for twins, whose cells are alike in meaning and not in form.
-TWIN_MIDDLE, TWIN_STEEP = 0.3, 4.0
+TWIN_MIDDLE, TWIN_STEEP = 0.4, 4.0
+#: Least ratio that counts in a mean of two, and the largest that is looked at, over the mean's.
+CLOSE, WIDE = 0.05, 2.5
 #: Rows of one group of equal cells that are listed.
 LISTED = 20
 
@@ -151,9 +153,10 @@ def _across(case: Case) -> list[Finding]:
 def twins(case: Case, least: float, progress: Progress) -> list[Finding]:
     """Items of different groups that are near in two or more modalities: one thing, twice.
 
-    Confidence is that of the mean ratio of the two modalities in which they are nearest.
+    Confidence is that of the geometric mean of their ratios in the two modalities in which they
+    are nearest, a ratio counting as :data:`CLOSE` at least.
     """
-    most = 2 * _furthest(least, TWIN_MIDDLE, TWIN_STEEP)
+    most = WIDE * _furthest(least, TWIN_MIDDLE, TWIN_STEEP)
     ratios: dict[tuple[str, str], dict[str, float]] = {}
     for view in case.views.values():
         ids = view.space.ids
@@ -167,7 +170,7 @@ def twins(case: Case, least: float, progress: Progress) -> list[Finding]:
         if len(by) < 2 or _linked(case, (a, b)):
             continue
         nearest = sorted(by.items(), key=lambda entry: entry[1])[:2]
-        ratio = float(np.mean([value for _, value in nearest]))
+        ratio = float(np.prod([max(value, CLOSE) for _, value in nearest]) ** 0.5)
         sure = sureness(ratio, TWIN_MIDDLE, TWIN_STEEP)
         if sure >= least:
             evidence = {"ratios": {name: round(r, 4) for name, r in sorted(by.items())}}

@@ -9,18 +9,19 @@ from conjoin.doctor.finding import KINDS, Finding, precision_of
 from conjoin.spaces import Tokens
 
 #: Robust deviations at which a row is as likely an outlier as not.
-FAR = 6.0
+FAR = 5.5
 #: Share of the variance's effective directions, or of distinct rows, below which an encoder is
 #: called collapsed.
 FLAT, FEW = 0.02, 0.1
 
 
 def outliers(case: Case, least: float) -> list[Finding]:
-    """Rows far from their nearest neighbours, of odd length, or not finite.
+    """Rows far from their neighbours, of odd length or oddly placed, or not finite.
 
-    With ``z`` the deviation from the median over 1.4826 times the median deviation (of the
-    logarithm of the distance to the neighbours, and of the logarithm of the length), confidence
-    is ``1 / (1 + exp(FAR - z))``.
+    Three logarithms are read: of the distance to the neighbours, of the vector's length, and of
+    its distance to the mean of all. With ``z`` the largest deviation from the median over 1.4826
+    times the median deviation (upwards for the first, either way for the others), confidence is
+    ``1 / (1 + exp(FAR - z))``.
     """
     found: list[Finding] = []
     for view in case.views.values():
@@ -41,17 +42,19 @@ def _broken(view: View) -> Iterator[Finding]:
 
 
 def _far(view: View, least: float) -> Iterator[Finding]:
-    distance = robust(np.log(np.maximum(view.gaps[:, :5].mean(axis=1), 1e-6)))
-    length = np.abs(robust(np.log(np.maximum(_lengths(view), 1e-12))))[view.first]
-    worst = np.maximum(distance, length)
+    length, apart = (np.abs(robust(np.log(np.maximum(each, 1e-12)))) for each in _lengths(view))
+    told = {
+        "far from its neighbours": robust(np.log(np.maximum(view.gaps[:, 5:].mean(axis=1), 1e-6))),
+        "odd length": length[view.first],
+        "oddly placed": apart[view.first],
+    }
+    every = np.stack(list(told.values()))
+    worst = every.max(axis=0)
     sure = 1 / (1 + np.exp(np.minimum(FAR - worst, 50)))
     for place in np.flatnonzero(sure >= least).tolist():
         row = int(view.first[place])
-        far = distance[place] >= length[place]
-        evidence = {
-            "because": "far from its neighbours" if far else "odd length",
-            "deviations": round(float(worst[place]), 2),
-        }  # fmt: skip
+        because = list(told)[int(every[:, place].argmax())]
+        evidence = {"because": because, "deviations": round(float(worst[place]), 2)}
         yield Finding(
             "outlier", (str(view.space.ids[row]),), view.name, float(sure[place]),
             precision_of("outlier", float(sure[place])), evidence, KINDS["outlier"],
@@ -60,11 +63,14 @@ def _far(view: View, least: float) -> Iterator[Finding]:
 
 
 def _lengths(view: View) -> np.ndarray:
-    out = np.ones(len(view))
+    """``[2, n]`` length of each row, and its distance to the mean of all."""
+    out = np.ones((2, len(view)))
     for start, block in view.space.blocks():
         part = slice(start, start + len(block))
-        out[part] = np.linalg.norm(np.where(view.sound[part, None], block, 0), axis=1)
-    out[~view.sound] = np.median(out[view.sound]) if view.sound.any() else 1.0
+        sound = np.where(view.sound[part, None], block, 0)
+        out[0, part] = np.linalg.norm(sound, axis=1)
+        out[1, part] = np.linalg.norm(sound - view.mean, axis=1)
+    out[:, ~view.sound] = 1.0
     return out
 
 
