@@ -16,6 +16,7 @@ from conjoin.app import (
     cli_ranking,
     cli_serve,
     cli_transfer,
+    cli_upgrade,
 )
 from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
 from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
@@ -38,6 +39,7 @@ app.add_typer(cli_index.verbs)
 app.add_typer(cli_ranking.verbs)
 app.add_typer(cli_explain.verbs)
 app.add_typer(cli_transfer.verbs)
+app.add_typer(cli_upgrade.verbs)
 
 
 def _version(asked: bool) -> bool:
@@ -311,7 +313,7 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     from conjoin.app.ranked import Ranking, parts_asked
     from conjoin.app.verbs import run_search
 
-    given = {
+    given: dict[str, list[Any]] = {
         "query": query or [], "item": [item] if item is not None else [], "like": like or [],
         "not": unlike or [], "not-item": unlike_item or [],
     }  # fmt: skip

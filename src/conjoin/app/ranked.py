@@ -167,7 +167,7 @@ def answer(
             raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
     scorer = find_function(how.again.removeprefix("python:"), how.again) if how.again else None
     words = next((part.query.text for part in parts if part.role == "text"), None)
-    mixture = mixture_of(stored_fusion(ws), how.mixer, words)
+    mixture = mixture_of(stored_fusion(ws), how.mixer, words, len(parts))
     depth = max(how.k, DEPTH if mixture else 0, AGAIN if scorer else 0,
                 CLUSTERED if suggesting else 0)  # fmt: skip
     hits = _found(ws, index, parts, how, depth)
@@ -285,7 +285,9 @@ class Mixture:
     weights: Mapping[str, float]
 
 
-def mixture_of(tuned: Fusion | None, mixer: str | None, words: str | None) -> Mixture | None:
+def mixture_of(
+    tuned: Fusion | None, mixer: str | None, words: str | None, parts: int = 1
+) -> Mixture | None:
     """What mixes vectors with words, if anything does.
 
     Parameters
@@ -293,6 +295,7 @@ def mixture_of(tuned: Fusion | None, mixer: str | None, words: str | None) -> Mi
     tuned : what ``conjoin tune`` found.
     mixer : catalogue name, ``none``, or ``None`` for what was found to help.
     words : what is looked for.
+    parts : how many parts the query has; what was found holds for queries of one.
     """
     if mixer == "none":
         return None
@@ -303,7 +306,7 @@ def mixture_of(tuned: Fusion | None, mixer: str | None, words: str | None) -> Mi
             )
         weights = tuned.weights if tuned is not None and tuned.mixer == mixer else {}
         return Mixture(find("mixer", mixer).make(), weights)
-    if words is None or tuned is None or not tuned.helps or count > 1:
+    if words is None or tuned is None or not tuned.helps or parts > 1:
         return None
     return Mixture(tuned.make(), tuned.weights)
 

@@ -80,9 +80,7 @@ class Lexical:
         k : items at most; all that match when not given.
         exclude : item ids to leave out.
         """
-        from lancedb.query import MatchQuery
-
-        asked: Any = MatchQuery(query, _COLUMN)  # type: ignore[call-arg]
+        asked = optional("lancedb.query", "search").MatchQuery(query, _COLUMN)
         most = min(self.count, self.count if k is None else k + len(exclude))
         found = (
             self.table.search(asked, query_type="fts")
@@ -100,14 +98,12 @@ class Lexical:
 
 def _build(lancedb: Any, folder: Path, place: Path, rows: Mapping[str, str]) -> None:
     """Index beside, then move: whoever looks finds all of it or nothing."""
-    from lancedb.index import FTS
-
     folder.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".words.", suffix=".tmp", dir=folder))
     try:
         data = [{"id": item, _COLUMN: text} for item, text in rows.items()]
         table = lancedb.connect(made).create_table(_TABLE, data=data)
-        table.create_index(_COLUMN, config=FTS(**TOKENS))
+        table.create_index(_COLUMN, config=optional("lancedb.index", "search").FTS(**TOKENS))
         try:
             os.rename(made, place)
         except OSError:  # another process was first
