@@ -85,7 +85,7 @@ def _rows(ws: Workspace, query: Query, hits: Hits) -> list[QueryResult]:
 def _shown(ws: Workspace, hit: Hit, query: Query) -> Shown:
     seen = cell_thumb(ws, hit.modality, hit.id, hit.part)
     partner = hit.id == query.item if query.item else None
-    return Shown(seen, ws.label(hit.id), hit.score, partner)
+    return Shown(seen, ws.label(hit.id), hit.score, partner, hit.probability)
 
 
 def _asked(ws: Workspace, query: Query, hits: Hits) -> Thumb:

@@ -22,12 +22,14 @@ class Shown:
     label : its name.
     score : what it was ranked by.
     partner : whether it is what the query belongs to; ``None`` where not known.
+    probability : that it is a match; ``None`` where not known.
     """
 
     thumb: Thumb
     label: str
     score: float
     partner: bool | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""Explanations add up, and the pairs they name are those that hold a hit up."""
+
+import numpy as np
+import pytest
+
+from conjoin.binding import Binding
+from conjoin.claims.bench import whole_setting
+from conjoin.claims.data import open_bench
+from conjoin.errors import ConjoinError
+from conjoin.measures.bootstrap import interval
+from conjoin.search.banks import DualSoftmax, InvertedSoftmax
+from conjoin.search.correction import CSLS
+from conjoin.search.explain import BY_INFLUENCE, BY_NEARNESS, Behind, explain, mixed_shares
+from conjoin.search.fair import MIXINGS, Mixing
+from conjoin.search.index import Index
+from conjoin.search.invgc import InvGC
+from conjoin.spaces import Space
+
+SETTING = whole_setting(open_bench("digits:left+right"))
+
+
+def bound_of(method):
+    binding = Binding.fit(SETTING.spaces, SETTING.train, method=method, hub="left")
+    return binding, {name: binding.bind(name, space) for name, space in SETTING.spaces.items()}
+
+
+BINDING, BOUND = bound_of("ridge")
+
+
+@pytest.mark.parametrize(
+    "rule", [None, CSLS(), InvertedSoftmax(), DualSoftmax(dynamic=True), InvGC()],
+    ids=lambda r: "plain" if r is None else r.name,
+)  # fmt: skip
+def test_shares_sum_to_the_score(rule):
+    x, bank = (np.asarray(BOUND[name].vectors, np.float32) for name in ("right", "left"))
+    fixes = {} if rule is None else {("left", "right"): rule.fit(x, bank[:300], x[:200])}
+    index = Index.build(BOUND, fixes)
+    query = SETTING.spaces["left"].take(np.array([5]))
+    behind = Behind(BINDING, SETTING.spaces, SETTING.train)
+    for hit in index.search(BINDING.bind("left", query), "left", into=["right"], k=3).best:
+        found = explain(index, behind, query, "left", "right", hit.id)
+        assert found.score == pytest.approx(hit.score, abs=1e-5)
+        assert sum(share.value for share in found.shares) == pytest.approx(found.score, abs=1e-9)
+        assert found.how == BY_INFLUENCE
+        assert found.pairs[0].weight == 1.0
+
+
+def test_shares_of_a_mixed_list_sum_to_its_score():
+    index = Index.build(BOUND)
+    hits = index.search(BOUND["left"].take(np.array([5])), "left", k=8)
+    for hit in hits.best:
+        parts = mixed_shares(hits, Mixing(), hit.id, "left")
+        assert sum(part.value for part in parts) == pytest.approx(hit.score)
+    with pytest.raises(ConjoinError, match="not in the mixed list"):
+        mixed_shares(hits, Mixing(), "nobody", "left")
+    assert set(MIXINGS) >= {"rrf", "probability"}
+
+
+@pytest.mark.parametrize("method", ["ridge", "cca"])
+def test_deleting_the_pairs_named_lowers_the_score_more_than_random_ones(method):
+    binding, bound = bound_of(method)
+    behind = Behind(binding, SETTING.spaces, SETTING.train)
+    index, gaps = Index.build(bound), []
+    for row in SETTING.bed.rows["left"][:120:10]:
+        query = SETTING.spaces["left"].take(np.array([row]))
+        hit = index.search(binding.bind("left", query), "left", into=["right"], k=1).best[0]
+        found = explain(index, behind, query, "left", "right", hit.id, count=10, refit=True)
+        gaps.append(found.deleted.named - found.deleted.random)
+    low, _ = interval(np.array(gaps), np.arange(len(gaps)))
+    assert low > 0
+
+
+def test_a_method_without_a_closed_form_says_so():
+    class Still:
+        def fit(self, views, pairs, *, frames={}, frozen={}, seed=0):  # noqa: B006
+            from conjoin.maps.map import identity
+
+            return {name: identity(view.shape[1]) for name, view in views.items()}
+
+    same = {
+        name: Space.of(
+            np.asarray(SETTING.spaces["left"].vectors), SETTING.spaces["left"].ids, name=name
+        )
+        for name in ("left", "right")
+    }
+    binding = Binding.fit(same, SETTING.train, method=Still(), hub="left")
+    behind = Behind(binding, same, SETTING.train)
+    index = Index.build({name: binding.bind(name, space) for name, space in same.items()})
+    query = same["left"].take(SETTING.train.column("left")[:1])
+    found = explain(index, behind, query, "left", "right", str(query.ids[0]))
+    assert found.how == BY_NEARNESS
+    assert found.pairs[0].ids["left"] == str(query.ids[0])
+    with pytest.raises(ConjoinError, match="no closed form"):
+        explain(index, behind, query, "left", "right", str(query.ids[0]), refit=True)
