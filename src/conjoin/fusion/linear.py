@@ -16,7 +16,7 @@ from conjoin.maps.standard import Standardise
 from conjoin.spaces import Rows, stable_hash
 
 #: Numbers a design may hold in memory; a larger one is read again at every step.
-HELD = 2**26
+HELD = 2**24
 #: Steps of the solver at most.
 STEPS = 200
 #: Folds by which views are put in order.
