@@ -149,10 +149,22 @@ def _warm(encoder: Any, cells: Any, key: Key) -> None:
         encode(encoder, [cell])
 
 
-def sampled(ws: Workspace, after: Workspace, name: str, items: Collection[str] | None) -> Sample:
-    """What the index holds, and the new vectors of some items or of all that have one."""
-    made, index = current_fit(ws), open_index(ws)
-    if any(isinstance(space.vectors, Tokens) for space in index.spaces.values()):
+def sampled(
+    ws: Workspace,
+    after: Workspace,
+    name: str,
+    items: Collection[str] | None,
+    held: Mapping[str, Space] | None = None,
+) -> Sample:
+    """What the index holds, and the new vectors of some items or of all that have one.
+
+    Parameters
+    ----------
+    held : bound vectors instead of those of the index in use.
+    """
+    made = current_fit(ws)
+    held = open_index(ws).spaces if held is None else held
+    if any(isinstance(space.vectors, Tokens) for space in held.values()):
         raise ConjoinError(
             f"modality {name}", "the index holds token sets", "embed and fit again: conjoin fit"
         )
@@ -160,7 +172,7 @@ def sampled(ws: Workspace, after: Workspace, name: str, items: Collection[str] |
     if new is None:
         raise ConjoinError(f"modality {name}", "no cell could be read", "check the encoder")
     new = new.pooled() if items is None else new.pooled().of_items(list(items))
-    bound = {n: space for n, space in index.spaces.items() if n in made.binding.maps}
+    bound = {n: space for n, space in held.items() if n in made.binding.maps}
     new = new.take(np.isin(new.ids, bound[name].ids))
     raw = {n: ws.space(n).pooled() for n in bound if n != name}
     for other, space in raw.items():
@@ -231,7 +243,7 @@ class Applied:
     label: str
     folder: str
     embedded: int
-    again: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def chosen_arm(plan: Mapping[str, Any], name: str | None, **more: Any) -> dict[str, Any]:
@@ -305,11 +317,31 @@ def _go_on(
         state.write_job(ws, job)
     _publish(ws, job)
     state.write_job(ws, {**job, "step": "done"})
-    return Applied(arm["name"], Arm(**_fields(arm)).label, job["key"], job["embedded"])
+    return Applied(arm["name"], label_of(arm), job["key"], job["embedded"], _notes(name, arm))
 
 
-def _fields(arm: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in arm.items() if key in Arm.__dataclass_fields__}
+def label_of(arm: Mapping[str, Any]) -> str:
+    """What people call an arm of a plan."""
+    known = {key: value for key, value in arm.items() if key in Arm.__dataclass_fields__}
+    return Arm(**known).label
+
+
+def _notes(name: str, arm: Mapping[str, Any]) -> tuple[str, ...]:
+    """What else changed."""
+    found = [f"corrections and calibrations of directions with {name} are left out: their scores "
+             "mean something else now, so thresholds of yours must be set anew"]  # fmt: skip
+    if arm["name"] in ("bridge", "cascade", "partial"):
+        found.append(
+            f"rows of {name} that were not embedded anew stay as the old encoder left them; "
+            "conjoin fit would drop them: embed them first"
+        )
+    return tuple(found)
+
+
+def to_be_embedded(ws: Workspace, wanted: Wanted) -> int:
+    """How many items a plan would embed at most."""
+    newer(ws, wanted)
+    return len(drawn(open_index(ws).spaces[wanted.modality], wanted.sample, wanted.seed))
 
 
 def _built(
@@ -320,7 +352,7 @@ def _built(
     arm, name, seed = job["arm"], job["modality"], int(planned["seed"])
     items = planned["items"]
     sample = sampled(ws, after, name, items)
-    _check_probes(after, sample, planned)
+    check_probes(after, sample, planned)
     chosen = _to_embed(sample, planned, arm)
     if chosen:
         embed_some(after, name, [*items, *chosen], progress)
@@ -335,7 +367,7 @@ def _built(
         again = moved(whole, seed)
         if again is not None:
             again.save(folder / "again")
-    _write_fit(ws, folder, name, arm)
+    _write_fit(ws, folder, name, arm, int(planned.get("top", 20)))
     index = open_index(ws)
     kept = arm.get("others") != "move"
     fresh = Index.build(
@@ -414,7 +446,7 @@ def _check_bridge(whole: Sample, binding: Binding, arm: Mapping[str, Any]) -> No
     guards.check_use(x[np.unique(fitted)], x[held])
 
 
-def _check_probes(after: Workspace, sample: Sample, planned: Mapping[str, Any]) -> None:
+def check_probes(after: Workspace, sample: Sample, planned: Mapping[str, Any]) -> None:
     """The new encoder still gives the vectors that were planned with."""
     name = sample.name
     frame = after.encoder(name).frame
@@ -433,7 +465,7 @@ def _check_probes(after: Workspace, sample: Sample, planned: Mapping[str, Any]) 
     guards.check_encoder(name, np.asarray(sample.new.vectors)[rows], np.asarray(now))
 
 
-def _write_fit(ws: Workspace, folder: Path, name: str, arm: Mapping[str, Any]) -> None:
+def _write_fit(ws: Workspace, folder: Path, name: str, arm: Mapping[str, Any], top: int) -> None:
     """The fit's rules, less what was tuned to scores of the modality that changed."""
     old = current_fit(ws).folder
     raw = dict(read_json(old / "fit.json", ["corrections"]))
@@ -447,7 +479,7 @@ def _write_fit(ws: Workspace, folder: Path, name: str, arm: Mapping[str, Any]) -
         for part in ("correctors", "calibrations", "uncalibrated"):
             rules[part] = kept(rules.get(part, ()))
         raw["rules"] = rules
-    raw["upgrade"] = {"modality": name, "arm": dict(arm)}
+    raw["upgrade"] = {"modality": name, "arm": dict(arm), "top": top}
     for card in old.glob("card.*"):
         shutil.copyfile(card, folder / card.name)
     write_json(folder / "fit.json", raw)

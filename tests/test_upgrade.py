@@ -1,0 +1,356 @@
+"""An upgrade from plan to rollback, as its user meets it, on small tables with a planted truth."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conjoin.app import upgrade_state, upgrading
+from conjoin.app.fits import current_fit
+from conjoin.app.indexing import open_index
+from conjoin.app.upgrade_check import verify
+from conjoin.app.workspace import Workspace
+from conjoin.errors import ConjoinError
+from shelf import Caller, config, snapshot, write_table
+
+#: The old encoder reads a blurred column, the new one a sharp one of another width: whatever is
+#: embedded anew is found better.
+COLUMNS = ("blurred", "sharp", "image")
+N = 240
+
+
+def table(seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(N, 10))
+    near = z[: N // 2] + 0.05 * rng.normal(size=(N // 2, 10))
+    z[N // 2 :] = near
+    mix = np.random.default_rng(5)
+    blurred = z @ mix.normal(size=(10, 12)) + 2.2 * rng.normal(size=(N, 12))
+    sharp = z @ mix.normal(size=(10, 16)) + 0.1 * rng.normal(size=(N, 16))
+    image = z @ mix.normal(size=(10, 14)) + 0.1 * rng.normal(size=(N, 14))
+    return {
+        "id": [f"i{k}" for k in range(N)],
+        "name": [f"thing {k}" for k in range(N)],
+        "text": [json.dumps({"b": b.round(5).tolist(), "s": s.round(5).tolist()})
+                 for b, s in zip(blurred, sharp, strict=True)],
+        "a": image.astype(np.float32).tolist(),
+    }  # fmt: skip
+
+
+ENCODERS = """
+import json
+import numpy as np
+SHIFT = 0.0
+def _of(cells, key):
+    rows = []
+    for cell in cells:
+        try:
+            rows.append(json.loads(cell)[key])
+        except ValueError:
+            width = 12 if key == "b" else 16
+            rows.append([(hash_of(cell) % (7 + k)) + 1.0 for k in range(width)])
+    return np.asarray(rows, np.float32)
+def hash_of(cell):
+    return sum(ord(c) * (i + 1) for i, c in enumerate(cell))
+def old(cells):
+    return _of(cells, "b")
+def new(cells):
+    return _of(cells, "s") + SHIFT
+"""
+OLD, NEW = "python:upgrade_encoders:old?kind=text", "python:upgrade_encoders:new?kind=text"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A fitted workspace, made once and copied."""
+    folder = tmp_path_factory.mktemp("upgrade")
+    code = folder / "code"
+    code.mkdir()
+    (code / "upgrade_encoders.py").write_text(ENCODERS)
+    sys.path.insert(0, str(code))
+    ws = folder / "ws"
+    write_table(ws, table())
+    config(ws, (("text", "text", OLD), "a"), '[fit]\nmethod = "ridge"')
+    patch = pytest.MonkeyPatch()
+    from conjoin.app import jobs
+
+    space = Workspace(ws)
+    for name in ("text", "a"):
+        space.embed(name)
+    jobs.fit(space, method="ridge")
+    yield ws
+    patch.undo()
+    sys.path.remove(str(code))
+
+
+@pytest.fixture
+def ws(made, tmp_path):
+    target = tmp_path / "ws"
+    shutil.copytree(made, target)
+    return target
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    return Caller(monkeypatch, capsys)
+
+
+def planned(folder, **more):
+    return upgrading.plan(Workspace(folder), upgrading.Wanted("text", NEW, **more))
+
+
+KEYS = {"name", "metric", "value", "low", "high", "cost"}
+
+
+def test_the_curve_has_every_arm_and_finds_what_is_worth_it(ws, call):
+    told = call.good("upgrade", "plan", "--modality", "text", "--to", NEW, "-w", ws,
+                     "--price", "2.5", "--svg", ws / "c.svg", "--json").json  # fmt: skip
+    names = [arm["name"] for arm in told["arms"]]
+    assert set(names) == {"nothing", "bridge", "cascade", "partial", "re-embed"}
+    arms = {}
+    for arm in told["arms"]:
+        assert set(arm) >= KEYS
+        assert 0 <= arm["low"] <= arm["value"] <= arm["high"] <= 1
+        arms.setdefault(arm["name"], []).append(arm)
+    assert {arm["direction"] for arm in arms["bridge"]} == {"new-to-old", "old-to-new"}
+    best = max(arms["re-embed"], key=lambda arm: arm["value"])
+    assert best["gain_low"] > 0
+    assert best["cost"] == pytest.approx(told["seconds_per_item"] * N, rel=0.01)
+    assert best["money"] == pytest.approx(2.5 * N / 1000)
+    assert best["bytes"] >= 4 * 16 * N
+    assert [arm["share"] for arm in arms["partial"]] == [0.25, 0.5, 0.75]
+    costs = [arm["cost"] for arm in arms["partial"]]
+    assert costs == sorted(costs)
+    assert told["recommendation"] != "stay"
+    assert (ws / "c.svg").read_text().startswith("<svg")
+
+
+def test_staying_is_recommended_where_the_new_encoder_is_worse(made, tmp_path):
+    folder = tmp_path / "ws"
+    write_table(folder, table())
+    config(folder, (("text", "text", NEW), "a"), '[fit]\nmethod = "ridge"')
+    space = Workspace(folder)
+    for name in ("text", "a"):
+        space.embed(name)
+    from conjoin.app import jobs
+
+    jobs.fit(space, method="ridge")
+    found = upgrading.plan(Workspace(folder), upgrading.Wanted("text", OLD))
+    assert found.recommendation == "stay"
+    assert found.chosen.name == "nothing"
+    with pytest.raises(ConjoinError, match="the plan says stay"):
+        upgrading.chosen_arm(upgrade_state.read_plan(space), None)
+
+
+def test_a_sample_is_embedded_once_and_a_larger_one_adds_to_it(ws):
+    planned(ws, sample=200)
+    after = upgrading.newer(Workspace(ws), upgrading.Wanted("text", NEW))
+    assert len(after.store("text").live()) == 200
+    first = snapshot(after.store("text").folder)
+    planned(ws, sample=200)
+    assert snapshot(after.store("text").folder) == first
+    planned(ws, sample=220)
+    assert len(after.store("text").live()) == 220
+    small = set(upgrading.drawn(open_index(Workspace(ws)).spaces["text"], 200, 0))
+    large = set(upgrading.drawn(open_index(Workspace(ws)).spaces["text"], 220, 0))
+    assert small < large
+
+
+ARMS = [
+    {"name": "bridge", "direction": "new-to-old"}, {"name": "bridge", "direction": "old-to-new"},
+    {"name": "cascade"}, {"name": "partial", "share": 0.5},
+    {"name": "re-embed", "others": "stay"}, {"name": "re-embed", "others": "move"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda a: "-".join(map(str, a.values())))
+def test_every_arm_applies_verifies_and_rolls_back_to_the_byte(ws, arm, call):
+    planned(ws)
+    before, space = snapshot(ws), Workspace(ws)
+    held = open_index(space)
+    one = held.spaces["text"].take(np.arange(1))
+    answer = [hit.id for hit in held.search(one, "text", into=["a"]).lists["a"]]
+    others = np.asarray(held.spaces["a"].vectors).tobytes()
+    name, *_ = arm.values()
+    words = [w for k, v in arm.items() if k != "name" for w in (f"--{k}", str(v))]
+    call.good("upgrade", "apply", "--arm", name, *words, "-w", ws, "--yes")
+    # A reader of before keeps what it had; one that opens now has the new.
+    assert [hit.id for hit in held.search(one, "text", into=["a"]).lists["a"]] == answer
+    space = Workspace(ws)
+    fit, index = current_fit(space), open_index(space)
+    assert space.encoder("text").frame == fit.binding.maps["text"].source
+    assert index.frame == fit.binding.frame
+    if arm.get("others") != "move" and arm.get("direction") != "old-to-new":
+        assert index.frame == held.frame
+        assert np.asarray(index.spaces["a"].vectors).tobytes() == others
+    if name in ("bridge", "cascade") and arm.get("direction") != "old-to-new":
+        same = np.asarray(index.spaces["text"].vectors) == np.asarray(held.spaces["text"].vectors)
+        assert same.all()
+    found = verify(space)
+    assert found.ok, [c for c in found.checks if not c.ok]
+    call.good("search", '{"b": [1], "s": [0.1, 1, 2, 0, 1, 1, 0, 1, 0, 1, 1, 0, 0, 1, 0, 2]}',
+              "-w", ws)  # fmt: skip
+    call.good("upgrade", "rollback", "-w", ws, "--yes")
+    after = snapshot(ws)
+    kept = {k: v for k, v in before.items() if "/spaces/" not in k and "/encoders/" not in k}
+    assert {k: after[k] for k in kept} == kept
+    more = {k for k in after if k not in before and "/spaces/" not in k}
+    assert not more, more
+
+
+def test_re_embedding_gains_what_was_promised_through_the_index(ws):
+    found = planned(ws)
+    arms = {arm.label: arm for arm in found.arms}
+    space = Workspace(ws)
+    before = verify_value(ws, None)
+    arm = upgrading.chosen_arm(upgrade_state.read_plan(space), "re-embed", others="stay")
+    upgrading.apply(space, arm)
+    assert verify(Workspace(ws)).value == pytest.approx(arms["re-embed"].value, abs=0.03)
+    assert verify_value(ws, True) > before + 0.05
+
+
+def verify_value(folder, applied):
+    if applied:
+        return verify(Workspace(folder)).value
+    return next(a["value"] for a in upgrade_state.read_plan(Workspace(folder))["arms"])
+
+
+@pytest.mark.parametrize("stop", ["embed_some", "keep_index", "_publish", "write_config", "_write_fit"])  # fmt: skip
+def test_killed_anywhere_it_goes_on_and_ends_with_the_same_bytes(ws, tmp_path, stop, monkeypatch):
+    planned(ws)
+    other = tmp_path / "other"
+    shutil.copytree(ws, other)
+    arm = upgrading.chosen_arm(upgrade_state.read_plan(Workspace(ws)), "re-embed", others="stay")
+    upgrading.apply(Workspace(ws), arm)
+
+    owner = upgrade_state if stop == "write_config" else upgrading
+    real = getattr(owner, stop)
+
+    def killed(*given, **more):
+        real(*given, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, stop, killed)
+        with pytest.raises(KeyboardInterrupt):
+            upgrading.apply(Workspace(other), arm)
+    if stop not in ("_publish", "write_config"):
+        assert current_fit(Workspace(other)).folder.name == upgrade_state.read_plan(
+            Workspace(other))["fit"]  # fmt: skip
+    upgrading.apply(Workspace(other), arm)
+    assert verify(Workspace(other)).ok
+    one, two = open_index(Workspace(ws)), open_index(Workspace(other))
+    for name in one.spaces:
+        assert (
+            np.asarray(one.spaces[name].vectors).tobytes()
+            == np.asarray(two.spaces[name].vectors).tobytes()
+        )
+    for part in ("conjoin.toml", ".conjoin/current.json"):
+        assert (ws / part).read_bytes() == (other / part).read_bytes()
+
+
+def test_between_the_two_files_that_publish_no_query_is_answered(ws, monkeypatch, call):
+    planned(ws)
+    arm = upgrading.chosen_arm(upgrade_state.read_plan(Workspace(ws)), "bridge")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workspace, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            upgrading.apply(Workspace(ws), arm)
+    told = call("search", "thing", "-w", ws)
+    assert told.code == 2
+    assert "stale" in told.err
+    call.good("upgrade", "apply", "-w", ws, "--yes")
+    call.good("search", "thing", "-w", ws)
+
+
+def test_rollback_restores_what_clean_took_away(ws, call):
+    before = snapshot(ws)
+    planned(ws)
+    call.good("upgrade", "apply", "--arm", "bridge", "-w", ws, "--yes")
+    call.good("clean", "-w", ws, "--yes")
+    call.good("upgrade", "rollback", "-w", ws, "--yes")
+    after = snapshot(ws)
+    for path, held in before.items():
+        if "/maps/" in path or "/index/" in path or path in ("conjoin.toml",):
+            assert after[path] == held
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (("plan", "--modality", "txt", "--to", NEW), ("txt", "text")),
+    (("plan", "--modality", "text", "--to", OLD), ("--to", "in use")),
+    (("plan", "--modality", "text", "--to", "builtin:image"), ("--to", "image")),
+    (("plan", "--modality", "text", "--to", "builtin:nothing-like-it"), ("unknown",)),
+    (("plan", "--modality", "text", "--to", NEW, "--bridge", "rigde"), ("did you mean ridge",)),
+    (("apply",), ("nothing is planned", "upgrade plan")),
+    (("verify",), ("nothing was applied",)),
+    (("rollback", "--yes"), ("nothing was applied",)),
+])  # fmt: skip
+def test_bad_input_is_one_line(ws, call, words, says):
+    if "--bridge" in words:
+        planned(ws)
+        told = call("upgrade", *words, "-w", ws)
+        assert told.code == 2
+        assert told.err.count("\n") == 1
+        assert "ridge" in told.err
+        return
+    call.bad(ws, "upgrade", *words, "-w", ws, says=says)
+
+
+def test_arms_that_were_not_planned_are_refused(ws, call):
+    planned(ws)
+    call.bad(ws, "upgrade", "apply", "--arm", "leap", "-w", ws, "--yes", says=("--arm", "leap"))
+    call.bad(ws, "upgrade", "apply", "--arm", "partial", "--share", "1.5", "-w", ws, "--yes",
+             says=("--share",))  # fmt: skip
+    dry = call.good("upgrade", "apply", "--arm", "re-embed", "-w", ws, "--dry-run")
+    assert "would upgrade" in dry.out
+    assert upgrade_state.read_job(Workspace(ws)) is None
+
+
+def test_a_new_encoder_that_drifted_since_the_plan_is_refused(ws, monkeypatch):
+    import upgrade_encoders
+
+    planned(ws)
+    arm = upgrading.chosen_arm(upgrade_state.read_plan(Workspace(ws)), "bridge")
+    monkeypatch.setattr(upgrade_encoders, "SHIFT", 0.7)
+    with pytest.raises(ConjoinError, match="drifted|changed since"):
+        upgrading.apply(Workspace(ws), arm)
+
+
+def test_a_plan_of_another_fit_is_refused(ws):
+    planned(ws)
+    from conjoin.app import jobs
+
+    arm = upgrading.chosen_arm(upgrade_state.read_plan(Workspace(ws)), "bridge")
+    jobs.fit(Workspace(ws), method="procrustes")
+    with pytest.raises(ConjoinError, match="of another fit"):
+        upgrading.apply(Workspace(ws), arm)
+
+
+def test_a_killed_process_leaves_a_plan_that_goes_on(ws):
+    """Killed for good in the middle of embedding, by the operating system."""
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[2])\n"
+        "import upgrade_encoders as e\n"
+        "real, calls = e.new, []\n"
+        "def new(cells):\n"
+        "    calls.append(len(cells))\n"
+        "    if sum(calls) > 150: os.kill(os.getpid(), 9)\n"
+        "    return real(cells)\n"
+        "e.new = new\n"
+        "from pathlib import Path\n"
+        "from conjoin.app import upgrading\n"
+        "from conjoin.app.workspace import Workspace\n"
+        f"upgrading.plan(Workspace(Path(sys.argv[1])), upgrading.Wanted('text', {NEW!r}))\n"
+    )
+    here = next(p for p in sys.path if p.endswith("code"))
+    done = subprocess.run([sys.executable, "-c", code, str(ws), here], check=False)
+    assert done.returncode == -9
+    found = planned(ws)
+    assert {arm.name for arm in found.arms} == {*upgrading.ARMS, "nothing"}
