@@ -48,6 +48,10 @@ class SearchBody(Part):
     where: Words | None = Field(
         None, description="A filter on metadata, such as family=hearts and year>=2010."
     )
+    composer: Words | None = Field(None, description="How terms make one query; sum.")
+    mixer: Words | None = Field(
+        None, description="What mixes vectors with words; none; what was tuned where absent."
+    )
     exclude: list[Words] = Field(
         default_factory=list, max_length=200, description="Ids of items to leave out."
     )
@@ -91,7 +95,20 @@ class Ask:
     k: int = 10
     where: str | None = None
     exclude: tuple[str, ...] = ()
+    composer: str | None = None
+    mixer: str | None = None
     only_vector: bool = False
+
+    @property
+    def words(self) -> str | None:
+        """The first words that are wanted."""
+        said = (p.cell for p in self.pieces if p.kind == "text" and p.weight > 0)
+        return next(said, None)
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The items it names."""
+        return tuple(piece.cell for piece in self.pieces if piece.kind == "item")
 
 
 def parsed(data: bytes, model: type[BaseModel], limits: Limits) -> Any:
@@ -186,11 +203,19 @@ def ask_of(body: SearchBody, limits: Limits, file: Piece | None = None) -> Ask:
         )
     _within("terms", len(pieces), limits.terms, "terms")
     _within("k", body.k, limits.k, "hits")
-    long = [body.where or "", *body.exclude, *body.into, *_strings(pieces)]
+    long = [
+        body.where or "",
+        body.composer or "",
+        body.mixer or "",
+        *body.exclude,
+        *body.into,
+        *_strings(pieces),
+    ]
     _within("query", max(map(len, long)), limits.text, "characters")
     return Ask(
-        tuple(pieces), tuple(dict.fromkeys(body.into)), body.k, body.where, tuple(body.exclude)
-    )
+        tuple(pieces), tuple(dict.fromkeys(body.into)), body.k, body.where, tuple(body.exclude),
+        body.composer, body.mixer,
+    )  # fmt: skip
 
 
 def _strings(pieces: list[Piece]) -> list[str]:

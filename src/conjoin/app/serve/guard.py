@@ -120,22 +120,27 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        try:
+            body = await self._let_in(scope, receive)
+        except Problem as problem:  # said from here, so that a named origin may read it
+            await say(problem, send)
+            return
+        if body is not None:
+            await self.app(scope, _replay(body, receive), send)
+
+    async def _let_in(self, scope: Any, receive: Any) -> bytes | None:
+        """The body of a request that may pass; ``None`` where the client left."""
         headers = {name.lower(): value for name, value in scope["headers"]}
-        if self.local and not is_local(headers.get(b"host", b"").decode("latin-1")):
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self.local and not is_local(host):
             # A page elsewhere may point its own name at this machine and read through it.
-            host = headers.get(b"host", b"").decode("latin-1")
-            raise Problem(
-                "wrong-host", "host", repr(host[:80]), "ask for localhost, or set a token"
-            )
+            raise Problem("wrong-host", "host", repr(host[:80]), "ask for localhost, or set a token")
         path = scope["path"]
         if self._token is not None and path not in OPEN and not path.startswith("/page/"):
             self._check(headers.get(b"authorization", b""))
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
-            await self.app(scope, receive, send)
-            return
-        body = await self._body(headers, receive)
-        if body is not None:
-            await self.app(scope, _replay(body, receive), send)
+            return b""
+        return await self._body(headers, receive)
 
     def _check(self, given: bytes) -> None:
         kind, _, word = given.strip().partition(b" ")

@@ -138,7 +138,14 @@ class Problem(Exception):
 
 
 #: What the command line's options are called in a request.
-ARGUMENTS = {"--into": "into", "--from": "source", "--item": "item", "filter": "where"}
+ARGUMENTS = {
+    "--into": "into",
+    "--from": "source",
+    "--item": "item",
+    "filter": "where",
+    "--mixer": "mixer",
+    "--composer": "composer",
+}
 
 
 def brief(text: str, most: int = SAID) -> str:

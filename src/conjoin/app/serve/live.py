@@ -14,20 +14,36 @@ import pyarrow.compute as pc
 
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.indexing import metadata, open_index
+from conjoin.app.ranked import (
+    DEPTH,
+    Mixture,
+    Ranking,
+    by_scores,
+    mixture_of,
+    open_composer,
+    places,
+    stored_fusion,
+    with_words,
+)
 from conjoin.app.serve.asked import Ask, Piece
 from conjoin.app.serve.limits import Problem
 from conjoin.app.serve.metrics import Metrics
+from conjoin.app.words import open_words
 from conjoin.app.workspace import LABELS, STATE, Workspace
 from conjoin.encoders.base import Encoder, Quick
 from conjoin.encoders.run import encode
 from conjoin.errors import CellError, ConjoinError, nearest
-from conjoin.search.composed import Term, compose
-from conjoin.search.hits import Hits
+from conjoin.search.composed import Composed, Term, compose
+from conjoin.search.hits import MIXED, Hits
+from conjoin.search.hybrid import Fusion
 from conjoin.search.index import Index
+from conjoin.search.lexical import Lexical
 from conjoin.spaces import Space
 
 #: Distinct values of a column that are listed for filters.
 LISTED = 60
+#: Items that words may find.
+WORDS_MOST = 1_000
 #: Largest number of a given vector.
 MOST = 1e6
 #: Characters of a text shown with a hit.
@@ -78,6 +94,8 @@ class Live:
     index: Index
     mark: tuple[Any, ...] = ()
     _readers: dict[str, Encoder] = field(default_factory=dict, repr=False)
+    _composers: dict[str, Composed] = field(default_factory=dict, repr=False)
+    _known: dict[Any, dict[str, tuple[str, int]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, folder: Path) -> "Live":
@@ -103,13 +121,16 @@ class Live:
         text = [name for name, kind in self.kinds.items() if kind == "text"]
         if text:
             self.answer([Ask((Piece("text", "warm"),), k=1)], Metrics())
+        if self._fusion is not None and self._fusion.helps:
+            self._lexical.search("warm", 1)
 
     # Items
 
     @cached_property
     def kinds(self) -> dict[str, str]:
-        """The kind each bound modality reads."""
-        return {name: self.ws.encoder(name).kind for name in self.fit.binding.maps}
+        """The kind each bound modality reads, in the order of the configuration."""
+        names = [each.name for each in self.ws.modalities if each.name in self.fit.binding.maps]
+        return {name: self.ws.encoder(name).kind for name in names}
 
     @cached_property
     def name(self) -> str:
@@ -324,12 +345,7 @@ class Live:
             if isinstance(terms[at], Exception):
                 continue
             try:
-                source, space = self._query(terms[at])
-                if ask.only_vector:
-                    out[at] = Found(self, space=space, source=source)
-                    continue
-                groups.setdefault((source, ask.into, ask.k, ask.where, self._gone(ask, source)),
-                                  []).append((at, space))  # fmt: skip
+                self._sort(at, ask, out, groups)
             except (Problem, ConjoinError) as error:
                 out[at] = error
         for (source, into, k, where, gone), wanted in groups.items():
@@ -339,22 +355,85 @@ class Live:
                     joined, source, into=into, k=k, exclude=gone, where=where
                 )
             except ConjoinError as error:
-                for at, _ in wanted:
-                    out[at] = error
+                out = [error if at in dict(wanted) else old for at, old in enumerate(out)]
                 continue
             for (at, _), hits in zip(wanted, found, strict=True):
-                asked = {"shown": self._shown(asks[at]), "modality": source, "id": None}
-                out[at] = Found(self, hits=replace(hits, query=asked), source=source)
+                out[at] = self._finished(asks[at], hits, source)
         return out
 
-    def _query(self, terms: Sequence[Term]) -> tuple[str | None, Space]:
-        if len(terms) == 1 and terms[0].weight > 0:
-            return terms[0].source, terms[0].space
-        sources = {term.source for term in terms}
-        made = compose(terms)
-        if made is None:
-            raise Problem("bad-argument", "terms", "cannot be composed", "give one")
-        return (sources.pop() if len(sources) == 1 else None), made
+    def _sort(self, at: int, ask: Ask, out: list[Any], groups: dict[Any, Any]) -> None:
+        """Answer an ask that is alone in its kind, or put it to those like it."""
+        terms, depth = out[at], ask.k
+        if self._mixture(ask) is not None:
+            depth = max(ask.k, DEPTH)
+        if len(terms) == 1 and terms[0].weight > 0 and ask.composer is None:
+            source, space = terms[0].source, terms[0].space
+        else:
+            composed = self._composer(ask.composer or "sum")
+            source, space = None, compose(terms, composed)
+            if space is None and not ask.only_vector:
+                how = Ranking(depth, self._targets(ask), ask.where)
+                rest = (depth, {*ask.exclude, *ask.items}, "")
+                hits = by_scores(self.index, terms, composed, how, rest)
+                out[at] = self._finished(ask, hits, None)
+                return
+        if ask.only_vector:
+            out[at] = Found(self, space=space, source=source)
+            return
+        key = (source, self._targets(ask), depth, ask.where, self._gone(ask, source))
+        groups.setdefault(key, []).append((at, space))
+
+    def _targets(self, ask: Ask) -> tuple[str, ...]:
+        for name in ask.into:
+            if name not in self.index.spaces:
+                raise Problem("bad-argument", "into", f"{name[:60]!r} is not indexed",
+                              nearest(name, self.index.spaces))  # fmt: skip
+        return ask.into
+
+    def _gone(self, ask: Ask, source: str | None) -> tuple[str, ...]:
+        """An item asked for its like is no hit: in its own modality alone, or in a composition."""
+        inside = list(ask.into or self.index.spaces) == [source] or source is None
+        return tuple(sorted({*ask.exclude, *(ask.items if inside else ())}))
+
+    def _composer(self, name: str) -> Composed:
+        if name not in self._composers:
+            self._composers[name] = open_composer(self.ws, name, self.fit.binding.frame.id)
+        return self._composers[name]
+
+    def _mixture(self, ask: Ask) -> Mixture | None:
+        return mixture_of(self._fusion, ask.mixer, ask.words)
+
+    @cached_property
+    def _fusion(self) -> Fusion | None:
+        return stored_fusion(self.ws)
+
+    @cached_property
+    def _lexical(self) -> Lexical:
+        return open_words(self.ws)
+
+    def _places(self, targets: Sequence[str], where: str | None) -> dict[str, tuple[str, int]]:
+        if where is not None:
+            return places(self.index, targets, where)
+        if targets not in self._known:
+            self._known[targets] = places(self.index, targets, None)
+        return self._known[targets]
+
+    def _finished(self, ask: Ask, hits: Hits, source: str | None) -> Any:
+        """Hits with words mixed in, cut, and named; or the exception."""
+        try:
+            asked = {"shown": self._shown(ask), "modality": source, "id": None}
+            hits, mixture = replace(hits, query=asked), self._mixture(ask)
+            if mixture is not None and ask.words is not None:
+                dense = tuple(name for name in hits.lists if name != MIXED)
+                gone = {*ask.exclude, *ask.items}
+                found = self._lexical.search(ask.words, WORDS_MOST, exclude=gone)
+                there = self._places(dense, ask.where)
+                how = Ranking(ask.k, ask.into, ask.where)
+                hits = with_words(self.index, hits, found, there, mixture, how)
+            lists = {name: own[: ask.k] for name, own in hits.lists.items()}
+        except (Problem, ConjoinError) as error:
+            return error
+        return Found(self, hits=replace(hits, lists=lists), source=source)
 
     def _shown(self, ask: Ask) -> str:
         """What a person calls a query."""
@@ -367,12 +446,6 @@ class Live:
             return self.label(piece.cell)
         fixed = {"vector": "a vector", "image": "a picture", "audio": "a sound"}
         return fixed.get(piece.kind) or str(piece.cell)
-
-    def _gone(self, ask: Ask, source: str | None) -> tuple[str, ...]:
-        """An item asked for its like in its own modality alone is no hit itself."""
-        own = [piece.cell for piece in ask.pieces if piece.kind == "item"]
-        inside = own if list(ask.into or self.index.spaces) == [source] else []
-        return tuple(sorted({*ask.exclude, *inside}))
 
     # What is said of it
 

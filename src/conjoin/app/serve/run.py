@@ -101,8 +101,6 @@ def token_of(file: Path | None, console: Console) -> str | None:
             return None
     else:
         word = file.read_text(encoding="utf-8", errors="replace")
-        if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-            console.note(f"conjoin: {file} is readable by others; run: chmod 600 {file}")
     word = word.strip()
     if len(word) < SHORT:
         raise ConjoinError(
@@ -112,6 +110,8 @@ def token_of(file: Path | None, console: Console) -> str | None:
         )
     if not (word.isascii() and word.isprintable()) or " " in word:
         raise ConjoinError(where, "a token with blanks or letters beyond ASCII", "give another")
+    if file is not None and os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
+        console.note(f"conjoin: {file} is readable by others; run: chmod 600 {file}")
     return word
 
 
