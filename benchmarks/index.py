@@ -127,7 +127,7 @@ def added(folder: Path, rows: int, dim: int) -> dict[str, Any]:
 
 
 def peer(folder: Path, rows: int, dim: int) -> dict[str, Any]:
-    """hnswlib on the same rows and queries."""
+    """The peer on the same rows and queries."""
     import hnswlib
 
     from conjoin.search.exact import top_k

@@ -12,7 +12,7 @@ from pathlib import Path
 import lance_namespace  # noqa: F401
 import numpy as np
 import pandas  # noqa: F401
-import pyarrow.compute  # noqa: F401
+import pyarrow.compute
 import pyarrow.dataset  # noqa: F401
 
 from conjoin.search.correction import CSLS

@@ -27,7 +27,8 @@ compare = {
     "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
 }  # fmt: skip
 values = {
-    "n": st.one_of(st.integers(-5, 5), st.just(2**40)), "x": st.sampled_from([0.5, 2.0, -1.5, 3.25]),
+    "n": st.one_of(st.integers(-5, 5), st.just(2**40)),
+    "x": st.sampled_from([0.5, 2.0, -1.5, 3.25]),
     "s": st.one_of(texts, st.sampled_from(["cat", "big dog", "O'Neil", "and"])),
     "odd `name`": st.sampled_from("abcxyz"),
 }  # fmt: skip

@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("lancedb")
 
-from conjoin.errors import ConjoinError, FrameError, StateError  # noqa: E402
-from conjoin.search import approximate, cache  # noqa: E402
-from conjoin.search.correction import CSLS  # noqa: E402
-from conjoin.search.index import Index  # noqa: E402
-from conjoin.search.store import IndexStore  # noqa: E402
-from conjoin.spaces import Frame, Space, unit  # noqa: E402
+from conjoin.errors import ConjoinError, FrameError, StateError
+from conjoin.search import approximate, cache
+from conjoin.search.correction import CSLS
+from conjoin.search.index import Index
+from conjoin.search.store import IndexStore
+from conjoin.spaces import Frame, Space, unit
 
 FRAME = Frame.mint("given", "bound", 8, {"name": "bound"})
 

@@ -51,6 +51,19 @@ def check(
 
 
 @verb(index)
+def tune(
+    folder: Folder = Path(),
+    as_json: Json = False,
+    dry_run: Dry = False,
+    quiet: Quiet = False,
+) -> None:
+    """Apply [index] of conjoin.toml: what is scanned, and which engine finds candidates."""
+    from conjoin.app.index_verbs import run_tune
+
+    run_tune(opened(folder, writes=not dry_run), Console(as_json, quiet), dry=dry_run)
+
+
+@verb(index)
 def add(
     names: Annotated[list[str] | None, typer.Argument(help="Modalities; all by default.")] = None,
     folder: Folder = Path(),

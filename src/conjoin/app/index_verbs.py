@@ -15,6 +15,7 @@ from conjoin.app.indexing import (
     open_store,
     pending,
     storage_of,
+    tune_index,
 )
 from conjoin.app.output import Console, number
 from conjoin.app.verbs import confirm
@@ -37,7 +38,7 @@ def run_info(ws: Workspace, console: Console) -> None:
     size = {part: _bytes(folder / part) for part in ("tables", "derived")}
     if version is None:
         size = {"snapshot": _bytes(folder)}
-    body = []
+    body: list[dict[str, Any]] = []
     for name, space in index.spaces.items():
         told = dict(version.engines.get(name, {})) if version else {}
         into = sorted(f"{q}: {c.method}" for (q, t), c in index.corrections.items() if t == name)
@@ -105,7 +106,9 @@ def run_check(ws: Workspace, console: Console, *, k: int, storage: bool, seed: i
     if losses:
         _show_losses(console, losses, k)
         chosen = storage_of(ws)
-        console.say(f"in use: {chosen}; change it by [index] in conjoin.toml, then conjoin fit")
+        console.say(
+            f"in use: {chosen}; change it by [index] in conjoin.toml, then conjoin index tune"
+        )
     console.result({"recall": found, "storage": losses})
 
 
@@ -122,6 +125,23 @@ def _show_losses(console: Console, losses: list[dict[str, Any]], k: int) -> None
           number(x["reranked"]["value"], x["reranked"]["low"], x["reranked"]["high"]))
          for x in losses],
     )  # fmt: skip
+
+
+def run_tune(ws: Workspace, console: Console, *, dry: bool) -> None:
+    """Apply the configuration's storage and engine, and say what they reach."""
+    part = ws.config.index
+    if dry:
+        rows = {name: len(space) for name, space in open_index(ws).spaces.items()}
+        console.say(f"would apply storage {storage_of(ws)}, engine {part.engine}")
+        console.result({"storage": str(storage_of(ws)), "engine": part.engine, "rows": rows,
+                        "dry": True})  # fmt: skip
+        return
+    version = tune_index(ws).version()
+    for name in version.rows:
+        told = version.engines.get(name)
+        shown = f"recall@10 {_recall(told['recall'])}" if told else "every row is scored"
+        console.say(f"{name}: {_engine(open_index(ws), name, dict(told or {}))}; {shown}")
+    console.result({"version": version.number, "engines": dict(version.engines)})
 
 
 def held_queries(ws: Workspace, seed: int) -> dict[str, np.ndarray]:

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from conjoin.app.cascade import bridged
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.workspace import Workspace
-from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, optional
 from conjoin.search.evaluation import bank_of
 from conjoin.search.index import Index
@@ -90,6 +90,15 @@ def tune_store(
         return
     queries = {} if plain else training_queries(made, spaces, train)
     tune(store, queries, engine="exact" if plain else part.engine, storage=storage)
+
+
+def tune_index(ws: Workspace) -> IndexStore:
+    """Apply ``[index]`` of the configuration to the index in use."""
+    made, store = current_fit(ws), open_store(ws)
+    spaces = ws.spaces(list(store.version().rows))
+    tune_store(ws, store, made, spaces, ws.pairs(spaces)[0])
+    store.open()
+    return store
 
 
 def training_queries(
@@ -186,7 +195,10 @@ def pending(ws: Workspace, index: Index, names: Sequence[str] = ()) -> Pending:
         fresh = [a != b for a, b in zip(content, space.content.tolist(), strict=True)]
         new[name] = np.flatnonzero(fresh)
         changed[name] = sum(content[row] is not None for row in new[name])
-        gone[name] = sorted(set(held.ids.tolist()) - set(space.ids.tolist()))
+        lost = set(held.ids.tolist()) - set(space.ids.tolist())
+        # After a bridge, rows of the old encoder stand for cells that the new one never read.
+        standing = {str(item) for item in ws.items.ids} if bridged(made) == name else set()
+        gone[name] = sorted(lost - standing)
     return Pending(new, changed, gone)
 
 

@@ -19,17 +19,18 @@ class Qdrant:
     ----------
     client : a ``QdrantClient``.
     prefix : first part of the collections' names.
+    server : whether it is one, which may be asked to search exactly; local mode always does.
     """
 
-    def __init__(self, client: Any, prefix: str = "conjoin"):
-        self.client, self.prefix = client, prefix
+    def __init__(self, client: Any, prefix: str = "conjoin", *, server: bool = False):
+        self.client, self.prefix, self.server = client, prefix, server
 
     @classmethod
     def at(cls, place: str, prefix: str = "conjoin") -> "Qdrant":
         """A server by its URL, a folder, or ``:memory:``."""
         module = optional("qdrant_client", "qdrant")
         if place.startswith(("http://", "https://")):
-            return cls(module.QdrantClient(url=place), prefix)
+            return cls(module.QdrantClient(url=place), prefix, server=True)
         if place == ":memory:":
             return cls(module.QdrantClient(":memory:"), prefix)
         try:
@@ -85,11 +86,12 @@ class Qdrant:
         if not self.client.collection_exists(name):
             raise ConjoinError(f"collection {name}", "is missing", "run: conjoin index push")
         models = optional("qdrant_client.models", "qdrant")
+        exact = models.SearchParams(exact=True) if self.server else None
         found = []
         for line in queries:
             points = self.client.query_points(
                 name, query=line.tolist(), limit=k, with_payload=["frame"],
-                search_params=models.SearchParams(exact=True),
+                search_params=exact,
             ).points  # fmt: skip
             strange = {p.payload.get("frame") for p in points} - {layout.index.frame.id}
             if strange:

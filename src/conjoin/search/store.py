@@ -330,8 +330,7 @@ class IndexStore:
             mask = np.isin(space.ids, wanted)
             seen |= set(space.ids[mask].tolist())
             if where is not None:
-                held = index.allowed(name, where)
-                mask |= np.isin(np.arange(len(space)), held)
+                mask[index.allowed(name, where)] = True
             if mask.all():
                 raise ConjoinError(
                     "delete", f"nothing of {name} would be left",
@@ -549,9 +548,9 @@ class IndexStore:
         })  # fmt: skip
         self._mend(made)
         if forget:
-            files = [str(entry.get("file")) for entry in made.engines.values()]
+            lists = [str(entry.get("file")) for entry in made.engines.values()]
             for entry in made.held:
-                self.cache(entry.modality, made.frame).clear(files)
+                self.cache(entry.modality, made.frame).clear(lists)
         return made
 
     def _nexts(self, modality: str) -> list[int]:
