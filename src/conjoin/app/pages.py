@@ -22,6 +22,7 @@ CALLS: Mapping[str, str] = {
     "correction": "fit",
     "head": "fit",
     "student": "fit",
+    "fusion": "fit",
     "data": "load",
     "task": "setting",
 }
