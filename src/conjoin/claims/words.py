@@ -11,6 +11,8 @@ from conjoin.claims.data import parse, texts
 from conjoin.errors import ConjoinError
 from conjoin.spaces import Space
 
+#: What is not part of a word at its ends; captions and vocabularies are cut alike.
+_MARKS = ",:.;!?()“”\"'"
 _EMOJI = "conjoin.claims.data_emoji:Emoji"
 
 
@@ -52,7 +54,10 @@ def embedded_words(bench: Bench, view: str, words: Sequence[str]) -> np.ndarray:
         return np.stack([_named(bench, view, word) for word in words])
     from conjoin.claims.data_emoji import VIEWS
 
-    distinct = sorted(set(words))
+    # All words of the view at once, so that every seed and fold reads the same stored vectors.
+    said = [part for parts in captions(bench, view).values() for part in parts]
+    every = {word.strip(_MARKS) for text in said for word in text.lower().split()} - {""}
+    distinct = sorted(every | set(words))
     space = texts({word: word for word in distinct}, VIEWS[view][1], "words")
     place = {str(item): row for row, item in enumerate(space.ids)}
     return np.asarray(space.vectors)[[place[word] for word in words]]

@@ -270,7 +270,7 @@ def edits(captions: Sequence[str], most: int = 20) -> list[Edit]:
     """
     frames: dict[tuple[str, ...], list[tuple[int, str]]] = defaultdict(list)
     for place, caption in enumerate(captions):
-        words = tuple(word.strip(",:.;") for word in caption.lower().split())
+        words = tuple(word.strip(",:.;!?()“”\"'") for word in caption.lower().split())
         for at in range(len(words)):
             if len(words) > 1:
                 frames[(*words[:at], "{}", *words[at + 1 :])].append((place, words[at]))
