@@ -74,11 +74,10 @@ def _lengths(view: View) -> np.ndarray:
     return out
 
 
-def robust(values: np.ndarray) -> np.ndarray:
-    """Deviations from the median, over a robust standard deviation; 0 where that is nothing."""
+def robust(values: np.ndarray, least: float = 1e-4) -> np.ndarray:
+    """Deviations from the median, over a robust standard deviation of at least ``least``."""
     apart = values - np.median(values)
-    scale = 1.4826 * np.median(np.abs(apart))
-    return np.asarray(apart / scale if scale > 1e-4 else np.zeros_like(apart))
+    return np.asarray(apart / max(1.4826 * float(np.median(np.abs(apart))), least))
 
 
 def encoders(case: Case) -> tuple[list[Finding], dict[str, object]]:

@@ -239,7 +239,7 @@ def _minor(name: str, ids: list[str], main: list[str], counts: Counter[str]) -> 
 
 def _odd(name: str, ids: list[str], size: np.ndarray) -> list[Finding]:
     """Texts whose logarithm of length lies more than :data:`HEAVY` robust deviations away."""
-    apart = robust(np.log1p(size))
+    apart = robust(np.log1p(size), least=0.1)
     found = []
     for place in np.flatnonzero(np.abs(apart) > HEAVY).tolist():
         evidence = {"characters": int(size[place]), "median": int(np.median(size)),
