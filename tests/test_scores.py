@@ -91,21 +91,20 @@ def test_more_rows_make_any_score_less_likely_until_it_is_stale():
 
 
 def world():
-    bed = bed_of(planted("abc", n=260, noise=0.5), ["ab", "ac"], held=60)
+    bed = bed_of(planted("abc", n=220, noise=0.5), ["ab", "ac"], held=60)
     binding = fitted(bed, "ridge", "a")
     return bed, binding, Rules.rehearse(binding, bed.spaces, bed.train)
 
 
 WORLD = world()
+SCENES = Rehearsal(WORLD[1], WORLD[0].spaces, WORLD[0].train).scenes
 
 
 def test_a_rehearsal_holds_out_what_it_asks():
-    bed, binding, _ = WORLD
-    scenes = Rehearsal(binding, bed.spaces, bed.train).scenes
-    assert {(s.query, s.target) for s in scenes} == {
+    assert {(s.query, s.target) for s in SCENES} == {
         (a, b) for a in "abc" for b in "abc" if a != b
     }  # fmt: skip
-    for scene in scenes:
+    for scene in SCENES:
         assert np.isin(scene.rows, np.arange(60)).sum() == 0, "test rows take no part"
         if not scene.whole:
             assert (scene.own.gallery == -1).all(), "the fold's own rows were not trained on"
@@ -145,18 +144,18 @@ def test_hits_say_how_likely_they_are_and_an_index_keeps_it(tmp_path):
     assert made.search(query, "a", k=3).to_json() == again.search(query, "a", k=3).to_json()
 
 
-def test_a_far_query_is_told_that_nothing_is_relevant():
-    bed, binding, _ = WORLD
-    index = index_of()
-    rng = np.random.default_rng(0)
-    odd = binding.bind("a", bed.spaces["a"].take(np.arange(40)))
-    odd = replace(odd, vectors=rng.normal(size=np.shape(odd.vectors)).astype(np.float32) * 0.01)
-    known = binding.bind("a", bed.spaces["a"].take(np.arange(40)))
-    told_odd = sum("b" in h.nothing for h in index.search_many(odd, "a", into=["b"]))
-    told_known = sum("b" in h.nothing for h in index.search_many(known, "a", into=["b"]))
-    assert told_odd > told_known
-    said = next(h.nothing["b"] for h in index.search_many(odd, "a", into=["b"]) if h.nothing)
-    assert said.startswith("nothing relevant: the best hit matches with probability")
+def test_a_list_below_the_threshold_is_said_to_hold_nothing():
+    bed, binding, rules = WORLD
+    bound = {name: binding.bind(name, space) for name, space in bed.spaces.items()}
+    one = replace(rules.calibrations["a", "b"], score="cosine")
+    for threshold, count in ((0.0, 0), (0.999, 40)):
+        held = {("a", "b"): replace(one, threshold=threshold).serving(len(bound["b"]))}
+        index = Index.build(bound, calibrations=held)
+        found = index.search_many(bound["a"].take(np.arange(40)), "a", into=["b"])
+        assert sum("b" in hits.nothing for hits in found) == count
+    said = "nothing relevant: the best hit matches with probability"
+    assert found[0].nothing["b"].startswith(said)
+    assert found[0].lists["b"], "the hits are shown all the same"
 
 
 def test_a_calibration_of_another_frame_or_score_is_refused():
@@ -264,8 +263,7 @@ def test_intervals_hold_for_all_tries_at_once():
 
 
 def test_ranks_are_those_of_a_sort():
-    bed, binding, _ = WORLD
-    scene = next(s for s in Rehearsal(binding, bed.spaces, bed.train).scenes if s.whole)
+    scene = next(s for s in SCENES if s.whole)
     scores = scene.q[scene.wanted.queries] @ scene.x.T
     found = best_ranks(scores.copy(), scene.wanted, 0)
     for line in range(len(scores)):
