@@ -15,6 +15,7 @@ from conjoin.spaces.pairs import ABSENT
 
 #: Views of each row that are read in a moment; all that is laid down here holds for every view.
 LIGHT = {
+    "emoji-upgrade": ("old-name", "old"),
     "emoji": ("static", "ja"),
     "emoji-groups": ("ja", "static"),
     "digits": ("right", "static", "left"),

@@ -22,7 +22,7 @@ TWO, THREE = ("image", "text"), ("image", "text", "speech")
 VIEWS = {
     "bridged": THREE, "added-later": THREE, "kway": THREE,
     "cross-lingual": ("image", "text", "de", "fr"),
-    "domain-shift": ("image", "drawing", "text"),
+    "domain-shift": ("image", "drawing", "text"), "upgrading": ("old", "new", "image"),
 }  # fmt: skip
 TASKS = of_kind("task")
 each = pytest.mark.parametrize("name", TASKS)

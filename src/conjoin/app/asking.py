@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from conjoin.app.cascade import cascaded, depth
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.indexing import open_index
 from conjoin.app.workspace import Workspace
@@ -55,7 +56,10 @@ def search(
     bound = made.binding.bind(name, space)
     exclude = [query.item] if query.item and targets == [name] else []
     shown = f"{ws.label(query.item)} ({name})" if query.item else query.shown()
-    return index.search(bound, name, into=targets, k=k, exclude=exclude, shown=shown, where=where)
+    found = index.search(
+        bound, name, into=targets, k=depth(made, k), exclude=exclude, shown=shown, where=where
+    )
+    return cascaded(ws, made, name, space, found, k)
 
 
 def encoded(ws: Workspace, made: Fit, query: Query) -> tuple[str, Space]:

@@ -30,6 +30,23 @@ def stage_of(made: Fit) -> dict[str, Any] | None:
     return {"modality": said["modality"], "top": int(said.get("top", 20))}
 
 
+def depth(made: Fit, k: int) -> int:
+    """Hits that are asked of the index so that a cascade has enough to put in order."""
+    stage = stage_of(made)
+    return k if stage is None else max(k, stage["top"])
+
+
+def bridged(made: Fit) -> str | None:
+    """The modality in which rows of an old encoder stand beside a new encoder's, if any.
+
+    Such rows have no vector of the encoder in use, and are not gone for that.
+    """
+    said = read_json(made.folder / "fit.json", ["corrections"]).get("upgrade")
+    if not said or said["arm"]["name"] not in ("bridge", "cascade", "partial"):
+        return None
+    return str(said["modality"])
+
+
 def cascaded(ws: Workspace, made: Fit, source: str, query: Space, hits: Hits, k: int) -> Hits:
     """The hits with their first ones in the order of the second stage, where there is one.
 
@@ -39,11 +56,11 @@ def cascaded(ws: Workspace, made: Fit, source: str, query: Space, hits: Hits, k:
     Parameters
     ----------
     query : the query's one row, as its encoder gave it.
-    k : hits a list.
+    k : hits a list; a fit without a second stage leaves them as they are.
     """
     stage = stage_of(made)
     if stage is None:
-        return cut(hits, k)
+        return hits
     again = Binding.load(made.folder / AGAIN)
     lists = {}
     for target, own in hits.lists.items():

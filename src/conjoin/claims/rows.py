@@ -101,4 +101,14 @@ TRANSFER_TASKS: tuple[Row, ...] = (
         "Land where teachers put the same held-out items.", cost="free"),
 )  # fmt: skip
 
-ROWS = (*TASKS, *RANKED, *DATA, *FUSING, *TRANSFER_TASKS)
+#: Another encoder for one modality.
+UPGRADES: tuple[Row, ...] = (
+    Row("task", "upgrading", f"{_HERE}.upgrading:Upgrading",
+        "Ask by a new encoder, or in a bound space, through a bridge from the old one.",
+        cost="free"),
+    Row("data", "emoji-upgrade", f"{_HERE}.data_upgrade:EmojiUpgrade",
+        "1,910 emoji whose text encoder changes from averaged vectors to MiniLM.",
+        cost="free", extra="offline"),
+)  # fmt: skip
+
+ROWS = (*UPGRADES, *TASKS, *RANKED, *DATA, *FUSING, *TRANSFER_TASKS)

@@ -1,0 +1,200 @@
+"""Bridges restated slowly from their formulas: row by row, with plain loops and full matrices."""
+
+import numpy as np
+import pytest
+
+from conjoin.maps.bridges import LocalAffine, LocalBridge, LowRank, ReEmbed, k_means
+from conjoin.maps.bridges_basis import BasisBridge, BasisChange, completed, turned, turned_tensor
+from conjoin.maps.bridges_trained import XBT, ResidualBridge
+from conjoin.maps.linear import Nothing, Ridge
+from conjoin.spaces import Pairs
+
+RNG = np.random.default_rng(0)
+
+
+def data(n=120, d=7, e=5, seed=1):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d)) + 2
+    y = x @ rng.normal(size=(d, e)) + 0.5 * rng.normal(size=(n, e)) - 1
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def lines(n):
+    return Pairs.of(old=np.arange(n), new=np.arange(n))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4])
+def test_low_rank_is_reduced_rank_ridge(rank):
+    """``LowRank``: the rank-r fit nearest to ridge's in augmented least squares."""
+    x, y = data()
+    made = LowRank.__new__(LowRank)
+    object.__setattr__(made, "lam", 0.2)
+    object.__setattr__(made, "rank", rank)
+    got = made.fit({"old": y, "new": x}, lines(len(x)))["new"].apply(x)
+    xc, yc = x - x.mean(0), y - y.mean(0)
+    lam = 0.2 * np.trace(xc.T @ xc) / x.shape[1]
+    # Ridge is least squares on data with rows √λ I beneath; the reduced rank is that of its fit.
+    tall = np.concatenate([xc, np.sqrt(lam) * np.eye(x.shape[1])])
+    deep = np.concatenate([yc, np.zeros((x.shape[1], y.shape[1]))])
+    full = np.linalg.lstsq(tall, deep, rcond=None)[0]
+    v = np.linalg.svd(tall @ full)[2][:rank].T
+    expected = xc @ full @ v @ v.T
+    assert np.linalg.matrix_rank(full @ v @ v.T) == rank
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_at_full_rank_it_is_ridge():
+    x, y = data()
+    views = {"old": y, "new": x}
+    one, two = (m(lam=0.2).fit(views, lines(len(x)))["new"].apply(x) for m in (LowRank, Ridge))
+    np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_local_affine_is_a_sum_over_centres():
+    centres, weights = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4, 2))
+    biases, width = RNG.normal(size=(3, 2)), 0.7
+    x = RNG.normal(size=(9, 4))
+    got = LocalAffine(centres, weights, biases, width).apply(x)
+    for row, y in zip(x, got, strict=True):
+        g = np.array([np.exp(-np.sum((row - c) ** 2) / (2 * width**2)) for c in centres])
+        g /= g.sum()
+        expected = sum(
+            g[c] * ((row - centres[c]) @ weights[c] + biases[c]) for c in range(len(centres))
+        )
+        np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
+def test_local_bridge_solves_each_region_held_to_the_whole():
+    """``LocalBridge``: the gradient of each region's objective is zero at its weight."""
+    x, y = data(n=160)
+    bridge = LocalBridge(lam=0.1, regions=2, pull=0.5)
+    made = bridge.fit({"old": y, "new": x}, lines(len(x)))["new"]
+    ridge = Ridge(lam=0.1).fit({"old": y, "new": x}, lines(len(x)))["new"]
+    x64, y64 = x.astype(np.float64), (y - y.mean(0)).astype(np.float64)
+    cov = np.cov(x64.T, bias=True)
+    hold = 0.5 * np.trace(cov) / x.shape[1] * len(x) / 2
+    for c in range(2):
+        share = np.array([
+            np.exp(-np.sum((row - made.centres[c]) ** 2) / (2 * made.width**2))
+            / sum(np.exp(-np.sum((row - k) ** 2) / (2 * made.width**2)) for k in made.centres)
+            for row in x64
+        ])  # fmt: skip
+        w = made.weights[c].astype(np.float64)
+        left = y64 - ((x64 - made.centres[c]) @ w + made.biases[c])
+        gradient = -(x64 * share[:, None]).T @ left + hold * (w - ridge.weight)
+        scale = np.abs((x64 * share[:, None]).T @ y64).max()
+        assert np.abs(gradient).max() / scale < 2e-3
+        np.testing.assert_allclose(share @ left / share.sum(), 0, atol=2e-3)
+
+
+def test_k_means_is_a_fixed_point_whatever_the_order():
+    x = np.concatenate([RNG.normal(size=(40, 3)) + 5 * k for k in range(3)])
+    weight = np.ones(len(x))
+    centres = k_means(x, weight, 3)
+    owner = ((x[:, None] - centres) ** 2).sum(2).argmin(1)
+    for c in range(3):
+        np.testing.assert_allclose(centres[c], x[owner == c].mean(0), atol=1e-9)
+    order = RNG.permutation(len(x))
+    again = k_means(x[order], weight, 3)
+    np.testing.assert_allclose(np.sort(again, axis=0), np.sort(centres, axis=0), atol=1e-9)
+
+
+def test_re_embedding_is_nothing_as_maps():
+    x, y = data()
+    views = {"old": y, "new": x}
+    one, two = (m().fit(views, lines(len(x))) for m in (ReEmbed, Nothing))
+    for name, rows in views.items():
+        np.testing.assert_array_equal(one[name].apply(rows), two[name].apply(rows))
+
+
+def test_cayley_keeps_lengths_and_torch_says_the_same():
+    torch = pytest.importorskip("torch")
+    skew = RNG.normal(size=(6, 6))
+    start = np.linalg.qr(RNG.normal(size=(6, 6)))[0]
+    q = turned(start, skew)
+    np.testing.assert_allclose(q @ q.T, np.eye(6), atol=1e-5)
+    s = (skew - skew.T) / 2
+    slow = start @ np.linalg.inv(np.eye(6) - s) @ (np.eye(6) + s)
+    np.testing.assert_allclose(q, slow, atol=1e-5)
+    same = turned_tensor(torch.from_numpy(start), torch.from_numpy(skew)).numpy()
+    np.testing.assert_allclose(same, slow, atol=1e-8)
+
+
+def test_a_completed_rotation_is_procrustes_on_its_first_columns():
+    x, t = RNG.normal(size=(50, 6)), RNG.normal(size=(50, 4))
+    q = completed(x, t, np.ones(50), 6).astype(np.float64)
+    np.testing.assert_allclose(q.T @ q, np.eye(6), atol=1e-5)
+    best = np.trace((x @ q[:, :4]).T @ t)
+    for seed in range(20):
+        other = np.linalg.qr(np.random.default_rng(seed).normal(size=(6, 6)))[0][:, :4]
+        assert np.trace((x @ other).T @ t) <= best + 1e-4
+
+
+def test_a_basis_change_is_two_rotations_and_loses_nothing():
+    """``BasisChange`` row by row; cosines of the unit rows survive in what it puts out."""
+    d, k, m = 5, 2, 4
+    shift, inner = RNG.normal(size=d), RNG.normal(size=(d, 8))
+    bias, outer = RNG.normal(size=8) + 1, RNG.normal(size=(8, k))
+    first, second = (np.linalg.qr(RNG.normal(size=(s, s)))[0] for s in (d, m))
+    item = BasisChange(shift, inner, bias, outer, first, second, 3.0)
+    x = RNG.normal(size=(6, d))
+    got = item.apply(x)
+    for row, y in zip(x, got, strict=True):
+        f = (row - shift) / np.linalg.norm(row - shift)
+        o = np.maximum(f @ inner + bias, 0) @ outer
+        u = np.concatenate([o / np.linalg.norm(o), 3.0 * f @ first])
+        np.testing.assert_allclose(y, np.concatenate([u[:m] @ second, u[m:]]), atol=1e-6)
+        assert np.linalg.norm(y) == pytest.approx(np.sqrt(10))
+    f = (x - shift) / np.linalg.norm(x - shift, axis=1, keepdims=True)
+    plain = BasisChange(shift, inner, bias, np.zeros((8, 0)), first, second, 3.0).apply(x)
+    np.testing.assert_allclose(plain @ plain.T, 9 * f @ f.T, atol=1e-6)
+
+
+def test_old_rows_lie_in_the_first_coordinates_of_a_basis_bridge():
+    pytest.importorskip("torch")
+    x, y = data(d=7, e=5)
+    maps = BasisBridge(extra=0, scale=1.0, steps=20).fit({"old": y, "new": x}, lines(len(x)))
+    old = maps["old"].apply(y)
+    np.testing.assert_allclose(old[:, :5], y - y.mean(0), atol=1e-5)
+    assert not old[:, 5:].any()
+
+
+def test_residual_and_xbt_start_at_ridge_and_never_end_farther_from_held_out_rows():
+    pytest.importorskip("torch")
+    x, y = data(n=200)
+    bent = (
+        np.tanh(x - 2) @ np.random.default_rng(3).normal(size=(7, 5)).astype(np.float32) + 0.1 * y
+    )
+    views = {"old": bent.astype(np.float32), "new": x}
+
+    def near(item, rows):
+        a, b = item.apply(x[rows]), (bent - bent[:150].mean(0))[rows]
+        return np.mean((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
+
+    held = np.arange(150, 200)
+    ridge = Ridge(lam=0.3).fit(views, lines(150))["new"]
+    for engine in (ResidualBridge, XBT):
+        made = engine(steps=200, lr=1e-2, hidden=32).fit(views, lines(150))["new"]
+        assert near(made, held) >= near(ridge, held) - 0.01
+
+
+def test_xbt_reads_other_views_of_the_tower_by_the_projection_of_its_texts():
+    pytest.importorskip("torch")
+    x, y = data(n=160)
+    picture = (x + 0.3 * np.random.default_rng(4).normal(size=x.shape)).astype(np.float32)
+    views = {"old.text": y, "new.text": x, "new.image": picture}
+    at = np.arange(160)
+    pairs = Pairs.of(**{"old.text": at, "new.text": at}).join(
+        Pairs.of(**{"new.text": at, "new.image": at})
+    )
+    frames = {"old.text": "a", "new.text": "b", "new.image": "b"}
+    shared = XBT(rank=0, steps=20).fit(views, pairs, frames=frames)
+    assert shared["new.image"] is shared["new.text"]
+    adapted = XBT(rank=8, steps=60, lr=1e-2).fit(views, pairs, frames=frames)
+    t = adapted["new.text"].apply(x)
+
+    def found(rows):
+        return np.mean((rows @ (t / np.linalg.norm(t, axis=1, keepdims=True)).T).argmax(1) == at)
+
+    plain, better = (m["new.image"].apply(picture) for m in (shared, adapted))
+    assert found(better) >= found(plain) - 0.02
