@@ -22,7 +22,8 @@ from conjoin.spaces import digest
 from conjoin.spaces.space import BLOCK
 
 if TYPE_CHECKING:
-    from conjoin.search.store import Held, IndexStore, Version
+    from conjoin.search.store import IndexStore
+    from conjoin.search.versions import Held, Version
 
 #: Rows below which every row is scored.
 SMALL = 50_000
