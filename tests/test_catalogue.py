@@ -104,9 +104,7 @@ PROMISES = {
     "student": ("conjoin.transfer.base:Student", ("fit",)),
     "mixer": ("conjoin.search.mixers:Mixer", ("mix",)),
     "composer": ("conjoin.search.composed:Composer", ("fit", "restore")),
-    "aggregation": (
-        "conjoin.search.aggregate:Aggregation", ("fit", "queries", "items", "scores")
-    ),
+    "aggregation": ("conjoin.search.aggregate:Aggregation", ("fit", "queries", "items", "scores")),
     "sparse": ("conjoin.search.sparse:Sparse", ("fit",)),
 }
 

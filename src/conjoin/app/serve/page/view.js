@@ -92,7 +92,7 @@ export function list(title, hits, sentence, act) {
   const box = el("section", { "aria-label": title });
   box.append(el("h2", { tabindex: "-1" }, `${title} (${hits.length})`));
   if (sentence) {
-    box.append(el("p", { class: "nothing" }, el("strong", {}, "Nothing relevant. "), sentence));
+    box.append(el("p", { class: "nothing" }, sentence.charAt(0).toUpperCase() + sentence.slice(1) + "."));
   }
   if (!hits.length) {
     box.append(el("p", { class: "nothing" }, "Nothing was found. A filter may leave nothing over."));
