@@ -15,7 +15,7 @@ from conjoin.spaces import Pairs, stable_hash, unit
 #: Folds of the lines; a line is judged by maps fitted on the others.
 FOLDS = 5
 #: Rows of the other side that a line is compared with, at most.
-GALLERY = 4096
+GALLERY = 2048
 #: Fewest lines between two modalities from which maps are fitted.
 FEWEST = 20
 #: Neighbours that vote on a pair.

@@ -50,9 +50,11 @@ def near_pairs(view: View, most: float, progress: Progress) -> list[Near]:
         i, j = couples[start : start + 4096].T
         gap = 1 - np.einsum("nd,nd->n", view.centred(i), view.centred(j))
         ratio = np.maximum(gap, 0) / ((view.spread[i] + view.spread[j]) / 2)
-        found += [Near(int(a), int(b), float(r)) for a, b, r in zip(i, j, ratio, strict=True)]
+        kept = ratio <= most
+        near = zip(i[kept].tolist(), j[kept].tolist(), ratio[kept].tolist(), strict=True)
+        found += [Near(a, b, r) for a, b, r in near]
     progress(f"neighbours in {view.name}", 1, 1)
-    return sorted((n for n in found if n.ratio <= most), key=lambda n: (n.ratio, n.left, n.right))
+    return sorted(found, key=lambda n: (n.ratio, n.left, n.right))
 
 
 def sureness(ratio: float, middle: float = MIDDLE, steep: float = STEEP) -> float:
