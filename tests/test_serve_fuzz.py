@@ -53,7 +53,8 @@ def test_no_request_of_the_schema_breaks_the_service(service, client, mode):
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) >= 10
     sent = [drive(operation, mode, service.url, client) for operation in operations]
-    assert sum(count >= EXAMPLES // 2 for count in sent) >= (8 if mode == "positive" else 4)
+    assert sum(count >= EXAMPLES // 2 for count in sent) >= 4
+    assert mode == "negative" or all(sent)
 
 
 def drive(operation, mode, url, client) -> int:
