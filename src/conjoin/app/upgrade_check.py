@@ -11,7 +11,8 @@ from conjoin.app.indexing import open_index
 from conjoin.app.upgrading import check_probes, sampled
 from conjoin.app.workspace import Workspace
 from conjoin.binding import guards
-from conjoin.binding.plan import FIRST, METRIC, Sample
+from conjoin.binding.arms import FIRST, METRIC
+from conjoin.binding.plan import Sample
 from conjoin.errors import ConjoinError
 from conjoin.measures.bootstrap import interval
 from conjoin.search.index import Index

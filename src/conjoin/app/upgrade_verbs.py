@@ -49,6 +49,9 @@ def _show_curve(found: Any, console: Console) -> None:
     )  # fmt: skip
     console.say(f"bridge: {found.way}")
     console.say(f"gallery: {facts['gallery']}; corrections of the index are left out of all arms")
+    if fair := facts["same_lines"]:
+        console.say("new against old encoder, both fitted to the sample's lines alone: "
+                    f"{fair['gain']:+.3f} [{fair['low']:+.3f}, {fair['high']:+.3f}]")  # fmt: skip
     console.say(f"recommended: {found.recommendation}: {found.reason}")
 
 

@@ -14,11 +14,9 @@ from conjoin.app.fits import current_fit, open_fit, stale
 from conjoin.app.indexing import keep_index, open_index
 from conjoin.app.workspace import CONFIG, Workspace
 from conjoin.binding import Binding, guards
+from conjoin.binding.arms import Arm, Curve, Rates
 from conjoin.binding.plan import (
-    Arm,
-    Curve,
     Fits,
-    Rates,
     Sample,
     curve,
     expected_gains,

@@ -1,12 +1,13 @@
 """What each way to upgrade an encoder is worth and costs, measured on a sample."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from conjoin.binding.arms import FIRST, METRIC, Arm, Curve, Rates, recommend
 from conjoin.binding.binding import Binding
 from conjoin.binding.upgrade import Way, anew, by_row, choose_way, upgraded
 from conjoin.errors import ConjoinError
@@ -15,19 +16,18 @@ from conjoin.measures.relevance import Relevance, relevance, relevance_by_id
 from conjoin.spaces import Pairs, Space, stable_hash
 from conjoin.spaces.frame import unit
 
-METRIC, FIRST = "recall@10", 10
 #: Shares of the collection that a partial re-embedding is measured at.
 SHARES = (0.25, 0.5, 0.75)
 #: Neighbours in the old space from which a row's gain is expected.
 NEIGHBOURS = 10
-#: A value this much lower is not worth paying to avoid.
-SLACK = 0.01
 #: One part in so many of the sample's training groups decides between bridges.
 HELD = 4
 #: Fewest held-out rows of the sample that can be asked for.
 FEWEST = 20
 #: Queries scored at a time.
 BLOCK = 256
+#: The old encoder fitted to the sample alone: no arm, but what is fair to a frame fitted so.
+SAME = "old on the same lines"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,110 +168,6 @@ class Placing:
         return self.others[query][sample.asked_rows(query)], self.documents
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One way to upgrade, what it is worth on the sample and what it costs on the collection.
-
-    Parameters
-    ----------
-    name : nothing, bridge, cascade, partial or re-embed.
-    value, low, high : of the metric, with a 95 % interval by group.
-    cost : encoder seconds; those of a cascade are of ``queries`` queries.
-    gain, gain_low, gain_high, p : against doing nothing, on the same queries; p after Holm.
-    seconds, bytes, money : encoder seconds again, further storage, and what a price makes of it.
-    direction : of a bridge: ``new-to-old`` maps queries, ``old-to-new`` documents.
-    share : of the collection, of a partial re-embedding.
-    others : whether the other modalities' vectors stay or move.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    cost: float
-    gain: float = 0.0
-    gain_low: float = 0.0
-    gain_high: float = 0.0
-    p: float = 1.0
-    seconds: float = 0.0
-    bytes: int = 0
-    money: float | None = None
-    direction: str | None = None
-    share: float | None = None
-    others: str = "stay"
-    note: str = ""
-
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        share = None if self.share is None else f"{self.share:.0%}"
-        moved = "all moved" if self.others == "move" and self.name == "re-embed" else None
-        return " ".join(filter(None, (self.name, self.direction, share, moved)))
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-able fields."""
-        return {"name": self.name, "metric": METRIC,
-                **{k: v for k, v in self.__dict__.items() if k != "name"}}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What things cost.
-
-    Parameters
-    ----------
-    seconds : the new encoder takes for one cell, as measured on the sample.
-    items : cells of the collection.
-    queries : that a cascade's cost is told for.
-    top : hits a cascade encodes anew.
-    price : money for a thousand cells, if it costs any.
-    """
-
-    seconds: float
-    items: int
-    queries: int = 1000
-    top: int = 20
-    price: float | None = None
-
-    def of(self, cells: float) -> dict[str, Any]:
-        """Seconds and money of so many cells."""
-        seconds = round(self.seconds * cells, 3)
-        money = None if self.price is None else round(self.price * cells / 1000, 4)
-        return {"cost": seconds, "seconds": seconds, "money": money}
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """All arms, cheapest first, and what to do.
-
-    Parameters
-    ----------
-    recommendation : ``stay``, or the name of an arm.
-    chosen : that arm.
-    way : the bridge that was chosen, and what each was worth on lines held out of the fit.
-    facts : how it was measured.
-    """
-
-    arms: tuple[Arm, ...]
-    recommendation: str
-    chosen: Arm
-    reason: str
-    way: Way
-    worth: Mapping[str, float] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """One object for programs."""
-        return {
-            "arms": [arm.to_json() for arm in self.arms],
-            "recommendation": self.recommendation,
-            "recommended": self.chosen.to_json(), "reason": self.reason,
-            "bridge": {"method": self.way.method, "toward": self.way.toward,
-                       "worth": {k: v for k, v in self.worth.items() if v == v}},
-            **self.facts,
-        }  # fmt: skip
-
-
 @dataclass(frozen=True, eq=False)
 class Fits:
     """The bindings that the arms rest on.
@@ -281,6 +177,8 @@ class Fits:
     kept : the frame in use, with the new encoder's map.
     moved : a frame of its own, the new encoder as its hub, of the sample's pairs.
     turned : the same with the old vectors as one more modality, mapped once.
+    same : the old vectors in a frame fitted to the very lines of ``moved``, so that encoders are
+        compared at equal numbers of pairs.
     """
 
     kept: Binding
@@ -288,6 +186,7 @@ class Fits:
     turned: Binding | None
     way: Way
     worth: Mapping[str, float]
+    same: Binding | None = None
 
 
 def fit_arms(sample: Sample, *, way: Way | None = None, seed: int = 0) -> Fits:
@@ -305,7 +204,8 @@ def fit_arms(sample: Sample, *, way: Way | None = None, seed: int = 0) -> Fits:
     kept = upgraded(
         sample.binding, sample.name, sample.bound, sample.new, lines, way=way, seed=seed
     )
-    return Fits(kept, moved(sample, seed), turned(sample, seed), way, worth)
+    same = moved(sample, seed, "old")
+    return Fits(kept, moved(sample, seed), turned(sample, seed), way, worth, same)
 
 
 def rehearsed(sample: Sample, seed: int) -> tuple[Way, dict[str, float]]:
@@ -343,11 +243,17 @@ def _raw_lines(sample: Sample, names: Sequence[str]) -> Pairs:
     return _over_raw(sample, sample.lines.select(tuple(names)))
 
 
-def moved(sample: Sample, seed: int) -> Binding | None:
-    """A frame of the new encoder's own, by the method in use; ``None`` where none can be."""
+def moved(sample: Sample, seed: int, side: str = "new") -> Binding | None:
+    """A frame of its own for one encoder, by the method in use; ``None`` where none can be.
+
+    Parameters
+    ----------
+    side : ``new``, or ``old`` vectors in place of the new ones, on the same lines.
+    """
     names = [sample.name, *sample.others]
-    lines = _raw_lines(sample, ["new", *sample.others])
-    spaces = {sample.name: sample.new, **{n: sample.raw[n] for n in sample.others}}
+    lines = _raw_lines(sample, [side, *sample.others])
+    own = sample.new if side == "new" else sample.bound[sample.name]
+    spaces = {sample.name: own, **{n: sample.raw[n] for n in sample.others}}
     choice = sample.binding.choice
     hub = choice.hub if choice.hub in names else sample.name
     try:
@@ -400,6 +306,10 @@ def placings(sample: Sample, fits: Fits) -> dict[str, Placing]:
     if fits.moved is not None:
         own = _as(fits.moved, sample.new, sample.name)
         found["re-embed all moved"] = Placing(own, own, _others_of(sample, fits.moved))
+    if fits.same is not None:
+        rows = sample.bound[sample.name].take(sample.rows)
+        own = _as(fits.same, rows, sample.name)
+        found[SAME] = Placing(own, own, _others_of(sample, fits.same))
     return found
 
 
@@ -497,8 +407,13 @@ def expected_gains(sample: Sample, places: Mapping[str, Placing]) -> np.ndarray:
 
 def measure(
     sample: Sample, fits: Fits, rates: Rates, *, seed: int = 0
-) -> tuple[list[tuple[Arm, np.ndarray]], np.ndarray, dict[str, int]]:
-    """Every arm with its value a query, the queries' clusters, and how many ask each way."""
+) -> tuple[
+    list[tuple[Arm, np.ndarray]], np.ndarray, dict[str, int], tuple[np.ndarray, np.ndarray] | None
+]:
+    """Every arm with its value a query, the queries' clusters, how many ask each way.
+
+    Last, the new and the old encoder in frames fitted to the same lines, a value a query.
+    """
     places = placings(sample, fits)
     asks = list(sample.asks())
     if not asks:
@@ -521,7 +436,10 @@ def measure(
         found.append((Arm(name, float(values.mean()), low, high, **more), values))
 
     _add_arms(sample, fits, rates, places, value, add)
-    return found, groups, asked
+    even = None
+    if SAME in places and "re-embed all moved" in places:
+        even = (value(places["re-embed all moved"]), value(places[SAME]))
+    return found, groups, asked, even
 
 
 def _add_arms(
@@ -558,52 +476,41 @@ def _add_arms(
 def curve(sample: Sample, rates: Rates, *, way: Way | None = None, seed: int = 0) -> Curve:
     """Fit and measure every arm, and say what to do.
 
-    Each arm is compared with doing nothing on the same queries, resampled by group; p-values are
-    Holm's over all arms. Of the arms that surely gain, the cheapest is recommended whose value
-    the best one does not surely pass by more than :data:`SLACK`; where none surely gains: stay.
+    Each arm is compared with doing nothing on the same queries, resampled by group; one-sided
+    p-values are Holm's over all arms. Of the arms that surely gain, the cheapest is recommended
+    whose value the best one does not surely pass by more than
+    :data:`~conjoin.binding.arms.SLACK`; where none surely gains: stay.
     """
     fits = fit_arms(sample, way=way, seed=seed)
-    found, groups, asked = measure(sample, fits, rates, seed=seed)
+    found, groups, asked, even = measure(sample, fits, rates, seed=seed)
     base = found[0][1]
     told = [paired_difference(values, base, groups, seed=seed) for _, values in found[1:]]
-    adjusted = holm(np.array([p for *_, p in told]))
+    # Whether it gains is a question of one side: what surely loses is no rival to be corrected for.
+    sided = [p / 2 if gain > 0 else 1 - p / 2 for gain, *_, p in told]
+    adjusted = holm(np.array(sided))
     arms = [found[0][0]]
     for (arm, _), (gain, low, high, _), p in zip(found[1:], told, adjusted, strict=True):
         arms.append(replace(arm, gain=gain, gain_low=low, gain_high=high, p=float(p)))
     values = [v for _, v in found]
     chosen, reason = recommend(arms, values, groups, seed)
     stay = chosen.name == "nothing"
+    fair: dict[str, float] = {}
+    if even is not None:
+        gain, low, high, _ = paired_difference(*even, groups, seed=seed)
+        fair = {"gain": gain, "low": low, "high": high}
+        if stay and low > 0 and len(sample.new) < len(sample.bound[sample.name]):
+            reason += (
+                f"; yet fitted to the same lines the new encoder is better ({gain:+.3f} "
+                f"[{low:+.3f}, {high:+.3f}]): what is in use saw more pairs, so sample more"
+            )
     facts = {
         "metric": METRIC, "asked": asked, "sample": len(sample.new),
         "held_out": len(sample.held), "collection": rates.items,
         "seconds_per_item": rates.seconds, "price_per_1000": rates.price,
         "queries": rates.queries, "top": rates.top,
+        "same_lines": fair,
         "gallery": "the sample's rows, and all rows of the other modalities",
     }  # fmt: skip
     return Curve(
         tuple(arms), "stay" if stay else chosen.name, chosen, reason, fits.way, fits.worth, facts
     )
-
-
-def recommend(
-    arms: Sequence[Arm], values: Sequence[np.ndarray], groups: np.ndarray, seed: int = 0
-) -> tuple[Arm, str]:
-    """The arm to take and one sentence why."""
-    better = [k for k, a in enumerate(arms) if a.gain_low > 0 and a.p < 0.05]
-    if not better:
-        most = max(arms[1:], key=lambda a: a.value)
-        return arms[0], (
-            f"no way surely gains: the best, {most.label}, brings {most.gain:+.3f} "
-            f"[{most.gain_low:+.3f}, {most.gain_high:+.3f}]"
-        )
-    best = max(better, key=lambda k: arms[k].value)
-    for k in sorted(better, key=lambda k: (arms[k].cost, arms[k].bytes, -arms[k].value)):
-        behind = paired_difference(values[best], values[k], groups, seed=seed)
-        if k == best or (behind[1] <= SLACK and behind[0] <= 2 * SLACK):
-            arm = arms[k]
-            said = f"{arm.label} surely gains ({arm.gain:+.3f} [{arm.gain_low:+.3f}, "
-            said += f"{arm.gain_high:+.3f}])"
-            if k != best:
-                said += f", and {arms[best].label} is not surely better"
-            return arm, said
-    raise AssertionError("the best arm is among those tried")
