@@ -130,7 +130,7 @@ def run_doctor(
     found = Report(found.findings, (*notes, *found.notes), found.facts)
     console.table(
         "" if found.findings else "Nothing was found.",
-        ("finding", "how many", "items", "right, at least", "what to do"),
+        ("finding", "how many", "items", "right, about", "what to do"),
         [(one["kind"], str(one["count"]), str(one["items"]), _share(one["precision"]),
           one["remedy"]) for one in found.summary()],
     ) if found.findings else console.say("nothing was found")  # fmt: skip

@@ -20,6 +20,8 @@ CALLS: Mapping[str, str] = {
     "map": "apply",
     "binder": "fit",
     "correction": "fit",
+    "detector": "__call__",
+    "curation": "keep",
     "head": "fit",
     "student": "fit",
     "fusion": "fit",
