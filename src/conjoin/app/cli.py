@@ -14,6 +14,7 @@ from conjoin.app import (
     cli_fuse,
     cli_index,
     cli_ranking,
+    cli_report,
     cli_serve,
     cli_transfer,
     cli_upgrade,
@@ -40,6 +41,7 @@ app.add_typer(cli_ranking.verbs)
 app.add_typer(cli_explain.verbs)
 app.add_typer(cli_transfer.verbs)
 app.add_typer(cli_upgrade.verbs)
+app.add_typer(cli_report.verbs)
 
 
 def _version(asked: bool) -> bool:

@@ -1,0 +1,245 @@
+"""``conjoin report``: everything known of a workspace's fit, gathered into one page."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conjoin.app import jobs, show
+from conjoin.app.cards import FACTS
+from conjoin.app.fits import Fit, current_fit
+from conjoin.app.measure import measure_workspace
+from conjoin.app.output import Console, plain
+from conjoin.app.workspace import Workspace
+from conjoin.binding.trials import Clock
+from conjoin.errors import ConjoinError, nearest
+from conjoin.measures.ranking import rank_queries
+from conjoin.report.page import REMEDIES
+from conjoin.report.projection import flat
+from conjoin.search.evaluation import TestBed
+from conjoin.search.exact import top_k
+from conjoin.search.masks import masked
+from conjoin.spaces import Space, digest, stable_hash
+from conjoin.spaces.files import FORMAT, atomic, read_json, write_json
+
+Facts = dict[str, Any]
+Note = Callable[[str], None]
+
+#: Points of the map, bytes of sound within it, hits shown of a query, queries of each direction.
+POINTS, SOUND, HITS, SHOWN = 900, 1_500_000, 4, 3
+#: Values of a column by which a map can still be coloured.
+COLOURS = 12
+#: Share of the budget after which no forecast is begun.
+FORECAST = 0.4
+
+
+def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note: Note) -> Facts:
+    """Everything the page says, as JSON-able facts; what could not be had is said in ``notes``.
+
+    Parameters
+    ----------
+    label : a column that colours the map; every column of few values can be chosen on the page.
+    budget : seconds; what does not begin within it is left out by name.
+
+    Raises
+    ------
+    ConjoinError : nothing is fitted, or the column is unknown.
+    """
+    if label is not None and label not in ws.items.names:
+        raise ConjoinError("--label", f"{label!r} is no column", nearest(label, ws.items.names))
+    clock = Clock(budget)
+    notes: list[str] = []
+    made = current_fit(ws)
+    facts: Facts = {
+        "version": FORMAT, "title": ws.folder.resolve().name,
+        "card": read_json(made.folder / FACTS),
+    }  # fmt: skip
+    note("held-out items")
+    try:
+        bed = jobs.test_bed(ws)
+        facts["evaluation"] = jobs.evaluate_workspace(ws, seed=seed).to_json()
+        facts["trust"] = jobs.trust_workspace(ws, seed=seed).to_json()
+        bound = _held(made, bed)
+        facts["masks"] = _or_note(notes, lambda: masked(bed, bound, seed=seed).to_json())
+        note("hits and misses")
+        facts["queries"] = list(_queries(ws, bed, bound))
+    except ConjoinError as error:
+        notes.append(str(error))
+    note("the joint space")
+    facts["measured"] = _or_note(notes, lambda: _measured(ws, made, seed))
+    facts["map"] = _map(ws, made, label, seed)
+    if clock.spent < FORECAST * budget and "evaluation" in facts:
+        note("the learning curve")
+        facts["forecast"] = _or_note(notes, lambda: _forecast(ws, made, seed))
+    elif "evaluation" in facts:
+        notes.append("the learning curve was left out for time: give a longer --budget")
+    facts["costs"] = _costs(ws, facts["card"])
+    facts["notes"] = notes
+    return facts
+
+
+def _or_note(notes: list[str], job: Callable[[], Any]) -> Any:
+    try:
+        return job()
+    except ConjoinError as error:
+        notes.append(str(error))
+        return None
+
+
+def _kept(ws: Workspace, parts: Sequence[Any], job: Callable[[], Facts]) -> Facts:
+    """What was measured before on the same fit is read, not measured again."""
+    path = ws.state / "report" / f"{digest(list(parts))}.json"
+    if path.exists():
+        return dict(read_json(path))
+    found = {"version": FORMAT, **job()}
+    write_json(path, found)
+    return found
+
+
+def _measured(ws: Workspace, made: Fit, seed: int) -> Facts:
+    def job() -> Facts:
+        return measure_workspace(ws, names=list(REMEDIES), seed=seed).to_json()
+
+    return _kept(ws, ["measured", made.folder.name, sorted(made.binding.maps), seed], job)
+
+
+def _forecast(ws: Workspace, made: Fit, seed: int) -> Facts:
+    from conjoin.claims.forecast import forecast
+
+    def job() -> Facts:
+        choice = made.binding.choice
+        return forecast(jobs.test_bed(ws), choice, more=500, count=0, seed=seed).to_json()
+
+    return _kept(ws, ["forecast", made.folder.name, seed], job)
+
+
+def _held(made: Fit, bed: TestBed) -> dict[str, Space]:
+    return {
+        name: made.binding.bind(name, bed.spaces[name].take(bed.rows[name]))
+        for name in bed.spaces if name in made.binding.maps
+    }  # fmt: skip
+
+
+def _queries(ws: Workspace, bed: TestBed, bound: Mapping[str, Space]) -> Iterator[Facts]:
+    """Of each direction the held-out queries answered first, and those answered last."""
+    for query, target in bed.directions():
+        if query not in bound or target not in bound:
+            continue
+        asked, gallery = bound[query], bound[target]
+        try:
+            wanted = bed.relevance(query, target)
+        except ConjoinError:
+            continue
+        best = rank_queries(asked.vectors, gallery.vectors, wanted).best
+        order = np.argsort(best, kind="stable")
+        for kind, lines in (("hit", order[:SHOWN]), ("miss", order[::-1][:SHOWN])):
+            rows = wanted.queries[lines]
+            scores, found = top_k(asked.take(rows).vectors, gallery.vectors, HITS)  # type: ignore[arg-type]
+            for place, row in enumerate(rows):
+                yield {
+                    "kind": kind, "query": query, "target": target,
+                    "rank": int(best[lines[place]]), "id": str(asked.ids[row]),
+                    "asked": _cell(ws, query, str(asked.ids[row]), int(asked.parts[row])),
+                    "hits": [
+                        {"score": float(s), "id": str(gallery.ids[j]),
+                         "right": str(gallery.ids[j]) == str(asked.ids[row]),
+                         **_cell(ws, target, str(gallery.ids[j]), int(gallery.parts[j]))}
+                        for s, j in zip(scores[place], found[place], strict=True)
+                    ],
+                }  # fmt: skip
+
+
+def _cell(ws: Workspace, modality: str, item: str, part: int) -> Facts:
+    seen = show.cell_thumb(ws, modality, item, part)
+    return {
+        "kind": seen.kind, "text": seen.text, "label": ws.label(item),
+        "uri": seen.uri if seen.data else "",
+    }  # fmt: skip
+
+
+def _map(ws: Workspace, made: Fit, label: str | None, seed: int) -> Facts:
+    """A sample of the joint space laid flat, with what a reader sees of each point."""
+    each = max(5, POINTS // len(made.binding.maps))
+    rng = np.random.default_rng([seed, stable_hash("map")])
+    parts, points, sound = [], [], 0
+    for name in made.binding.maps:
+        space = ws.space(name).pooled()
+        rows = np.sort(rng.permutation(len(space))[:each])
+        parts.append(np.asarray(made.binding.bind(name, space.take(rows)).vectors, np.float64))
+        for row in rows:
+            seen = _cell(ws, name, str(space.ids[row]), int(space.parts[row]))
+            if seen["kind"] == "audio":
+                sound += len(seen["uri"])
+                seen["uri"] = seen["uri"] if sound < SOUND else ""
+            points.append({"id": str(space.ids[row]), "modality": name, **seen})
+    for point, (x, y) in zip(points, flat(np.concatenate(parts), seed=seed), strict=True):
+        point["x"], point["y"] = round(float(x), 3), round(float(y), 3)
+    columns = _columns(ws, label)
+    for point in points:
+        point["by"] = {name: str(ws.items.value(name, point["id"])) for name in columns}
+    return {"points": points, "columns": columns}
+
+
+def _columns(ws: Workspace, label: str | None) -> list[str]:
+    found = [label] if label else []
+    used = {entry.column for entry in ws.modalities if isinstance(entry.column, str)}
+    for name in ws.items.names:
+        if name not in found and name not in used:
+            values = ws.items.column(name)
+            if all(isinstance(v, str | int | bool) or v is None for v in values[:50]):
+                count = len(set(values))
+                if 2 <= count <= COLOURS:
+                    found.append(name)
+    return found
+
+
+def _costs(ws: Workspace, card: Facts) -> Facts:
+    size = lambda p: sum(f.stat().st_size for f in p.rglob("*") if f.is_file())  # noqa: E731
+    return {
+        "choosing": sum(float(row["seconds"]) for row in card["compared"]),
+        "bytes": {
+            name: size(ws.state / name)
+            for name in ("spaces", "maps", "index") if (ws.state / name).exists()
+        },
+    }  # fmt: skip
+
+
+def run_report(
+    ws: Workspace,
+    console: Console,
+    *,
+    out: Path,
+    markdown: Path | None,
+    label: str | None,
+    budget: float,
+    seed: int,
+    dry: bool,
+) -> None:
+    """Gather the facts and write the page, and the same as Markdown where asked."""
+    from conjoin.report.hub_card import hub_card
+    from conjoin.report.page import report_page
+
+    if dry:
+        made = current_fit(ws)
+        console.say(f"would write {out} on {made.binding.choice.method}")
+        console.result({"out": str(out), "dry": True})
+        return
+    facts = facts_of(ws, label=label, budget=budget, seed=seed, note=console.note)
+    with atomic(out) as file:
+        file.write(report_page(facts).encode())
+    if markdown is not None:
+        with atomic(markdown) as file:
+            file.write(hub_card(facts).encode())
+        console.say(f"wrote {markdown}")
+    for line in facts["notes"]:
+        console.say(f"note: {line}")
+    console.say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser")
+    card = facts["card"]
+    console.result({
+        "out": str(out), "markdown": str(markdown) if markdown else None,
+        "method": card["method"], "fields": plain(card["fields"]), "notes": facts["notes"],
+        "evaluation": facts.get("evaluation"), "masks": facts.get("masks"),
+        "measured": facts.get("measured"), "forecast": facts.get("forecast"),
+        "costs": facts["costs"],
+    })  # fmt: skip

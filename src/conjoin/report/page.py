@@ -1,0 +1,99 @@
+"""A report on one fit: a page that needs nothing else."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from conjoin.errors import optional
+from conjoin.report import plots
+
+Facts = Mapping[str, Any]
+
+#: What the joint space's numbers are called on the page, with what to do where they are poor.
+REMEDIES: Mapping[str, str] = {
+    "centroid-distance": "A gap alone costs no recall; where one list mixes modalities, it does.",
+    "linear-separability": "Near 1 a plane tells modalities apart: mixed lists need calibration.",
+    "hub-skewness": "Above 1 a few items crowd every list; fit takes a correction where one helps.",
+    "anti-hubs": "Items nobody finds: a correction, or more of their kind among the pairs.",
+    "alignment": "Far partners: more pairs or cleaner ones (conjoin forecast, conjoin doctor).",
+    "uniformity": "Near 0 all vectors point one way: another encoder, or whitening.",
+    "effective-rank": "Few directions in use: a wider encoder, or more pairs.",
+}
+
+
+def report_page(facts: Facts) -> str:
+    """The page as HTML: figures drawn by the inlined plotting library, everything else plain.
+
+    Raises
+    ------
+    ConjoinError : the plotting library is not installed.
+    """
+    plotly = optional("plotly.offline", "report")
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    pages = Environment(
+        loader=PackageLoader("conjoin.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    figures = list(figures_of(facts))
+    drawn = {
+        "figures": [f.to_json() for f in figures],
+        "map": facts["map"], "colours": plots.COLOURS, "shapes": plots.SHAPES,
+    }  # fmt: skip
+    source, _, _ = pages.loader.get_source(pages, "report.js")  # type: ignore[union-attr]
+    return pages.get_template("report.html").render(
+        title=facts["title"], card=facts["card"], figures=figures, geometry=geometry(facts),
+        queries=grouped(facts.get("queries") or ()), notes=facts["notes"], costs=facts["costs"],
+        columns=facts["map"]["columns"], drawn=embedded(drawn), plotly=plotly.get_plotlyjs(),
+        script=source, facts=embedded({k: v for k, v in facts.items() if k not in BULKY}),
+    )  # fmt: skip
+
+
+#: Left out of the downloadable facts: pictures and sounds.
+BULKY = ("map", "queries")
+
+
+def embedded(value: Any) -> str:
+    """JSON that can stand inside a script element: no sign in it can close one."""
+    said = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        said = said.replace(sign, f"\\u{ord(sign):04x}")
+    return said
+
+
+def figures_of(facts: Facts) -> Iterator[plots.Figure]:
+    """Those figures for which there are facts."""
+    if facts.get("evaluation"):
+        yield plots.retrieval(facts["evaluation"])
+    if facts.get("forecast"):
+        yield plots.learning(facts["forecast"])
+    if facts.get("trust") and (found := plots.reliability(facts["trust"])):
+        yield found
+    if facts.get("masks"):
+        yield plots.masks(facts["masks"])
+
+
+def geometry(facts: Facts) -> list[Facts]:
+    """Measures of the joint space in words: what each says and what to do."""
+    rows = (facts.get("measured") or {}).get("measured", ())
+    return [
+        {
+            "views": " – ".join(row["views"]), "stage": row["stage"], "name": row["metric"],
+            "value": plots._shown(row["value"], row["low"], row["high"]),
+            "meaning": row["meaning"], "remedy": REMEDIES.get(row["metric"], ""),
+            "better": "higher" if row["higher_is_better"] else "lower",
+        }
+        for row in rows if row["stage"] == "after binding"
+    ]  # fmt: skip
+
+
+def grouped(queries: Sequence[Facts]) -> list[Facts]:
+    """Hits and misses by direction."""
+    ways = dict.fromkeys((q["query"], q["target"]) for q in queries)
+    return [
+        {
+            "query": query, "target": target,
+            "rows": [q for q in queries if (q["query"], q["target"]) == (query, target)],
+        }
+        for query, target in ways
+    ]  # fmt: skip
