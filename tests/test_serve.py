@@ -149,6 +149,41 @@ def test_parts_are_composed_weighed_and_taken_off(client):
     )
 
 
+def test_a_hit_is_explained(client):
+    asked = {"text": "a blue bar", "hit": "blue/bar 1", "into": "picture", "pairs": 3}
+    why = client.post("/explain", json=asked).json()
+    found = client.post("/search", json={"text": "a blue bar", "into": ["picture"], "k": 48}).json()
+    score = next(h["score"] for h in found["lists"]["picture"] if h["id"] == "blue/bar 1")
+    assert why["score"] == pytest.approx(score, abs=1e-5)
+    assert sum(part["value"] for part in why["shares"]) == pytest.approx(score, abs=1e-5)
+    assert len(why["pairs"]) == 3
+    assert all(pair["labels"] for pair in why["pairs"])
+    by_item = {"item": "blue/bar 0", "source": "sound", "hit": "blue/bar 1", "into": "text"}
+    assert client.post("/explain", json=by_item).json()["modality"] == "text"
+    refused(client.post("/explain", json={**asked, "hit": "nobody"}), 404, "nobody")
+    refused(client.post("/explain", json={**asked, "into": "smell"}), 422, "into")
+    refused(client.post("/explain", json={"text": "a"}), 422, "hit")
+
+
+def test_words_are_mixed_in_as_asked(client, folder, monkeypatch):
+    pytest.importorskip("lancedb")
+    from conjoin.app.ranked import Ranking, parts_asked
+    from conjoin.app.ranked import answer as ask_ranked
+
+    monkeypatch.chdir(folder)
+    asked = {"text": "green frame", "k": 5, "mixer": "rrf"}
+    got = client.post("/search", json=asked).json()["lists"]
+    parts = parts_asked("green frame", {}, [], None)
+    ws = Workspace(folder, writes=False)
+    wanted = ask_ranked(ws, parts, Ranking(k=5, mixer="rrf")).to_json()["lists"]
+    assert {name: [h["id"] for h in hits] for name, hits in got.items()} == {
+        name: [h["id"] for h in hits] for name, hits in wanted.items()
+    }
+    refused(client.post("/search", json={"item": "red/bar 0", "mixer": "rrf"}), 422, "mixer")
+    refused(client.post("/search", json={"text": "a", "mixer": "rrrf"}), 422, "rrf")
+    refused(client.post("/search", json={"text": "a", "composer": "summ"}), 422, "sum")
+
+
 def test_filters_and_exclusions(client):
     found = client.post(
         "/search", json={"text": "a square", "where": "colour=green and year>=2000", "k": 50}

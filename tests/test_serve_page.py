@@ -133,6 +133,7 @@ def test_probability_and_nothing_relevant_are_said_in_words(visit):
     expect(page.get_by_role("status")).to_contain_text("Nothing relevant")
     page.locator("#lists summary").first.click()
     expect(page.locator("#lists dl").first).to_contain_text("nearness of the vectors")
+    expect(page.locator("#lists .card").first).to_contain_text("Training pairs behind it")
     expect(page.locator("#lists dl").nth(1)).to_contain_text("colour")
 
 

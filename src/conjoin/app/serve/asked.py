@@ -67,6 +67,14 @@ class EmbedBody(Part):
     """One thing to be given a vector in the joint frame."""
 
 
+class ExplainBody(Part):
+    """One thing that was looked for, and the item that was found."""
+
+    hit: Words = Field(description="Id of the item found.")
+    into: Words | None = Field(None, description="The modality it was found in.")
+    pairs: int = Field(5, ge=1, le=50, description="Training pairs to name.")
+
+
 class UploadEmbedBody(BaseModel):
     """Beside an uploaded file to embed."""
 
@@ -98,6 +106,7 @@ class Ask:
     composer: str | None = None
     mixer: str | None = None
     only_vector: bool = False
+    hit: ExplainBody | None = None
 
     @property
     def words(self) -> str | None:

@@ -134,7 +134,9 @@ class Door:
         host = headers.get(b"host", b"").decode("latin-1")
         if self.local and not is_local(host):
             # A page elsewhere may point its own name at this machine and read through it.
-            raise Problem("wrong-host", "host", repr(host[:80]), "ask for localhost, or set a token")
+            raise Problem(
+                "wrong-host", "host", repr(host[:80]), "ask for localhost, or set a token"
+            )
         path = scope["path"]
         if self._token is not None and path not in OPEN and not path.startswith("/page/"):
             self._check(headers.get(b"authorization", b""))

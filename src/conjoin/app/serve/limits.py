@@ -145,6 +145,8 @@ ARGUMENTS = {
     "filter": "where",
     "--mixer": "mixer",
     "--composer": "composer",
+    "--hit": "hit",
+    "explain": "query",
 }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from conjoin.app.cascade import cascaded, depth, stage_of
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.indexing import metadata, open_index
 from conjoin.app.ranked import (
@@ -25,7 +26,7 @@ from conjoin.app.ranked import (
     stored_fusion,
     with_words,
 )
-from conjoin.app.serve.asked import Ask, Piece
+from conjoin.app.serve.asked import Ask, ExplainBody, Piece
 from conjoin.app.serve.limits import Problem
 from conjoin.app.serve.metrics import Metrics
 from conjoin.app.words import open_words
@@ -34,6 +35,7 @@ from conjoin.encoders.base import Encoder, Quick
 from conjoin.encoders.run import encode
 from conjoin.errors import CellError, ConjoinError, nearest
 from conjoin.search.composed import Composed, Term, compose
+from conjoin.search.explain import Behind, Explained, explain
 from conjoin.search.hits import MIXED, Hits
 from conjoin.search.hybrid import Fusion
 from conjoin.search.index import Index
@@ -78,6 +80,15 @@ class Found:
     hits: Hits | None = None
     space: Space | None = None
     source: str | None = None
+    why: Explained | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A term in the joint frame; ``raw`` is its row as the encoder gave it, where there is one."""
+
+    term: Term
+    raw: Space | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +284,7 @@ class Live:
                     if piece.kind in ("item", "vector"):
                         read = self._stored if piece.kind == "item" else self._given
                         source, space = read(piece)
-                        out[at][place] = Term(space, piece.weight, source or "vector", source)
+                        out[at][place] = Read(Term(space, piece.weight, piece.kind, source))
                     else:
                         name = self.reader(piece.kind, piece.source)
                         jobs.setdefault(name, []).append((at, place, piece))
@@ -299,7 +310,9 @@ class Live:
         bound = self.fit.binding.bind(name, space)
         for row, (at, place, piece) in enumerate(good):
             if isinstance(out[at], list):
-                out[at][place] = Term(bound.take(np.array([row])), piece.weight, name, name)
+                here = np.array([row])
+                term = Term(bound.take(here), piece.weight, name, name)
+                out[at][place] = Read(term, space.take(here))
 
     def _stored(self, piece: Piece) -> tuple[str, Space]:
         self.row(piece.cell)
@@ -363,25 +376,69 @@ class Live:
 
     def _sort(self, at: int, ask: Ask, out: list[Any], groups: dict[Any, Any]) -> None:
         """Answer an ask that is alone in its kind, or put it to those like it."""
-        terms, depth = out[at], ask.k
-        if self._mixture(ask) is not None:
-            depth = max(ask.k, DEPTH)
+        read: list[Read] = out[at]
+        terms = [each.term for each in read]
+        if ask.hit is not None:
+            out[at] = self._explained(ask, terms[0].source, self._raw(ask, read[0]), ask.hit)
+            return
+        source: str | None
+        space: Space | None
+        wide = ask.k if self._mixture(ask) is None else max(ask.k, DEPTH)
         if len(terms) == 1 and terms[0].weight > 0 and ask.composer is None:
             source, space = terms[0].source, terms[0].space
         else:
             composed = self._composer(ask.composer or "sum")
             source, space = None, compose(terms, composed)
             if space is None and not ask.only_vector:
-                how = Ranking(depth, self._targets(ask), ask.where)
-                rest = (depth, {*ask.exclude, *ask.items}, "")
-                hits = by_scores(self.index, terms, composed, how, rest)
-                out[at] = self._finished(ask, hits, None)
+                how = Ranking(wide, self._targets(ask), ask.where)
+                rest = (wide, {*ask.exclude, *ask.items}, "")
+                out[at] = self._finished(ask, by_scores(self.index, terms, composed, how, rest))
                 return
-        if ask.only_vector:
+        if ask.only_vector or space is None:
             out[at] = Found(self, space=space, source=source)
             return
-        key = (source, self._targets(ask), depth, ask.where, self._gone(ask, source))
-        groups.setdefault(key, []).append((at, space))
+        key = (source, self._targets(ask), wide, ask.where, self._gone(ask, source))
+        raw = self._raw(ask, read[0]) if self._stage and source else None
+        if raw is None or source is None:
+            groups.setdefault(key, []).append((at, space))
+            return
+        hits = self.index.search(
+            space, source, into=key[1], k=depth(self.fit, wide), exclude=key[4], where=ask.where
+        )
+        out[at] = self._finished(ask, cascaded(self.ws, self.fit, source, raw, hits, wide), source)
+
+    def _raw(self, ask: Ask, read: Read) -> Space | None:
+        """A query's row as its encoder gave it, where that is known."""
+        if read.raw is not None or ask.pieces[0].kind != "item" or read.term.source is None:
+            return read.raw
+        space = self.ws.space(read.term.source)
+        rows = np.flatnonzero(space.ids == ask.pieces[0].cell)
+        return space.take(rows[:1]) if len(rows) else None
+
+    @cached_property
+    def _stage(self) -> bool:
+        return stage_of(self.fit) is not None
+
+    @cached_property
+    def _behind(self) -> Behind:
+        spaces = self.ws.spaces(list(self.fit.binding.maps))
+        return Behind(self.fit.binding, spaces, self.ws.pairs(spaces)[0])
+
+    def _explained(
+        self, ask: Ask, source: str | None, raw: Space | None, asked: ExplainBody
+    ) -> Found:
+        """What a hit's score is made of, and the training pairs behind it."""
+        self.row(asked.hit)
+        if raw is None or source is None:
+            raise Problem("bad-argument", "vector", "is of the joint frame", "give what it is of")
+        others = [name for name in self.index.spaces if name != source]
+        held = (n for n in others if (self.index.spaces[n].ids == asked.hit).any())
+        target = asked.into or next(held, None)
+        if target is None or target not in self.index.spaces:
+            found = f"{str(target)[:60]!r} is not indexed"
+            raise Problem("bad-argument", "into", found, nearest(str(target), self.index.spaces))
+        why = explain(self.index, self._behind, raw, source, target, asked.hit, count=asked.pairs)
+        return Found(self, source=source, why=why)
 
     def _targets(self, ask: Ask) -> tuple[str, ...]:
         for name in ask.into:
@@ -418,7 +475,7 @@ class Live:
             self._known[targets] = places(self.index, targets, None)
         return self._known[targets]
 
-    def _finished(self, ask: Ask, hits: Hits, source: str | None) -> Any:
+    def _finished(self, ask: Ask, hits: Hits, source: str | None = None) -> Any:
         """Hits with words mixed in, cut, and named; or the exception."""
         try:
             asked = {"shown": self._shown(ask), "modality": source, "id": None}
@@ -463,6 +520,16 @@ class Live:
                 hit["text"] = self.text(hit["modality"], hit["id"], hit["part"])
             hit["meta"] = {key: _json(value) for key, value in hit["meta"].items()}
         return {**said, "index": self.name}
+
+
+def reasons(found: Found) -> dict[str, Any]:
+    """Why a hit is a hit, as JSON; training pairs with their labels."""
+    if found.why is None:
+        raise TypeError("an answer without reasons")
+    said = found.why.to_json()
+    for pair in said["pairs"]:
+        pair["labels"] = {name: found.live.label(item) for name, item in pair["ids"].items()}
+    return {"version": 1, **said, "index": found.live.name}
 
 
 def media_path(item: str, modality: str, part: int = 0) -> str:

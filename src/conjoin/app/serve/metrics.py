@@ -21,7 +21,7 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 #: Routes that are told apart; everything else is ``other``.
 ROUTES = (
-    "/", "/page", "/search", "/search/upload", "/embed", "/embed/upload", "/items",
+    "/", "/page", "/search", "/search/upload", "/embed", "/embed/upload", "/explain", "/items",
     "/items/{item}", "/items/{item}/media/{modality}", "/info", "/health", "/metrics",
     "/openapi.json", "other",
 )  # fmt: skip

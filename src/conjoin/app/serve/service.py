@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from conjoin.app.serve.asked import (
     Ask,
     EmbedBody,
+    ExplainBody,
     Piece,
     SearchBody,
     UploadBody,
@@ -31,7 +32,7 @@ from conjoin.app.serve.asked import (
 from conjoin.app.serve.desk import Desk, Settings
 from conjoin.app.serve.guard import Door, Guard, defect
 from conjoin.app.serve.limits import KINDS, PROBLEM, Limits, Problem, brief
-from conjoin.app.serve.live import Found, Live
+from conjoin.app.serve.live import Found, Live, reasons
 from conjoin.app.serve.media import cut
 from conjoin.app.serve.uploads import kind_of_upload
 from conjoin.errors import ConjoinError
@@ -158,6 +159,7 @@ def _asking(app: FastAPI, desk: Desk) -> None:
     said = {
         "/search": "The items nearest to words, an item, a vector, or several of them.",
         "/search/upload": "The items nearest to a picture or a sound, and to terms beside it.",
+        "/explain": "What a hit's score is made of, and the training pairs behind it.",
         "/embed": "The vector of one thing in the joint frame.",
         "/embed/upload": "The vector of a picture or a sound in the joint frame.",
     }
@@ -178,6 +180,14 @@ def _asking(app: FastAPI, desk: Desk) -> None:
             raise Problem("bad-argument", "weight", "is 0", "give another")
         file = Piece(kind, data, float(body.weight), body.source)
         return await hits(ask_of(body.model_copy(update={"source": None}), limits, file))
+
+    @post("/explain", _JSON, schema_of(ExplainBody, limits))
+    async def explain(request: Request) -> Response:
+        body = parsed(await _json(request), ExplainBody, limits)
+        part = body.model_dump(exclude={"hit", "into", "pairs"})
+        ask = ask_of(SearchBody(**part, exclude=[body.hit, body.into or "-"]), limits)
+        found = await desk.ask(Ask(ask.pieces, hit=body))
+        return answer(await run_in_threadpool(reasons, found))
 
     @post("/embed", _JSON, schema_of(EmbedBody, limits))
     async def embed(request: Request) -> Response:

@@ -43,6 +43,10 @@ export const info = () => json("/info");
 export const item = (id) => json(`/items/${encodeURIComponent(id)}`);
 export const samples = (seed) => json(`/items?sample=12&seed=${seed}`);
 
+export const explain = (body) => json("/explain", {
+  method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+});
+
 export function search(body, file, signal) {
   if (!file) {
     return json("/search", {

@@ -89,7 +89,16 @@ function show(took) {
   say(`${count} ${count === 1 ? "result" : "results"} for ${asked.query.shown}${took === undefined ? "" : `, in ${took} ms`}.${none}`);
 }
 
+// Reasons are known for one thing asked in words or by an item.
+function why(hit) {
+  const [one, ...more] = state.terms;
+  if (more.length || !one || one.kind === "file" || one.weight < 0) return null;
+  const part = one.source ? { [one.kind]: one.value, source: one.source } : { [one.kind]: one.value };
+  return api.explain({ ...part, hit: hit.id, into: hit.modality, pairs: 4 }).catch(() => null);
+}
+
 function act(what, hit) {
+  if (what === "why") return why(hit);
   const one = { kind: "item", value: hit.id, weight: what === "more" ? 1 : -0.5, source: hit.modality, label: hit.label };
   if (what === "more") {
     $("words").value = "";
@@ -98,7 +107,7 @@ function act(what, hit) {
     state = { ...state, terms: [...state.terms.filter((t) => t.value !== hit.id), one] };
     $("words").value = "";
   }
-  run({ focus: true });
+  return run({ focus: true });
 }
 
 // The parts of the query

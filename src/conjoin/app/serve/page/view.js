@@ -50,7 +50,7 @@ function media(kind, path, label, text) {
 
 export function card(hit, act) {
   const why = el("details", {}, el("summary", { "aria-label": `Why this hit: ${hit.label}` }, "Why this hit"));
-  why.addEventListener("toggle", () => why.open && explain(why, hit), { once: true });
+  why.addEventListener("toggle", () => why.open && explain(why, hit, act), { once: true });
   const said = hit.probability === null || hit.probability === undefined
     ? null : el("span", { class: "likely", "aria-hidden": "true" }, bar(hit.probability));
   const about = hit.probability === null || hit.probability === undefined
@@ -77,15 +77,25 @@ function rows(pairs) {
   return list;
 }
 
-async function explain(where, hit) {
+async function explain(where, hit, act) {
   where.append(rows(Object.entries(hit.scores).map(([name, value]) => [MEANINGS[name] || name, figure(value)])));
   try {
-    const found = await item(hit.id);
+    const [found, reasons] = await Promise.all([item(hit.id), act("why", hit)]);
+    if (reasons) behind(where, reasons);
     const meta = Object.entries(found.meta).filter(([, value]) => value !== null && value !== "");
-    where.append(rows(meta.slice(0, 8)));
+    where.append(el("h4", {}, "About it"), rows(meta.slice(0, 8)));
   } catch (error) {
-    where.append(el("p", {}, `Its details cannot be read: ${error.message}`));
+    where.append(el("p", {}, `More cannot be said: ${error.message}`));
   }
+}
+
+function behind(where, reasons) {
+  if (reasons.shares.length > 1) {
+    where.append(el("h4", {}, "Its score is made of"), rows(reasons.shares.map((one) => [one.name, figure(one.value)])));
+  }
+  if (!reasons.pairs.length) return;
+  const named = reasons.pairs.map((pair) => el("li", { dir: "auto" }, [...new Set(Object.values(pair.labels))].join(" – ")));
+  where.append(el("h4", {}, "Training pairs behind it"), el("ul", {}, ...named));
 }
 
 export function list(title, hits, sentence, act) {
