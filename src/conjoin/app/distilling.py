@@ -285,7 +285,8 @@ def check_use(ws: Workspace, ask: DistillAsk) -> str:
 
     Raises
     ------
-    ConjoinError : what the student reads is no modality of the configuration.
+    ConjoinError : what the student reads is no modality of the configuration, or it is bound by
+        a map that is no student.
     """
     name = ask.to or ask.modality
     if name not in ws.config.modalities:
@@ -296,6 +297,12 @@ def check_use(ws: Workspace, ask: DistillAsk) -> str:
             f'add [modalities.small] with column = "{column}" and encoder = "{name}", then run: '
             f"conjoin embed small, conjoin distill --modality small --from {teachers} --use",
         )  # fmt: skip
+    held = current_fit(ws).binding.maps.get(name)
+    stored = (ws.state / "students").glob(f"*/{FILE}")
+    if held is not None and not any(_same(held, load_map(path)) for path in stored):
+        raise ConjoinError(
+            "--use", f"modality {name!r} is bound by another map", "add a modality to teach"
+        )
     return name
 
 
@@ -304,7 +311,7 @@ def use_student(ws: Workspace, ask: DistillAsk, made: MadeStudent) -> Fit:
 
     Raises
     ------
-    ConjoinError : it leads to another frame, or its modality is bound by another map.
+    ConjoinError : as :func:`check_use`, or it leads to another frame.
     """
     from conjoin.app.indexing import build_index
 
@@ -312,10 +319,6 @@ def use_student(ws: Workspace, ask: DistillAsk, made: MadeStudent) -> Fit:
     student = load_map(made.folder / FILE)
     if student.target != fit.binding.frame:
         raise ConjoinError("--use", "teachers are not of the binding in use", "run: conjoin fit")
-    if name in fit.binding.maps and not _same(fit.binding.maps[name], student):
-        raise ConjoinError(
-            "--use", f"modality {name!r} is bound by another map", "add a modality to teach"
-        )
     binding = replace(fit.binding, maps={**fit.binding.maps, name: student})
     binding.save(fit.folder)
     extended = replace(fit, binding=binding, fresh=True)

@@ -1,7 +1,7 @@
 """How far a few labels go: curves over shots, and what is refused."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -133,9 +133,9 @@ def few_shot(
     >>> [point.value > 0.9 for point in curve.points if point.chosen]
     [True, True]
     """
-    notes = list(_notes(train, test, shots))
+    if not shots:
+        raise ConjoinError("shots", "none given", "give numbers such as 1,4,16")
     points: list[Point] = []
-    choice: HeadChoice | None = None
     last, rights = train, dict[str, np.ndarray]()
     for count in shots:
         draws = [train.take(draw_shots(train.y, count, seed + turn)) for turn in range(DRAWS)]
@@ -145,25 +145,33 @@ def few_shot(
             seed=seed,
         )  # fmt: skip
         points.append(_chance(count, last, test, seed))
-        names = [n for n in BASELINES if n != choice.method and _fed(n, train)]
-        for name in (*names, choice.method):
-            mine = name == choice.method
-            heads = [choice.head] if mine else [last.fit(name, {}, seed)]
-            fields = choice.fields if mine else {}
-            if name not in ("majority", "zero-shot-head") and count is not None:
-                heads += [one.fit(name, fields, seed) for one in draws[1:]]
-            rights[name] = np.mean([head.predict(test.x) == test.y for head in heads], axis=0)
-            points.append(_scored(count, name, rights[name], test, len(last), seed, mine))
-        rights = {name: rights[name] for name in (*names, choice.method)}
-    if choice is None:
-        raise ConjoinError("shots", "none given", "give numbers such as 1,4,16")
+        rights = _answers(count, draws, choice, test, seed)
+        points += [
+            _scored(count, name, right, test, len(last), seed, name == choice.method)
+            for name, right in rights.items()
+        ]
     gain = _gain(choice.method, rights, test, seed)
     rejection = None
     if reject is not None:
         rejection = rejecting(last, test, choice, reject, seed)
-        head = Rejecting(choice.head, rejection.threshold)
-        choice = HeadChoice(choice.method, choice.fields, head, choice.tried, choice.skipped)
-    return Curve(tuple(points), choice, gain, rejection, tuple(notes))
+        choice = replace(choice, head=Rejecting(choice.head, rejection.threshold))
+    return Curve(tuple(points), choice, gain, rejection, tuple(_notes(train, test, shots)))
+
+
+def _answers(
+    shots: int | None, draws: Sequence[Lesson], choice: HeadChoice, test: Lesson, seed: int
+) -> dict[str, np.ndarray]:
+    """How often each row was answered rightly, over the draws: by baselines and what was chosen."""
+    found = {}
+    names = [n for n in BASELINES if n != choice.method and _fed(n, draws[0])]
+    for name in (*names, choice.method):
+        mine = name == choice.method
+        heads = [choice.head] if mine else [draws[0].fit(name, {}, seed)]
+        if name not in ("majority", "zero-shot-head") and shots is not None:
+            fields = choice.fields if mine else {}
+            heads += [one.fit(name, fields, seed) for one in draws[1:]]
+        found[name] = np.mean([head.predict(test.x) == test.y for head in heads], axis=0)
+    return found
 
 
 def draw_shots(y: np.ndarray, shots: int | None, seed: int) -> np.ndarray:
