@@ -354,3 +354,64 @@ def test_a_killed_process_leaves_a_plan_that_goes_on(ws):
     assert done.returncode == -9
     found = planned(ws)
     assert {arm.name for arm in found.arms} == {*upgrading.ARMS, "nothing"}
+
+
+def third(folder, made):
+    """A workspace with a third modality, to take out."""
+    columns = table()
+    columns["b"] = (np.asarray(columns["a"])[:, :9] * 1.5).astype(np.float32).tolist()
+    write_table(folder, columns)
+    config(folder, (("text", "text", NEW), "a", "b"), '[fit]\nmethod = "ridge"')
+    space = Workspace(folder)
+    for name in ("text", "a", "b"):
+        space.embed(name)
+    from conjoin.app import jobs
+
+    jobs.fit(space, method="ridge", hub="text")
+    return folder
+
+
+def test_a_modality_is_taken_out_and_the_others_stay(made, tmp_path, call):
+    folder = third(tmp_path / "ws", made)
+    before = open_index(Workspace(folder))
+    held = {n: np.asarray(before.spaces[n].vectors).tobytes() for n in ("text", "a")}
+    frozen = snapshot(folder)
+    dry = call.good("remove", "b", "-w", folder, "--dry-run", "--json").json
+    assert {k: v for k, v in snapshot(folder).items() if "card" not in k} == {
+        k: v for k, v in frozen.items() if "card" not in k
+    }
+    told = call.good("remove", "b", "-w", folder, "--yes", "--json").json
+    assert told["directions"] == dry["directions"]
+    said = {(c["query"], c["target"]): c for c in told["directions"]}
+    assert said["text", "a"]["said"] == "no sure change"
+    assert said["text", "a"]["gain"] == 0
+    assert said["text", "b"]["said"] == "gone"
+    index = open_index(Workspace(folder))
+    assert set(index.spaces) == {"text", "a"}
+    for name, vectors in held.items():
+        assert np.asarray(index.spaces[name].vectors).tobytes() == vectors
+    assert "modalities.b" not in (folder / "conjoin.toml").read_text().replace('"', "")
+    call.good("search", "thing", "-w", folder)
+    call.bad(folder, "remove", "text", "-w", folder, "--yes", says=("hub",))
+    call.bad(folder, "remove", "bb", "-w", folder, "--yes", says=("bb", "not bound"))
+    call.bad(folder, "remove", "a", "-w", folder, "--yes", says=("one would be left",))
+
+
+def test_two_workspaces_merge_through_the_items_they_share(ws, made, tmp_path, call):
+    other = third(tmp_path / "other", made)
+    before = snapshot(ws), snapshot(other)
+    told = call.good("merge", other, "-w", ws, "--out", tmp_path / "both", "--json").json
+    assert (snapshot(ws), snapshot(other)) == before
+    assert set(told["modalities"]) == {"text", "a", "other.text", "other.a", "b"}
+    said = {(c["query"], c["target"]): c for c in told["directions"]}
+    assert said["a", "b"]["said"] == "new"
+    assert said["a", "b"]["after"] > 0.5
+    assert said["text", "a"]["gain"] == 0
+    assert abs(said["other.text", "b"]["gain"]) < 0.3
+    from conjoin.binding import Binding
+    from conjoin.search.index import Index
+
+    binding, index = Binding.load(tmp_path / "both/maps"), Index.open(tmp_path / "both/index")
+    assert binding.frame == index.frame == current_fit(Workspace(ws)).binding.frame
+    assert set(index.spaces) == set(binding.maps)
+    call.bad(ws, "merge", other, "-w", ws, "--anchors", "nmae", says=("--anchors", "name"))

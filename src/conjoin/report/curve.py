@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-WIDE, HIGH = 860, 500
-LEFT, RIGHT, TOP, BOTTOM = 64, 230, 56, 60
+WIDE, HIGH = 884, 500
+LEFT, RIGHT, TOP, BOTTOM = 64, 254, 56, 60
 #: One colour a kind of arm, told apart without red and green, and by shape as well.
 COLOURS = {
     "nothing": "#555555", "bridge": "#0072b2", "cascade": "#cc79a7", "partial": "#e69f00",
