@@ -1,6 +1,7 @@
 """Where requests meet the state in use, and where that state is changed for another."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -110,7 +111,7 @@ class Desk:
         """
         async with self._changing:
             try:
-                made = await asyncio.to_thread(_opened, self.settings.folder)
+                made = await asyncio.to_thread(_opened, self.settings.folder, self.live)
             except Exception as error:
                 said = str(error) if isinstance(error, ConjoinError) else type(error).__name__
                 self.trouble = "the index now in use cannot be opened; the one before is served"
@@ -121,10 +122,11 @@ class Desk:
             self.live, self.shelf = made, Shelf(made.ws, self.limits)
             self.trouble = None
             self.metrics.add("conjoin_reloads_total")
-            return True
+        await asyncio.to_thread(gc.collect)  # what was served holds itself in circles
+        return True
 
 
-def _opened(folder: Path) -> Live:
-    live = Live.open(folder)
+def _opened(folder: Path, before: Live) -> Live:
+    live = Live.open(folder, before)
     live.warm()
     return live

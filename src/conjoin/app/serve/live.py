@@ -109,8 +109,12 @@ class Live:
     _known: dict[Any, dict[str, tuple[str, int]]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, folder: Path) -> "Live":
+    def open(cls, folder: Path, before: "Live | None" = None) -> "Live":
         """What is in use in a workspace.
+
+        Parameters
+        ----------
+        before : what was open so far: encoders that are the same are not loaded anew.
 
         Raises
         ------
@@ -122,15 +126,23 @@ class Live:
         for name, map_ in made.binding.maps.items():
             if ws.encoder(name).frame != map_.source:
                 raise stale(name)
-        live = cls(ws, made, open_index(ws), mark)
+        kept = {} if before is None else before._readers
+        same = {n: r for n, r in kept.items() if n in made.binding.maps
+                and r.frame == ws.encoder(n).frame}  # fmt: skip
+        live = cls(ws, made, open_index(ws), mark, same)
         if live.index.about is None:
             live = replace(live, index=replace(live.index, about=live.about))
         return live
 
     def warm(self) -> None:
-        """Load what the first query would wait for."""
-        text = [name for name, kind in self.kinds.items() if kind == "text"]
-        if text:
+        """Load what the first query would wait for.
+
+        An encoder that was taken over is not called: it may be answering meanwhile.
+        """
+        first = next(str(space.ids[0]) for space in self.index.spaces.values() if len(space))
+        self.answer([Ask((Piece("item", first),), k=1)], Metrics())
+        text = next((name for name, kind in self.kinds.items() if kind == "text"), None)
+        if text is not None and self.reader("text", None) not in self._readers:
             self.answer([Ask((Piece("text", "warm"),), k=1)], Metrics())
         if self._fusion is not None and self._fusion.helps:
             self._lexical.search("warm", 1)
