@@ -65,7 +65,11 @@ def fit(
         )
     before = compared(ws, spaces, train) if method == "auto" else None
     before = before if before and hub in (None, before.hub) else None
+    among = ws.config.fit.among
+    for name in among or ():
+        find("binder", name)
     facts = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
+    facts += [among] if among and method == "auto" else []
     key = digest([*facts, before.to_json()["trials"]] if before else facts)
     folder = ws.state / "maps" / key
     fresh = not (folder / "fit.json").exists()
@@ -73,7 +77,7 @@ def fit(
         chosen = find("binder", method).make(fields) if fields else method
         binding = Binding.fit(
             spaces, train, method=chosen, hub=hub, seed=seed,
-            chooser=_chooser(before, budget or FIT_BUDGET, note),
+            chooser=_chooser(before, among, budget or FIT_BUDGET, note),
         )  # fmt: skip
         if not binding.choice.trials:
             note("baselines")
@@ -92,14 +96,16 @@ def fit(
     return Fit(folder, made.binding, made.rules, fresh)
 
 
-def _chooser(before: Choice | None, budget: float, note: Note) -> Callable[..., Choice]:
+def _chooser(
+    before: Choice | None, among: Sequence[str] | None, budget: float, note: Note
+) -> Callable[..., Choice]:
     """What decides ``auto``: a comparison made before, else folds of the training pairs."""
 
     def chooser(
         spaces: Mapping[str, Space], pairs: Pairs, *, hubs: Sequence[str], seed: int
     ) -> Choice:
         return before or by_validation(
-            spaces, pairs, hubs=hubs, seed=seed, methods=None, budget=budget, report=note
+            spaces, pairs, hubs=hubs, seed=seed, methods=among, budget=budget, report=note
         )
 
     return chooser

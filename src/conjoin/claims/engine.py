@@ -303,12 +303,13 @@ def _code(job: Job) -> str:
     if arm.binder == CHANCE:
         return _hashed(tuple(parts))
     settings = {**arm.method.settings, **arm.row.settings}
-    made = arm.method.make()  # a loss by default decides as much as one that is named
+    # A loss by default decides as much as one that is named.
+    made = arm.method.make()
     named = (
-        ("objective", getattr(made, "loss", "")),
-        ("augmentation", getattr(made, "augment", "")),
+        ("objective", getattr(made, "loss", None)),
+        ("augmentation", getattr(made, "augment", None)),
     )
-    rows = [catalogue.find(kind, str(name)) for kind, name in named if name]
+    rows = [catalogue.find(kind, name) for kind, name in named if isinstance(name, str)]
     parts += [row.load() for row in (arm.method, arm.row, *rows)]
     return _hashed(tuple(parts)) + repr(sorted(settings.items()))
 

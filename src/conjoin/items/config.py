@@ -111,6 +111,11 @@ class FitPart(_Part):
     method: Text = Field(default="auto", description="A binder of the catalogue; auto chooses one.")
     hub: ModalityName | None = Field(default=None, description="Modality the others are mapped to.")
     fields: dict[str, Any] = Field(default_factory=dict, description="The method's settings.")
+    among: list[Text] | None = Field(
+        default=None,
+        min_length=1,
+        description="What auto chooses among where conjoin compare has not; all when absent.",
+    )
 
 
 class IndexPart(_Part):
