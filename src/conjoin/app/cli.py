@@ -19,7 +19,20 @@ from conjoin.app import (
     cli_transfer,
     cli_upgrade,
 )
-from conjoin.app.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
+from conjoin.app.options import (
+    Dry,
+    Folder,
+    Json,
+    Like,
+    Quiet,
+    Seed,
+    Unlike,
+    UnlikeItem,
+    Weights,
+    Yes,
+    opened,
+    verb,
+)
 from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.errors import ConjoinError
 
@@ -269,19 +282,10 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     item: Annotated[
         str | None, typer.Option(metavar="ID", help="An item's own cell to look for.")
     ] = None,
-    like: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="An item it should be like, too.")
-    ] = None,
-    unlike: Annotated[
-        list[str] | None, typer.Option("--not", metavar="WORDS", help="What it should not be.")
-    ] = None,
-    unlike_item: Annotated[
-        list[str] | None, typer.Option("--not-item", metavar="ID", help="What it is not like.")
-    ] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PART=W", help="Weight of text, query, item, like, not, not-item."),
-    ] = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    unlike_item: UnlikeItem = None,
+    weight: Weights = None,
     composer: Annotated[
         str | None, typer.Option(metavar="NAME", help="How several parts make one query: sum.")
     ] = None,

@@ -75,14 +75,9 @@ def fit(
     fresh = not (folder / "fit.json").exists()
     if fresh:
         chosen = find("binder", method).make(fields) if fields else method
-        binding = Binding.fit(
-            spaces, train, method=chosen, hub=hub, seed=seed,
-            chooser=_chooser(before, among, budget or FIT_BUDGET, note),
-        )  # fmt: skip
-        if not binding.choice.trials:
-            note("baselines")
-            beside = beside_baselines(binding.choice, spaces, train, seed=seed)
-            binding = replace(binding, choice=beside)
+        chooser = _chooser(before, among, budget or FIT_BUDGET, note)
+        binding = Binding.fit(spaces, train, method=chosen, hub=hub, seed=seed, chooser=chooser)
+        binding = _beside(binding, spaces, train, seed, note)
         note("corrections and what scores mean")
         rules = Rules.rehearse(binding, spaces, train, seed=seed)
         binding.save(folder)
@@ -94,6 +89,16 @@ def fit(
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
     return Fit(folder, made.binding, made.rules, fresh)
+
+
+def _beside(
+    binding: Binding, spaces: Mapping[str, Space], train: Pairs, seed: int, note: Note
+) -> Binding:
+    """Where nothing was compared: the same binding, measured beside the baselines."""
+    if binding.choice.trials:
+        return binding
+    note("baselines")
+    return replace(binding, choice=beside_baselines(binding.choice, spaces, train, seed=seed))
 
 
 def _chooser(

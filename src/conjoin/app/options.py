@@ -17,6 +17,21 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Decides every random draw.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 
+# The further parts of a query, and what each counts.
+Like = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="An item it should be like, too.")
+]
+Unlike = Annotated[
+    list[str] | None, typer.Option("--not", metavar="WORDS", help="What it should not be.")
+]
+UnlikeItem = Annotated[
+    list[str] | None, typer.Option("--not-item", metavar="ID", help="What it is not like.")
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PART=W", help="Weight of text, query, item, like, not, not-item."),
+]
+
 
 #: What every verb takes, so that scripts may give it to any; hidden where it changes nothing.
 COMMON = {
