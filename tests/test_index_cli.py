@@ -15,9 +15,7 @@ def fitted(tmp_path_factory):
         from conjoin.app import jobs
         from conjoin.app.workspace import Workspace
 
-        # What a fit decides of scores has tests of its own, and takes long.
         patch.setattr(jobs, "write_card", lambda *_: None)
-        patch.setattr(jobs.Rules, "rehearse", lambda *_, **__: jobs.Rules())
         ws = Workspace(folder)
         for modality in ws.modalities:
             ws.embed(modality.name)

@@ -296,10 +296,9 @@ def by_item(scores: np.ndarray, item_of: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum.reduceat(scores[:, order], starts, axis=1))
 
 
-def _lists(scene: Scene, correction: Correction | None) -> np.ndarray:
+def _lists(scene: Scene, correction: Correction | None, k: int) -> np.ndarray:
     """``[q, k]`` gallery rows of every query with an answer."""
     asked = scene.wanted.queries
-    k = min(K, len(scene.x))
     found = np.empty((len(asked), k), dtype=np.int64)
     for start in range(0, len(asked), BLOCK):
         part = slice(start, min(start + BLOCK, len(asked)))
@@ -310,8 +309,12 @@ def _lists(scene: Scene, correction: Correction | None) -> np.ndarray:
 
 
 def _hubness(scenes: Sequence[Scene], corrections: Sequence[Correction | None]) -> Hubness:
-    """Over all folds: rows are counted by their place in the target's space."""
-    lists = [_lists(scene, own) for scene, own in zip(scenes, corrections, strict=True)]
+    """Over all folds: rows are counted by their place in the target's space.
+
+    Lists are as long as the smallest fold's gallery where that holds fewer than ten rows.
+    """
+    k = min(K, *(len(scene.x) for scene in scenes))
+    lists = [_lists(scene, own, k) for scene, own in zip(scenes, corrections, strict=True)]
     rows = np.unique(np.concatenate([scene.rows for scene in scenes]))
     placed = [
         np.searchsorted(rows, scene.rows[own]) for scene, own in zip(scenes, lists, strict=True)
