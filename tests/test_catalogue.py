@@ -212,6 +212,7 @@ def test_a_misspelt_method_gets_near_matches():
 # Sizes
 
 
+@cache
 def functions(path: Path) -> list[ast.FunctionDef]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]

@@ -15,7 +15,8 @@ from typing import Any
 from conjoin.errors import ConjoinError, nearest
 
 ROOMS = (
-    "encoders", "objectives", "measures", "maps", "transfer", "fusion", "search", "doctor", "claims",
+    "encoders", "objectives", "measures", "maps", "transfer", "fusion", "search", "doctor",
+    "claims",
 )  # fmt: skip
 
 #: Each kind of component and the promise it makes, in a sentence.

@@ -117,9 +117,7 @@ def run_fit(
         console.result({"train": len(train), "test": len(test), "modalities": list(spaces)})
         return
     note = (lambda text: console.note(f"trying {text}")) if sys.stderr.isatty() else _silent
-    made = jobs.fit(
-        ws, method=method, hub=hub, budget=budget, seed=seed, note=note, fixes=fixes
-    )
+    made = jobs.fit(ws, method=method, hub=hub, budget=budget, seed=seed, note=note, fixes=fixes)
     choice = made.binding.choice
     best = choice.best_of()
     console.table(
