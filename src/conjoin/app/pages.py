@@ -25,6 +25,10 @@ CALLS: Mapping[str, str] = {
     "head": "fit",
     "student": "fit",
     "fusion": "fit",
+    "mixer": "mix",
+    "composer": "fit",
+    "aggregation": "fit",
+    "sparse": "fit",
     "data": "load",
     "task": "setting",
 }
