@@ -115,7 +115,7 @@ def measure_workspace(ws: Workspace, *, names: Sequence[str] = (), seed: int = 0
             if measure.shared and stage == BEFORE:
                 continue
             for views in _asked(measure, list(held), pairs):
-                rows = _lines(pairs, views, seed)
+                rows = lines(pairs, views, seed)
                 try:
                     found.append(_one(measure, stage, held, rows, groups, seed))
                 except ConjoinError as error:
@@ -159,7 +159,7 @@ def _asked(measure: Geometry, names: list[str], pairs: Pairs) -> Iterator[tuple[
                     yield (other, one)
 
 
-def _lines(pairs: Pairs, views: tuple[str, ...], seed: int) -> dict[str, np.ndarray]:
+def lines(pairs: Pairs, views: tuple[str, ...], seed: int) -> dict[str, np.ndarray]:
     """Rows of each view, line by line; no row of any view twice, at most :data:`LINES` lines."""
     columns = np.stack([pairs.column(name) for name in views], axis=1)
     columns = columns[(columns >= 0).all(axis=1)]

@@ -11,10 +11,12 @@ from conjoin.app.cards import FACTS
 from conjoin.app.fits import Fit, current_fit
 from conjoin.app.measure import measure_workspace
 from conjoin.app.output import Console, plain
+from conjoin.app.report_extras import fusions, layers_of
 from conjoin.app.workspace import Workspace
 from conjoin.binding.trials import Clock
 from conjoin.errors import ConjoinError, nearest
 from conjoin.measures.ranking import rank_queries
+from conjoin.measures.relevance import Relevance
 from conjoin.report.page import REMEDIES
 from conjoin.report.projection import flat
 from conjoin.search.evaluation import TestBed
@@ -60,10 +62,13 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
         bed = jobs.test_bed(ws)
         facts["evaluation"] = jobs.evaluate_workspace(ws, seed=seed).to_json()
         facts["trust"] = jobs.trust_workspace(ws, seed=seed).to_json()
-        bound = _held(made, bed)
-        facts["masks"] = _or_note(notes, lambda: masked(bed, bound, seed=seed).to_json())
-        note("hits and misses")
-        facts["queries"] = list(_queries(ws, bed, bound))
+        if made.binding.frame.score == "maxsim":
+            notes.append("the joint space holds token sets: no hits, misses or masks are shown")
+        else:
+            bound = _held(made, bed)
+            facts["masks"] = _or_note(notes, lambda: masked(bed, bound, seed=seed).to_json())
+            note("hits and misses")
+            facts["queries"] = list(_queries(ws, bed, bound))
     except ConjoinError as error:
         notes.append(str(error))
     note("the joint space")
@@ -74,6 +79,8 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
         facts["forecast"] = _or_note(notes, lambda: _forecast(ws, made, seed))
     elif "evaluation" in facts:
         notes.append("the learning curve was left out for time: give a longer --budget")
+    facts["fusions"] = fusions(ws)
+    facts["layers"] = layers_of(ws, notes, seed=seed)
     facts["costs"] = _costs(ws, facts["card"])
     facts["notes"] = notes
     return facts
@@ -126,28 +133,48 @@ def _queries(ws: Workspace, bed: TestBed, bound: Mapping[str, Space]) -> Iterato
     for query, target in bed.directions():
         if query not in bound or target not in bound:
             continue
-        asked, gallery = bound[query], bound[target]
         try:
             wanted = bed.relevance(query, target)
         except ConjoinError:
             continue
-        best = rank_queries(asked.vectors, gallery.vectors, wanted).best
+        asked, gallery = _scored(bound[query], query=True), _scored(bound[target], query=False)
+        best = rank_queries(asked, gallery, wanted).best
         order = np.argsort(best, kind="stable")
-        for kind, lines in (("hit", order[:SHOWN]), ("miss", order[::-1][:SHOWN])):
-            rows = wanted.queries[lines]
-            scores, found = top_k(asked.take(rows).vectors, gallery.vectors, HITS)  # type: ignore[arg-type]
-            for place, row in enumerate(rows):
+        shown = min(SHOWN, (len(order) + 1) // 2)
+        for kind, lines in (("hit", order[:shown]), ("miss", order[shown:][::-1][:SHOWN])):
+            for line in lines.tolist():
+                row = int(wanted.queries[line])
                 yield {
-                    "kind": kind, "query": query, "target": target,
-                    "rank": int(best[lines[place]]), "id": str(asked.ids[row]),
-                    "asked": _cell(ws, query, str(asked.ids[row]), int(asked.parts[row])),
-                    "hits": [
-                        {"score": float(s), "id": str(gallery.ids[j]),
-                         "right": str(gallery.ids[j]) == str(asked.ids[row]),
-                         **_cell(ws, target, str(gallery.ids[j]), int(gallery.parts[j]))}
-                        for s, j in zip(scores[place], found[place], strict=True)
-                    ],
+                    "kind": kind, "query": query, "target": target, "rank": int(best[line]),
+                    **_shown(ws, query, bound[query], row),
+                    "hits": list(_hits(ws, bound, (query, target), (asked, gallery), wanted, line)),
                 }  # fmt: skip
+
+
+def _scored(space: Space, *, query: bool) -> np.ndarray:
+    """Vectors whose inner products are the frame's scores."""
+    vectors = np.asarray(space.vectors, dtype=np.float32)
+    return np.asarray(space.frame.query(vectors) if query else space.frame.item(vectors))
+
+
+def _hits(
+    ws: Workspace, bound: Mapping[str, Space], way: tuple[str, str],
+    sides: tuple[np.ndarray, np.ndarray], wanted: Relevance, line: int,
+) -> Iterator[Facts]:  # fmt: skip
+    """The first rows found of one query; right are those whose item the pairs name."""
+    asked, gallery = sides
+    right = set(wanted.of(line).tolist())
+    scores, found = top_k(asked[wanted.queries[line]][None], gallery, HITS)
+    for score, row in zip(scores[0].tolist(), found[0].tolist(), strict=True):
+        yield {
+            "score": score, "right": int(wanted.item_of[row]) in right,
+            **_shown(ws, way[1], bound[way[1]], row),
+        }  # fmt: skip
+
+
+def _shown(ws: Workspace, modality: str, space: Space, row: int) -> Facts:
+    item = str(space.ids[row])
+    return {"id": item, "cell": _cell(ws, modality, item, int(space.parts[row]))}
 
 
 def _cell(ws: Workspace, modality: str, item: str, part: int) -> Facts:
@@ -164,9 +191,10 @@ def _map(ws: Workspace, made: Fit, label: str | None, seed: int) -> Facts:
     rng = np.random.default_rng([seed, stable_hash("map")])
     parts, points, sound = [], [], 0
     for name in made.binding.maps:
-        space = ws.space(name).pooled()
+        space = ws.space(name)
         rows = np.sort(rng.permutation(len(space))[:each])
-        parts.append(np.asarray(made.binding.bind(name, space.take(rows)).vectors, np.float64))
+        placed = made.binding.bind(name, space.take(rows)).pooled()
+        parts.append(np.asarray(placed.vectors, np.float64))
         for row in rows:
             seen = _cell(ws, name, str(space.ids[row]), int(space.parts[row]))
             if seen["kind"] == "audio":

@@ -19,23 +19,32 @@ def hub_card(facts: Facts) -> str:
 
 
 def _front(facts: Facts) -> str:
-    # JSON strings are YAML strings, so that no name of a workspace can break the front matter.
-    quoted = lambda value: json.dumps(str(value), ensure_ascii=False)  # noqa: E731
     lines = ["library_name: conjoin", "tags:", "- cross-modal", "- embeddings", "- retrieval"]
     rows = [
         r for r in (facts.get("evaluation") or {}).get("results", ())
         if r["chosen"] and r["metric"] == "recall@10"
     ]  # fmt: skip
     if rows:
-        lines += ["model-index:", f"- name: {quoted(facts['title'])}", "  results:"]
+        lines += ["model-index:", f"- name: {_quoted(facts['title'])}", "  results:"]
     for row in rows:
         way = f"{row['query']} to {row['target']}"
         lines += [
-            "  - task:", "      type: retrieval", f"      name: {quoted(way)}",
-            "    dataset:", f"      name: {quoted(facts['title'])}", "      type: private",
+            "  - task:", "      type: retrieval", f"      name: {_quoted(way)}",
+            "    dataset:", f"      name: {_quoted(facts['title'])}", "      type: private",
             "    metrics:", "    - type: recall@10", f"      value: {row['value']:.4f}",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _quoted(value: Any) -> str:
+    """A JSON string is a YAML string once what YAML does not print is written out: no name of a
+    workspace can break the front matter."""
+    said = json.dumps(str(value), ensure_ascii=False)
+    return "".join(
+        char if char.isprintable() or char == " " else f"\\u{ord(char):04x}"
+        if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+        for char in said
+    )  # fmt: skip
 
 
 def _measured(facts: Facts) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conjoin.errors import optional
-from conjoin.report import plots
+from conjoin.report import fusion_card, plots
 
 Facts = Mapping[str, Any]
 
@@ -43,6 +43,7 @@ def report_page(facts: Facts) -> str:
     source, _, _ = pages.loader.get_source(pages, "report.js")  # type: ignore[union-attr]
     return pages.get_template("report.html").render(
         title=facts["title"], card=facts["card"], figures=figures, geometry=geometry(facts),
+        fusions=deciding(facts.get("fusions") or ()), layers=by_layer(facts.get("layers") or ()),
         queries=grouped(facts.get("queries") or ()), notes=facts["notes"], costs=facts["costs"],
         columns=facts["map"]["columns"], drawn=embedded(drawn), plotly=plotly.get_plotlyjs(),
         script=source, facts=embedded({k: v for k, v in facts.items() if k not in BULKY}),
@@ -79,11 +80,39 @@ def geometry(facts: Facts) -> list[Facts]:
     return [
         {
             "views": " – ".join(row["views"]), "stage": row["stage"], "name": row["metric"],
-            "value": plots._shown(row["value"], row["low"], row["high"]),
+            "value": plots.shown(row["value"], row["low"], row["high"]),
             "meaning": row["meaning"], "remedy": REMEDIES.get(row["metric"], ""),
             "better": "higher" if row["higher_is_better"] else "lower",
         }
         for row in rows if row["stage"] == "after binding"
+    ]  # fmt: skip
+
+
+def deciding(found: Sequence[Facts]) -> list[Facts]:
+    """Fusions' tables of every subset of modalities, and of what to collect next."""
+    return [
+        {
+            "title": f"{one['label']} by {one['use']}: {one['metric']} on {one['held_out']} "
+            "held-out items",
+            "said": one["missing"]["said"],
+            "masks_head": fusion_card.masks_header(one["modalities"]),
+            "masks": fusion_card.mask_rows(one["missing"], one["modalities"]),
+            "collect_head": fusion_card.COLLECT,
+            "collect": fusion_card.collect_rows(one["missing"]),
+        }
+        for one in found
+    ]  # fmt: skip
+
+
+def by_layer(found: Sequence[Facts]) -> list[tuple[str, ...]]:
+    """One line a layer and modality it is held against."""
+    return [
+        (
+            f"{one['modality']} {'output' if one['layer'] == -1 else one['layer']}", one["other"],
+            plots.shown(one["value"], one["low"], one["high"]), plots.shown(one["chance"]),
+            str(one["n"]),
+        )
+        for one in found
     ]  # fmt: skip
 
 

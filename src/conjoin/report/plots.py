@@ -17,13 +17,14 @@ class Figure:
 
     Parameters
     ----------
-    key : its anchor.
+    key, short : its anchor, and its name among the links.
     title, says : what it shows, and how to read it, in a sentence.
     traces, layout : of plotly; colours of text and ground are the page's.
     columns, rows : what is shown, as text.
     """
 
     key: str
+    short: str
     title: str
     says: str
     traces: Sequence[Facts]
@@ -41,7 +42,8 @@ def style(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "symbol": SHAPES[place % len(SHAPES)]}
 
 
-def _shown(value: float | None, low: float | None = None, high: float | None = None) -> str:
+def shown(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A figure with its interval where there is one."""
     if value is None:
         return "–"
     if low is None or high is None:
@@ -84,11 +86,11 @@ def retrieval(evaluation: Facts, metric: str = "recall@10") -> Figure:
     }  # fmt: skip
     table = [
         (f"{r['query']} → {r['target']}", ("* " if r["chosen"] else "") + r["method"],
-         _shown(r["value"], r["low"], r["high"]), str(r["n"]))
+         shown(r["value"], r["low"], r["high"]), str(r["n"]))
         for r in rows
     ]  # fmt: skip
     return Figure(
-        "retrieval", f"Retrieval by direction: {metric} on held-out items",
+        "retrieval", "Retrieval", f"Retrieval by direction: {metric} on held-out items",
         "Bars are 95 % intervals by group. What was chosen should lie right of chance and of the "
         "baselines; where intervals overlap much, the simpler one does.",
         traces, ("direction", "method", metric, "queries"), table, layout,
@@ -112,12 +114,13 @@ def learning(forecast: Facts) -> Figure:
             "marker": {**style(place), "size": 9},
         })  # fmt: skip
     rows = [
-        (str(p["pairs"]), _shown(p["value"], p["low"], p["high"]),
+        (str(p["pairs"]), shown(p["value"], p["low"], p["high"]),
          "measured" if p["measured"] else "forecast")
         for p in points
     ]  # fmt: skip
     return Figure(
-        "learning", "What more pairs would bring", f"{forecast['said']}.".replace("..", "."),
+        "learning", "More pairs", "What more pairs would bring",
+        f"{forecast['said']}.".replace("..", "."),
         traces, ("pairs", "recall@10", ""), rows,
         {"xaxis": {"title": {"text": "training pairs"}}, "yaxis": {"title": {"text": "recall@10"}},
          "height": 380},
@@ -142,11 +145,11 @@ def reliability(trust: Facts) -> Figure | None:
             "marker": {**style(place), "size": 8}, "line": {"color": style(place)["color"]},
         })  # fmt: skip
         rows.append((
-            way, _shown(one["error"], one["error_low"], one["error_high"]),
-            _shown(*one["kept"]), _shown(*one["rejected"]), _shown(*one["scrambled"]),
+            way, shown(one["error"], one["error_low"], one["error_high"]),
+            shown(*one["kept"]), shown(*one["rejected"]), shown(*one["scrambled"]),
         ))  # fmt: skip
     return Figure(
-        "reliability", "Is a probability what it says?",
+        "reliability", "Probabilities", "Is a probability what it says?",
         "On the dotted line a probability is right as often as it says. The table has the share "
         "of answerable queries kept, and of queries without an answer that are told so.",
         traces,
@@ -176,11 +179,11 @@ def masks(found: Facts) -> Figure:
         for g in found["gains"]
     ]
     table = [
-        (label, _shown(r["value"], r["low"], r["high"]), str(r["n"]))
+        (label, shown(r["value"], r["low"], r["high"]), str(r["n"]))
         for label, r in zip(labels, rows, strict=True)
     ]
     return Figure(
-        "masks", "What is found when modalities are missing",
+        "masks", "Missing modalities", "What is found when modalities are missing",
         f"Queries are the mean of what is present. {found['said'].capitalize()}.",
         traces, ("present → searched", "recall@10", "queries"), [*table, *gains],
         {"xaxis": {"title": {"text": "recall@10"}, "rangemode": "tozero"},

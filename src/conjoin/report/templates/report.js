@@ -21,6 +21,9 @@ function figures() {
   }
 }
 
+// The plotting library reads a few tags in what it writes: labels stay words.
+const words = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll("%{", "% {");
+
 const points = drawn.map.points;
 let order = points.map((_, i) => i);
 let now = -1;
@@ -32,9 +35,9 @@ function mapped() {
   const traces = names.map((name, place) => {
     const own = points.map((p, i) => i).filter((i) => value(points[i]) === name);
     return {
-      type: "scatter", mode: "markers", name, x: own.map((i) => points[i].x),
-      y: own.map((i) => points[i].y), customdata: own, text: own.map((i) => points[i].label),
-      hovertemplate: "%{text}<extra>" + name.replace(/[<>&]/g, "") + "</extra>",
+      type: "scatter", mode: "markers", name: words(name), x: own.map((i) => points[i].x),
+      y: own.map((i) => points[i].y), customdata: own, text: own.map((i) => words(points[i].label)),
+      hovertemplate: "%{text}<extra>" + words(name) + "</extra>",
       marker: { color: drawn.colours[place % 8], symbol: drawn.shapes[place % 8], size: 7, opacity: 0.8 },
     };
   });
