@@ -20,6 +20,7 @@ from conjoin.app.pages import method_page
 from conjoin.catalogue import KINDS, Row, of_kind, rows
 from conjoin.report.bibliography import cite, papers
 from conjoin.report.claims_page import claims_page
+from conjoin.report.gallery import gallery_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NOTE = "<!-- Written by scripts/make_docs.py from the code: change that, not this. -->\n\n"
@@ -35,7 +36,9 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield DOCS / "bibliography.md", NOTE + _bibliography()
     facts = DOCS / "claims.json"
     if facts.exists():
-        yield DOCS / "claims.md", NOTE + claims_page(json.loads(facts.read_text(encoding="utf-8")))
+        found = json.loads(facts.read_text(encoding="utf-8"))
+        yield DOCS / "claims.md", NOTE + claims_page(found)
+        yield DOCS / "claims-gallery.md", NOTE + gallery_page(found)
     yield DOCS / "conjoin.schema.json", _schema()
     yield DOCS / "cli.md", _between((DOCS / "cli.md").read_text(encoding="utf-8"), _commands())
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_the_figures_tables_are_the_facts(made):
     rows = [r for r in facts["evaluation"]["results"] if r["metric"] == "recall@10"]
     assert [row[2] for row in drawn["retrieval"].rows] == [span(r) for r in rows]
     assert {row[0] for row in drawn["retrieval"].rows} == {
-        f"{a} → {b}" for a in ("text", "picture", "numbers") for b in ("text", "picture", "numbers") if a != b
+        f"{a} → {b}" for a, b in permutations(("text", "picture", "numbers"), 2)
     }  # fmt: skip
     told = facts["masks"]["masks"]
     assert [row[1] for row in drawn["masks"].rows[: len(told)]] == [span(r) for r in told]
@@ -311,7 +312,7 @@ def test_right_is_what_the_pairs_name(tmp_path, conjoin, monkeypatch):
 class Layered:
     """An encoder that keeps two layers side by side."""
 
-    class reading:  # noqa: N801 - the encoders' own name
+    class reading:
         output = "layers"
         layers = (0, -1)
 
@@ -425,3 +426,62 @@ def test_too_little_held_out_is_a_note_on_the_page(tmp_path, conjoin, monkeypatc
     sections = [attrs["id"] for tag, attrs in Read(page).tags if tag == "section"]
     assert sections[0] == "card"
     assert "masks" not in sections
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+
+def test_the_page_in_a_browser(made):
+    """No errors, no requests, no broken rule, and the map and a download work by keyboard."""
+    plays = pytest.importorskip("playwright.sync_api")
+    axe = pytest.importorskip("axe_playwright_python")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    rules = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    said: list[str] = []
+    asked: list[str] = []
+    with plays.sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        for scheme in ("light", "dark"):
+            context = browser.new_context(color_scheme=scheme)
+            page = context.new_page()
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto((made[0] / "report.html").as_uri())
+            page.wait_for_selector("#plot-map .main-svg")
+            _walked(page)
+            page.evaluate(rules)
+            found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            assert [(v["id"], v["nodes"][0]["html"][:120]) for v in found["violations"]] == []
+            context.close()
+        browser.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def _walked(page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.focus("#colour")
+    page.keyboard.type("colour")
+    assert page.input_value("#colour") == "colour"
+    legend = page.locator("#plot-map .legendtext").all_text_contents()
+    assert HOSTILE.replace(" ", "") in [
+        text.replace("\xa0", "").replace(" ", "") for text in legend
+    ]
+    page.focus("#next")
+    for _ in range(8):
+        page.keyboard.press("Enter")
+    assert page.locator("#panel strong").text_content()
+    assert page.locator("#panel img[onerror], #plot-map img").count() == 0
+    with page.expect_download() as waiting:
+        page.focus("[data-csv=retrieval]")
+        page.keyboard.press("Enter")
+    lines = Path(waiting.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0] == '"direction","method","recall@10","queries"'
+    assert len(lines) == 1 + page.locator("#retrieval tbody tr").count()

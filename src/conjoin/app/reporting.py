@@ -74,7 +74,8 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
     note("the joint space")
     facts["measured"] = _or_note(notes, lambda: _measured(ws, made, seed))
     facts["map"] = _map(ws, made, label, seed)
-    if clock.spent < FORECAST * budget and "evaluation" in facts:
+    known = _kept_at(ws, _forecast_parts(made, seed)).exists()
+    if "evaluation" in facts and (known or clock.spent < FORECAST * budget):
         note("the learning curve")
         facts["forecast"] = _or_note(notes, lambda: _forecast(ws, made, seed))
     elif "evaluation" in facts:
@@ -94,9 +95,17 @@ def _or_note(notes: list[str], job: Callable[[], Any]) -> Any:
         return None
 
 
+def _kept_at(ws: Workspace, parts: Sequence[Any]) -> Path:
+    return ws.state / "report" / f"{digest(list(parts))}.json"
+
+
+def _forecast_parts(made: Fit, seed: int) -> list[Any]:
+    return ["forecast", made.folder.name, seed]
+
+
 def _kept(ws: Workspace, parts: Sequence[Any], job: Callable[[], Facts]) -> Facts:
     """What was measured before on the same fit is read, not measured again."""
-    path = ws.state / "report" / f"{digest(list(parts))}.json"
+    path = _kept_at(ws, parts)
     if path.exists():
         return dict(read_json(path))
     found = {"version": FORMAT, **job()}
@@ -118,7 +127,7 @@ def _forecast(ws: Workspace, made: Fit, seed: int) -> Facts:
         choice = made.binding.choice
         return forecast(jobs.test_bed(ws), choice, more=500, count=0, seed=seed).to_json()
 
-    return _kept(ws, ["forecast", made.folder.name, seed], job)
+    return _kept(ws, _forecast_parts(made, seed), job)
 
 
 def _held(made: Fit, bed: TestBed) -> dict[str, Space]:

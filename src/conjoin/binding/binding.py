@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
+from conjoin.binding import pretrained
 from conjoin.binding.choose import Choice, by_validation
 from conjoin.binding.graph import check_hub, hub_candidates, require_connected
 from conjoin.errors import ConjoinError, StateError, nearest
@@ -229,6 +230,21 @@ class Binding:
         maps = {name: load_map(folder / file) for name, file in files.items()}
         arrays, _ = map_arrays(folder / "trained.safetensors")
         return cls(frame, hub, maps, choice, seed, np.array(arrays["groups"]))
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """As :meth:`save`, with a ``README.md`` in the Hub's form; one that is there stays."""
+        pretrained.save_pretrained(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str, *, revision: str | None = None) -> "Binding":
+        """Read a folder, or a repository of the Hub (``owner/name``), exactly as it was saved.
+
+        Raises
+        ------
+        ConjoinError : there is no such folder or repository, or it holds no binding.
+        MissingDependency : it is a repository and ``huggingface_hub`` is not installed.
+        """
+        return cls.load(pretrained.resolve(source, revision))
 
 
 def _pairless(method: Any) -> bool:

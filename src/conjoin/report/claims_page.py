@@ -60,7 +60,7 @@ def _overview(claims: Sequence[Facts]) -> str:
     columns = ("method", "against", "task", "data", "metric", "effect", "95 %", "q", "verdict")
     rows = [
         (
-            f"`{c['arm']}`", f"`{c['baseline']}`", _asked(c), c["data"], c["metric"],
+            f"`{c['arm']}`", f"`{c['baseline']}`", asked(c), c["data"], c["metric"],
             f"{c['effect']:+.3f}", span(c["low"], c["high"]), f"{c['share']:.3f}",
             f"**{c['said']}**",
         )
@@ -69,7 +69,8 @@ def _overview(claims: Sequence[Facts]) -> str:
     return table(columns, rows)
 
 
-def _asked(facts: Facts) -> str:
+def asked(facts: Facts) -> str:
+    """The task and its condition in words."""
     said = ", ".join(f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}"
                      for name, value in facts["condition"].items())  # fmt: skip
     return facts["task"] + (f" ({said})" if said else "")
@@ -77,7 +78,7 @@ def _asked(facts: Facts) -> str:
 
 def _claim(c: Facts) -> str:
     lines = [
-        f"### {c['arm']} against {c['baseline']}: {_asked(c)}, {c['data']} {{#{anchor(c)}}}",
+        f"### {c['arm']} against {c['baseline']}: {asked(c)}, {c['data']} {{#{anchor(c)}}}",
         f"**{c['said']}**: {c['metric']} {c['arm_value']:.3f} against {c['baseline_value']:.3f}, "
         f"effect {c['effect']:+.3f} {span(c['low'], c['high'])}, corrected "
         f"{span(c['least'], c['most'])}, smallest of interest {c['smallest']:g}, detectable "
@@ -94,7 +95,7 @@ def _claim(c: Facts) -> str:
 
 def anchor(c: Facts) -> str:
     """A name for a claim's heading, unique on the page."""
-    text = f"{c['arm']}-{c['baseline']}-{_asked(c)}-{c['data']}-{c['metric']}"
+    text = f"{c['arm']}-{c['baseline']}-{asked(c)}-{c['data']}-{c['metric']}"
     return "".join(char if char.isalnum() else "-" for char in text).lower()
 
 
@@ -108,7 +109,7 @@ def _table(facts: Facts) -> str:
                 f"`{arm['arm']}`", f"{arm['value']:.3f}", span(arm["low"], arm["high"]),
                 f"{arm['seconds']:.2g}", plain(arm["fields"]),
             ))  # fmt: skip
-    title = f"{_asked(facts)}, {facts['data']}"
+    title = f"{asked(facts)}, {facts['data']}"
     return f"### {title}: {facts['metric']}\n\n" + table(
         ("arm", facts["metric"], "95 %", "s a run", "settings"), rows
     )
