@@ -68,7 +68,7 @@ def fit(
     among = ws.config.fit.among
     for name in among or ():
         find("binder", name)
-    facts = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
+    facts: list[Any] = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
     facts += [among] if among and method == "auto" else []
     key = digest([*facts, before.to_json()["trials"]] if before else facts)
     folder = ws.state / "maps" / key
