@@ -1,5 +1,7 @@
 """Explanations add up, and the pairs they name are those that hold a hit up."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -16,15 +18,17 @@ from conjoin.search.index import Index
 from conjoin.search.invgc import InvGC
 from conjoin.spaces import Space
 
-SETTING = whole_setting(open_bench("digits:left+right"))
+
+@cache
+def setting():
+    return whole_setting(open_bench("digits:left+right"))
 
 
+@cache
 def bound_of(method):
-    binding = Binding.fit(SETTING.spaces, SETTING.train, method=method, hub="left")
-    return binding, {name: binding.bind(name, space) for name, space in SETTING.spaces.items()}
-
-
-BINDING, BOUND = bound_of("ridge")
+    spaces = setting().spaces
+    binding = Binding.fit(spaces, setting().train, method=method, hub="left")
+    return binding, {name: binding.bind(name, space) for name, space in spaces.items()}
 
 
 @pytest.mark.parametrize(
@@ -32,12 +36,13 @@ BINDING, BOUND = bound_of("ridge")
     ids=lambda r: "plain" if r is None else r.name,
 )  # fmt: skip
 def test_shares_sum_to_the_score(rule):
-    x, bank = (np.asarray(BOUND[name].vectors, np.float32) for name in ("right", "left"))
+    binding, bound = bound_of("ridge")
+    x, bank = (np.asarray(bound[name].vectors, np.float32) for name in ("right", "left"))
     fixes = {} if rule is None else {("left", "right"): rule.fit(x, bank[:300], x[:200])}
-    index = Index.build(BOUND, fixes)
-    query = SETTING.spaces["left"].take(np.array([5]))
-    behind = Behind(BINDING, SETTING.spaces, SETTING.train)
-    for hit in index.search(BINDING.bind("left", query), "left", into=["right"], k=3).best:
+    index = Index.build(bound, fixes)
+    query = setting().spaces["left"].take(np.array([5]))
+    behind = Behind(binding, setting().spaces, setting().train)
+    for hit in index.search(binding.bind("left", query), "left", into=["right"], k=3).best:
         found = explain(index, behind, query, "left", "right", hit.id)
         assert found.score == pytest.approx(hit.score, abs=1e-5)
         assert sum(share.value for share in found.shares) == pytest.approx(found.score, abs=1e-9)
@@ -46,8 +51,8 @@ def test_shares_sum_to_the_score(rule):
 
 
 def test_shares_of_a_mixed_list_sum_to_its_score():
-    index = Index.build(BOUND)
-    hits = index.search(BOUND["left"].take(np.array([5])), "left", k=8)
+    index = Index.build(bound_of("ridge")[1])
+    hits = index.search(bound_of("ridge")[1]["left"].take(np.array([5])), "left", k=8)
     for hit in hits.best:
         parts = mixed_shares(hits, Mixing(), hit.id, "left")
         assert sum(part.value for part in parts) == pytest.approx(hit.score)
@@ -59,10 +64,10 @@ def test_shares_of_a_mixed_list_sum_to_its_score():
 @pytest.mark.parametrize("method", ["ridge", "cca"])
 def test_deleting_the_pairs_named_lowers_the_score_more_than_random_ones(method):
     binding, bound = bound_of(method)
-    behind = Behind(binding, SETTING.spaces, SETTING.train)
+    behind = Behind(binding, setting().spaces, setting().train)
     index, gaps = Index.build(bound), []
-    for row in SETTING.bed.rows["left"][:120:10]:
-        query = SETTING.spaces["left"].take(np.array([row]))
+    for row in setting().bed.rows["left"][:120:10]:
+        query = setting().spaces["left"].take(np.array([row]))
         hit = index.search(binding.bind("left", query), "left", into=["right"], k=1).best[0]
         found = explain(index, behind, query, "left", "right", hit.id, count=10, refit=True)
         gaps.append(found.deleted.named - found.deleted.random)
@@ -79,14 +84,14 @@ def test_a_method_without_a_closed_form_says_so():
 
     same = {
         name: Space.of(
-            np.asarray(SETTING.spaces["left"].vectors), SETTING.spaces["left"].ids, name=name
+            np.asarray(setting().spaces["left"].vectors), setting().spaces["left"].ids, name=name
         )
         for name in ("left", "right")
     }
-    binding = Binding.fit(same, SETTING.train, method=Still(), hub="left")
-    behind = Behind(binding, same, SETTING.train)
+    binding = Binding.fit(same, setting().train, method=Still(), hub="left")
+    behind = Behind(binding, same, setting().train)
     index = Index.build({name: binding.bind(name, space) for name, space in same.items()})
-    query = same["left"].take(SETTING.train.column("left")[:1])
+    query = same["left"].take(setting().train.column("left")[:1])
     found = explain(index, behind, query, "left", "right", str(query.ids[0]))
     assert found.how == BY_NEARNESS
     assert found.pairs[0].ids["left"] == str(query.ids[0])

@@ -311,7 +311,7 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find items by words, a picture, a sound or another item, or by several of these.
+    """Find items by words, a picture, a sound, an item, or several of these.
 
     Parts are added up; --not and --not-item are taken off at half weight. Words are mixed in
     where conjoin tune found that they help.
