@@ -195,7 +195,6 @@ def test_hits_for_people(conjoin, ready, tmp_path):
         (["search", "--item", "i1", "--from", "zz"], ("--from", "zz")),
         (["search", "--query", "gone.png"], ("gone.png", "no such file")),
         (["search", "--query", "conjoin.toml"], ("conjoin.toml", ".toml")),
-        (["search", "red", "--item", "i1"], ("one thing",)),
         (["search"], ("one thing",)),
         (["search", " "], ("empty",)),
         (["fit", "--method", "rige"], ("did you mean ridge",)),
