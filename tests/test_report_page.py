@@ -57,6 +57,15 @@ FORECAST = {
     ],
 }  # fmt: skip
 
+#: So few held-out queries give no calibration; this is one as ``conjoin evaluate`` keeps it.
+TRUST = {
+    "reliability": [{
+        "query": "text", "target": "picture", "table": [[0.1, 0.2, 30], [0.8, 0.7, 50]],
+        "error": 0.1, "error_low": 0.05, "error_high": 0.15, "kept": [0.9, 0.8, 0.95],
+        "rejected": [0.6, 0.5, 0.7], "scrambled": [0.5, 0.4, 0.6],
+    }]
+}  # fmt: skip
+
 
 @pytest.fixture
 def conjoin(monkeypatch, capsys):
@@ -96,7 +105,7 @@ def made(tmp_path_factory):
             ws.embed(modality.name)
         jobs.fit(ws, method="ridge", hub="numbers")
         facts = reporting.facts_of(ws, label="colour", budget=0.0, seed=0, note=lambda _: None)
-    facts["forecast"] = FORECAST
+    facts["forecast"], facts["trust"] = FORECAST, TRUST
     (folder / "report.html").write_text(report_page(facts), encoding="utf-8")
     return folder, facts
 
@@ -150,6 +159,9 @@ def test_the_figures_tables_are_the_facts(made):
     assert [row[1] for row in drawn["masks"].rows[: len(told)]] == [span(r) for r in told]
     assert len(told) == 9
     assert facts["masks"]["said"].lower() in drawn["masks"].says.lower()
+    (said,) = drawn["reliability"].rows
+    assert said == ("text → picture", "0.100 [0.050, 0.150]", "0.900 [0.800, 0.950]",
+                    "0.600 [0.500, 0.700]", "0.500 [0.400, 0.600]")  # fmt: skip
     points = sorted(facts["forecast"]["points"], key=lambda p: p["pairs"])
     assert [row[:2] for row in drawn["learning"].rows] == [
         (str(p["pairs"]), span(p)) for p in points

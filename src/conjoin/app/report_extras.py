@@ -59,7 +59,7 @@ def layers_of(ws: Workspace, notes: list[str], *, seed: int = 0) -> list[Facts]:
 
 def _layers(ws: Workspace, name: str) -> tuple[int, ...]:
     """Numbers of the layers that a modality's vectors hold side by side; -1 is the output."""
-    reading = getattr(ws.encoder(name), "reading", None)
+    reading: Any = getattr(ws.encoder(name), "reading", None)
     return tuple(reading.layers) if getattr(reading, "output", "") == "layers" else ()
 
 
