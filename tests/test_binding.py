@@ -24,7 +24,7 @@ from conjoin.spaces.files import read_json, write_arrays, write_json
 D = 6
 BINDERS = sorted(of_kind("binder"))
 #: Makes training short; closed forms have none of these fields.
-SHORT = {"steps": 10, "hidden": 16, "width": 16, "batch": 64}
+SHORT = {"steps": 20, "hidden": 16, "width": 16, "batch": 64}
 each_binder = pytest.mark.parametrize("name", BINDERS)
 each_extended = pytest.mark.parametrize("name", ["cca", "ridge", "procrustes", "heads"])
 

@@ -105,15 +105,15 @@ def test_the_seed_decides_and_nothing_is_written(fitted, conjoin):
 
 
 def test_a_row_stands_on_one_line_at_most():
-    from conjoin.app.measure import _lines
+    from conjoin.app.measure import lines
     from conjoin.spaces import Pairs
 
     pairs = Pairs.of(a=[0, 0, 1, 2, 3, -1], b=[0, 1, 1, 2, 2, 4])
     for seed in range(10):
-        lines = _lines(pairs, ("a", "b"), seed)
-        for rows in lines.values():
+        found = lines(pairs, ("a", "b"), seed)
+        for rows in found.values():
             assert len(set(rows.tolist())) == len(rows) >= 2
-        kept = set(zip(lines["a"].tolist(), lines["b"].tolist(), strict=True))
+        kept = set(zip(found["a"].tolist(), found["b"].tolist(), strict=True))
         assert kept <= {(0, 0), (0, 1), (1, 1), (2, 2), (3, 2)}
 
 
