@@ -38,7 +38,8 @@ def _front(facts: Facts) -> str:
 
 def _quoted(value: Any) -> str:
     """A JSON string is a YAML string once what YAML does not print is written out: no name of a
-    workspace can break the front matter."""
+    workspace can break the front matter.
+    """
     said = json.dumps(str(value), ensure_ascii=False)
     return "".join(
         char if char.isprintable() or char == " " else f"\\u{ord(char):04x}"
