@@ -19,6 +19,7 @@ LIGHT = {
     "emoji": ("static", "ja"),
     "emoji-groups": ("ja", "static"),
     "digits": ("right", "static", "left"),
+    "digit-views": ("fourier", "rows"),
     "wine": ("colours", "acids"),
     "motions": ("rotation", "acceleration"),
     "umls": ("static", "object", "graph"),
