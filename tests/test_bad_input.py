@@ -114,7 +114,7 @@ def test_media_of_which_none_can_be_read(conjoin, tmp_path):
 
 
 def test_too_few_pairs(conjoin, tmp_path):
-    shelf(tmp_path, ["a", "b"], n=6)
+    shelf(tmp_path, ["a", "b"], n=4)
     conjoin.good("embed", "-w", tmp_path)
     conjoin.bad(tmp_path, "fit", "-w", tmp_path, says=("pairs", "at least"))
 
