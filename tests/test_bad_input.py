@@ -197,7 +197,6 @@ def test_a_table_that_cannot_be_read(conjoin, tmp_path, name):
         ("maps/*/fit.json", ["search", "--item", "i1"]),
         ("maps/*/maps/*.safetensors", ["search", "--item", "i1"]),
         ("index/*/manifest.json", ["search", "--item", "i1"]),
-        ("index/*/space-*.safetensors", ["search", "--item", "i1"]),
         ("current.json", ["search", "--item", "i1"]),
     ],
 )

@@ -431,9 +431,9 @@ def measure(
 
     found: list[tuple[Arm, np.ndarray]] = []
 
-    def add(name: str, values: np.ndarray, **more: Any) -> None:
+    def add(name: str, values: np.ndarray, facts: Mapping[str, Any]) -> None:
         low, high = interval(values, groups, seed=seed)
-        found.append((Arm(name, float(values.mean()), low, high, **more), values))
+        found.append((Arm(name, float(values.mean()), low, high, **facts), values))
 
     _add_arms(sample, fits, rates, places, value, add)
     even = None
@@ -446,31 +446,38 @@ def _add_arms(
     sample: Sample, fits: Fits, rates: Rates, places: Mapping[str, Placing], value: Any, add: Any
 ) -> None:
     wide, dim = sample.new.dim, sample.binding.frame.dim
-    n, free = rates.items, {"cost": 0.0, "money": None if rates.price is None else 0.0}
+    n = rates.items
+    free: dict[str, Any] = {"cost": 0.0, "money": None if rates.price is None else 0.0}
     size = 4 * wide * dim
-    add("nothing", value(places["nothing"]), **free)
-    add("bridge", value(places["bridge new-to-old"]), **free, bytes=size, direction="new-to-old")
+    inward: dict[str, Any] = {"bytes": size, "direction": "new-to-old"}
+    add("nothing", value(places["nothing"]), free)
+    add("bridge", value(places["bridge new-to-old"]), free | inward)
     rest = sum(len(sample.bound[o]) for o in sample.others)
     if fits.turned is not None:
         moved = 4 * fits.turned.frame.dim * (n + rest)
-        add("bridge", value(places["bridge old-to-new"]), **free, bytes=size + moved,
-            direction="old-to-new", others="move")  # fmt: skip
+        outward: dict[str, Any] = {
+            "bytes": size + moved,
+            "direction": "old-to-new",
+            "others": "move",
+        }
+        add("bridge", value(places["bridge old-to-new"]), free | outward)
     again = places.get("re-embed all moved", places["re-embed"])
-    add("cascade", value(places["bridge new-to-old"], again), **rates.of(rates.top * rates.queries),
-        bytes=2 * size, direction="new-to-old", note=f"of {rates.queries} queries")  # fmt: skip
+    add("cascade", value(places["bridge new-to-old"], again),
+        rates.of(rates.top * rates.queries) | inward
+        | {"bytes": 2 * size, "note": f"of {rates.queries} queries"})  # fmt: skip
     order = np.argsort(-expected_gains(sample, places), kind="stable")
     for share in SHARES:
         documents = places["nothing"].documents.copy()
         chosen = order[: round(share * len(order))]
         documents[chosen] = places["re-embed"].documents[chosen]
         mixed = replace(places["re-embed"], documents=documents)
-        add("partial", value(mixed), **rates.of(share * n), share=share,
-            bytes=round(share * n) * 4 * (wide + dim))  # fmt: skip
-    add("re-embed", value(places["re-embed"]), **rates.of(n), bytes=n * 4 * (wide + dim))
+        stored: dict[str, Any] = {"share": share, "bytes": round(share * n) * 4 * (wide + dim)}
+        add("partial", value(mixed), rates.of(share * n) | stored)
+    add("re-embed", value(places["re-embed"]), rates.of(n) | {"bytes": n * 4 * (wide + dim)})
     if fits.moved is not None:
         width = fits.moved.frame.dim
-        add("re-embed", value(places["re-embed all moved"]), **rates.of(n), others="move",
-            bytes=4 * (n * (wide + width) + rest * width))  # fmt: skip
+        stored = {"others": "move", "bytes": 4 * (n * (wide + width) + rest * width)}
+        add("re-embed", value(places["re-embed all moved"]), rates.of(n) | stored)
 
 
 def curve(sample: Sample, rates: Rates, *, way: Way | None = None, seed: int = 0) -> Curve:
