@@ -65,11 +65,9 @@ def fit(
         )
     before = compared(ws, spaces, train) if method == "auto" else None
     before = before if before and hub in (None, before.hub) else None
-    among = ws.config.fit.among
-    for name in among or ():
-        find("binder", name)
+    among = _among(ws) if method == "auto" else None
     facts: list[Any] = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
-    facts += [among] if among and method == "auto" else []
+    facts += [among] if among else []
     key = digest([*facts, before.to_json()["trials"]] if before else facts)
     folder = ws.state / "maps" / key
     fresh = not (folder / "fit.json").exists()
@@ -89,6 +87,13 @@ def fit(
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
     return Fit(folder, made.binding, made.rules, fresh)
+
+
+def _among(ws: Workspace) -> list[str] | None:
+    """What auto chooses among, where the configuration says; each is a binder."""
+    for name in ws.config.fit.among or ():
+        find("binder", name)
+    return ws.config.fit.among
 
 
 def _beside(
