@@ -219,6 +219,22 @@ def test_torn_and_newer_state_is_refused_and_what_is_torn_is_mended(conjoin, rea
     conjoin.good("search", "--item", "i1", "-w", ready)
 
 
+def test_torn_tables_of_an_index(conjoin, ready):
+    pytest.importorskip("lancedb")
+    (index,) = (ready / ".conjoin" / "index").iterdir()
+    shutil.rmtree(index / "derived")
+    for path in (index / "tables").rglob("*.lance"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:50])
+    conjoin.bad(
+        ready, "search", "--item", "i1", "-w", ready,
+        says=("tables", "cannot be read", "conjoin clean", "conjoin fit"),
+    )  # fmt: skip
+    conjoin.good("clean", "--yes", "-w", ready)
+    conjoin.good("fit", "--method", "ridge", "-w", ready)
+    conjoin.good("search", "--item", "i1", "-w", ready)
+
+
 def test_a_torn_plan(conjoin, ready):
     for torn in ('{"keys": [[', '{"version": 1}', "[]", ""):
         for store in (ready / ".conjoin" / "spaces").iterdir():

@@ -17,6 +17,8 @@ BATCH = 8192
 NAMED = 20_000
 #: Columns every table has; those of metadata follow.
 FIXED = ("row", "id", "part", "content", "vector")
+#: What the database raises where its files are torn.
+_UNREADABLE = (ValueError, RuntimeError, OSError)
 #: Types metadata are kept in; others as text.
 _KEPT = (pa.types.is_boolean, pa.types.is_date, pa.types.is_timestamp)
 
@@ -194,22 +196,33 @@ class Tables:
         try:
             table = self._db.open_table(name)
             table.checkout(version)
-        except (ValueError, RuntimeError, OSError) as error:
-            path = self.folder / f"{name}.lance"
-            first = str(error).strip().splitlines()[0][:80]
-            raise StateError(
-                str(path), f"version {version} cannot be read ({first})", "run: conjoin fit"
-            ) from None
+        except _UNREADABLE as error:
+            raise self._torn(name, version, error) from None
         return table
 
     def read(
         self, name: str, version: int, columns: Sequence[str], since: int = 0
     ) -> Iterator[pa.RecordBatch]:
-        """Rows of a version from a number on, in the order of their numbers."""
+        """Rows of a version from a number on, in the order of their numbers.
+
+        Raises
+        ------
+        StateError : they are torn or gone.
+        """
         found = self.at(name, version).search().select(["row", *columns])
         if since:
             found = found.where(f"row >= {since}")
-        yield from found.to_batches(batch_size=BATCH)
+        try:
+            yield from found.to_batches(batch_size=BATCH)
+        except _UNREADABLE as error:
+            raise self._torn(name, version, error) from None
+
+    def _torn(self, name: str, version: int, error: Exception) -> StateError:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:80]
+        return StateError(
+            str(self.folder / f"{name}.lance"), f"version {version} cannot be read ({first})",
+            "run: conjoin clean, then: conjoin fit",
+        )  # fmt: skip
 
 
 def sql_names(columns: Sequence[Column]) -> tuple[Mapping[str, pa.DataType], Mapping[str, str]]:
