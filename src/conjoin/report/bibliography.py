@@ -100,18 +100,18 @@ def _broken(text: str, at: int, where: str, found: str, remedy: str) -> ConjoinE
     return ConjoinError(f"{where}:{line}", f"{text[at : at + 30]!r} {found}", remedy)
 
 
+def _accented(match: re.Match[str]) -> str:
+    mark, letter = match.group(1) or match.group(2), match.group(3) or match.group(4)
+    return unicodedata.normalize("NFC", letter + _ACCENTS[mark])
+
+
 def plain(value: str) -> str:
     r"""A field as people read it: accents as letters, braces gone, spaces single.
 
     >>> plain(r"Sch{\"o}nemann and {CLIP} -- a  test")
     'Schönemann and CLIP – a test'
     """
-
-    def accented(match: re.Match[str]) -> str:
-        mark, letter = match.group(1) or match.group(2), match.group(3) or match.group(4)
-        return unicodedata.normalize("NFC", letter + _ACCENTS[mark])
-
-    value = _ACCENT.sub(accented, value)
+    value = _ACCENT.sub(_accented, value)
     value = _LETTER.sub(lambda match: _LETTERS[match.group(1)], value)
     value = value.replace("{", "").replace("}", "").replace("~", " ")
     return " ".join(value.replace("---", "—").replace("--", "–").split())

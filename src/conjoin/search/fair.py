@@ -66,13 +66,12 @@ class Mixing:
         order of the lists.
         """
         method = self.method if self.covers(source, lists) else "rrf"
-        worth = _worth(method, self.spread, source or "")
         joined = _JOINED.get(method, max)
         total: dict[str, float] = {}
         shown: dict[str, tuple[float, Hit]] = {}
         for target, hits in lists.items():
             for hit in hits:
-                own = worth(target, hit)
+                own = _worth(method, self.spread, (source or "", target), hit)
                 total[hit.id] = joined(total[hit.id], own) if hit.id in total else own
                 if hit.id not in shown or own > shown[hit.id][0]:
                     shown[hit.id] = (own, hit)
@@ -108,19 +107,13 @@ def _likely(hit: Hit, total: float, method: str) -> float | None:
     return total if method == "probability" else hit.probability
 
 
-def _worth(
-    method: str, spread: Mapping[Edge, tuple[float, float]], source: str
-) -> Callable[[str, Hit], float]:
-    """What a hit of a list is worth by itself."""
-
-    def worth(target: str, hit: Hit) -> float:
-        if method == "rrf":
-            return 1 / (FUSE + hit.rank)
-        if method == "probability":
-            return float(hit.probability or 0.0)
-        if method == "raw":
-            return next(iter(hit.scores.values()))
-        mean, deviation = spread[source, target]
-        return (hit.score - mean) / (deviation if method == "z-score" else 1.0)
-
-    return worth
+def _worth(method: str, spread: Mapping[Edge, tuple[float, float]], edge: Edge, hit: Hit) -> float:
+    """What a hit of a direction's list is worth by itself."""
+    if method == "rrf":
+        return 1 / (FUSE + hit.rank)
+    if method == "probability":
+        return float(hit.probability or 0.0)
+    if method == "raw":
+        return next(iter(hit.scores.values()))
+    mean, deviation = spread[edge]
+    return (hit.score - mean) / (deviation if method == "z-score" else 1.0)
