@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conjoin.app import judges
-from conjoin.app.judging import bytes_of, seconds_of
+from conjoin.app.budget import bytes_of, seconds_of
 from conjoin.claims import compare as comparing
 from conjoin.errors import ConjoinError
 from conjoin.report.claims_page import claims_page
@@ -25,7 +25,7 @@ def conjoin(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder = shelf(tmp_path_factory.mktemp("judged"), n=180)
+    folder = shelf(tmp_path_factory.mktemp("judged"), n=120)
     with pytest.MonkeyPatch.context() as patch:
         import io
         import sys

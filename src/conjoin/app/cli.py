@@ -156,7 +156,7 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     Unless one is named, the method is what conjoin compare chose, or else is chosen on folds of
     the training pairs.
     """
-    from conjoin.app.judging import seconds_of
+    from conjoin.app.budget import seconds_of
     from conjoin.app.verbs import run_fit
 
     ws = opened(folder, writes=False)
@@ -185,8 +185,8 @@ def compare(
     Settings are chosen on folds of the training pairs; only the finalists are asked the held-out
     items. The next fit with method auto uses what was chosen.
     """
+    from conjoin.app.budget import seconds_of
     from conjoin.app.judges import run_compare
-    from conjoin.app.judging import seconds_of
 
     limit = seconds_of(budget)
     run_compare(
@@ -240,8 +240,8 @@ def claims(
     Stopped at any point it goes on where it was. Results are written only where every claim was
     asked for.
     """
+    from conjoin.app.budget import bytes_of, seconds_of
     from conjoin.app.judges import run_claims
-    from conjoin.app.judging import bytes_of, seconds_of
 
     run_claims(
         Console(as_json, quiet), family=family, method=method,

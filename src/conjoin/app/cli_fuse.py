@@ -37,8 +37,8 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
     best single modality. With it comes what every subset of the modalities is worth, whether
     absence tells the label, and which modality to collect next.
     """
+    from conjoin.app.budget import seconds_of
     from conjoin.app.fusing import run_fuse
-    from conjoin.app.judging import seconds_of
 
     run_fuse(
         opened(folder, writes=False), Console(as_json, quiet), label=label, names=names or [],

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.app.budget import FIT_BUDGET
 from conjoin.app.cards import write_card
 from conjoin.app.fits import Fit, current_fit, open_fit, stale
 from conjoin.app.indexing import build_index
-from conjoin.app.judging import FIT_BUDGET, compared
+from conjoin.app.judging import compared
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding, Choice, CycleReport, by_validation, cycle_report
 from conjoin.binding.binding import pairs_digest
@@ -44,7 +45,7 @@ def fit(
 
     Parameters
     ----------
-    budget : seconds that choosing may take; :data:`~conjoin.app.judging.FIT_BUDGET` when not
+    budget : seconds that choosing may take; :data:`~conjoin.app.budget.FIT_BUDGET` when not
         given.
     fixes : follow the decisions about the doctor's findings.
 
