@@ -93,7 +93,7 @@ def test_more_rows_make_any_score_less_likely_until_it_is_stale():
 
 @cache
 def world():
-    bed = bed_of(planted("abc", n=180, noise=0.5), ["ab", "ac"], held=60)
+    bed = bed_of(planted("abc", n=220, noise=0.5), ["ab", "ac"], held=60)
     binding = fitted(bed, "ridge", "a")
     return bed, binding, Rules.rehearse(binding, bed.spaces, bed.train)
 

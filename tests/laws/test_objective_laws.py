@@ -55,7 +55,8 @@ def test_the_gradient_is_the_derivative(objective):
         )
 
     leaves = [x.clone().requires_grad_(True) for x in out.values()]
-    assert torch.autograd.gradcheck(value, (*leaves, *params.values()))
+    # Along a direction drawn at random: a wrong entry shows as surely as in the whole Jacobian.
+    assert torch.autograd.gradcheck(value, (*leaves, *params.values()), fast_mode=True)
 
 
 @ALL

@@ -311,10 +311,10 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find items by words, a picture, a sound, an item, or several of these.
+    """Find items by words, a picture, a sound or an item.
 
-    Parts are added up; --not and --not-item are taken off at half weight. Words are mixed in
-    where conjoin tune found that they help.
+    Several of these make one query: parts are added up; --not and --not-item are taken off at
+    half weight. Words are mixed in where conjoin tune found that they help.
     """
     from conjoin.app.ranked import Ranking, parts_asked
     from conjoin.app.verbs import run_search

@@ -202,11 +202,10 @@ def rank_queries(
                 "offset", f"shape {offset.shape}, or not finite", "give one number a gallery row"
             )
     gallery = _Gallery.of(shown, relevance.item_of, offset)
-
-    def scores(rows: np.ndarray) -> np.ndarray:
-        return gallery.scores(_floats(asked, rows, "query"), scale)
-
-    return _rank_by(scores, relevance, gallery.place, block)
+    return _rank_by(
+        lambda rows: gallery.scores(_floats(asked, rows, "query"), scale),
+        relevance, gallery.place, block,
+    )  # fmt: skip
 
 
 def _rank_by(
