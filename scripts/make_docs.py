@@ -112,7 +112,9 @@ def _group(app: typer.Typer, name: str) -> Iterator[str]:
         call = command.callback
         yield from _command(f"{name} {command.name or call.__name__.replace('_', '-')}", call)
     for group in app.registered_groups:
-        yield from _group(group.typer_instance, f"{name} {group.name}")
+        # A group without a name of its own adds its verbs to those around it.
+        own = f"{name} {group.name}" if isinstance(group.name, str) else name
+        yield from _group(group.typer_instance, own)
 
 
 def _command(name: str, call: Any) -> Iterator[str]:
