@@ -65,6 +65,19 @@ class Mixing:
         An item found in several lists is shown where it is worth most. Equal worth goes by the
         order of the lists.
         """
+        method, found = self.order(lists, k, source)
+        return tuple(
+            replace(
+                hit, score=worth, rank=place, probability=_likely(hit, worth, method),
+                scores={**hit.scores, method: worth},
+            )
+            for place, (hit, worth) in enumerate(found, 1)
+        )  # fmt: skip
+
+    def order(
+        self, lists: Mapping[str, Sequence[Hit]], k: int, source: str | None = None
+    ) -> tuple[str, list[tuple[Hit, float]]]:
+        """The way taken, and the first ``k`` items by it: the hit each shows, what it is worth."""
         method = self.method if self.covers(source, lists) else "rrf"
         joined = _JOINED.get(method, max)
         total: dict[str, float] = {}
@@ -75,15 +88,8 @@ class Mixing:
                 total[hit.id] = joined(total[hit.id], own) if hit.id in total else own
                 if hit.id not in shown or own > shown[hit.id][0]:
                     shown[hit.id] = (own, hit)
-        order = sorted(total, key=lambda item: -total[item])[:k]
-        return tuple(
-            replace(
-                shown[item][1], score=total[item], rank=place,
-                probability=_likely(shown[item][1], total[item], method),
-                scores={**shown[item][1].scores, method: total[item]},
-            )
-            for place, item in enumerate(order, 1)
-        )  # fmt: skip
+        first = sorted(total, key=lambda item: -total[item])[:k]
+        return method, [(shown[item][1], total[item]) for item in first]
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able fields."""

@@ -72,7 +72,8 @@ def measure(asked: Sequence[Asked], ways: Mapping[str, Mixing], seed: int = 0) -
             if all(way.covers(source, one.lists) for one in own)
         }  # fmt: skip
         mixed = {
-            name: [way.mix(one.lists, K, source) for one in own] for name, way in usable.items()
+            name: [[hit for hit, _ in way.order(one.lists, K, source)[1]] for one in own]
+            for name, way in usable.items()
         }
         hits = {
             name: np.array([
