@@ -69,7 +69,7 @@ def test_memory_is_read_as_people_write_it():
         bytes_of("plenty")
 
 
-def test_compare_recommends_and_the_next_fit_follows(conjoin, ready):
+def test_compare_recommends_and_the_next_fit_follows(conjoin, ready, monkeypatch):
     found = conjoin.good("compare", "-w", ready, "--budget", "60s", "--json", "--quiet").json
     assert {one["method"] for one in found["ranked"]} >= {"ridge", "nothing", "cca"}
     assert found["use"] in found["recommendation"]
@@ -78,6 +78,7 @@ def test_compare_recommends_and_the_next_fit_follows(conjoin, ready):
     fitted = conjoin.good("fit", "-w", ready, "--json", "--quiet").json
     assert fitted["method"] == found["use"]
     assert fitted["fields"] == found["fields"]
+    monkeypatch.setattr(comparing, "methods_of", lambda families: FEW[:3])
     again = conjoin.good("compare", "-w", ready, "--budget", "60s", "--json", "--quiet").json
     record = json.loads(Path(again["record"]).read_text())
     assert record["touch"] == found["touches"] + again["touches"]
@@ -105,7 +106,10 @@ def test_an_unknown_family_is_one_line(monkeypatch, capsys, ready):
     assert "alchemy" in told.err
 
 
-def test_forecast_draws_the_curve(conjoin, ready):
+def test_forecast_draws_the_curve(conjoin, ready, monkeypatch):
+    for room in ("forecast", "picking"):
+        monkeypatch.setattr(f"conjoin.claims.{room}.SEEDS", 2)
+    monkeypatch.setattr("conjoin.claims.forecast.DRAWS", 100)
     found = conjoin.good("forecast", "-w", ready, "--more", "50", "--json", "--quiet").json
     sizes = [point["pairs"] for point in found["points"]]
     assert sizes == sorted(sizes)
