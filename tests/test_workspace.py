@@ -35,7 +35,7 @@ def lasting(folder: Path) -> dict[str, Any]:
         path: held for path, held in snapshot(folder).items() if "/tables/" not in path
     }
     for path in found:
-        if path.endswith("manifest.json"):
+        if path.startswith("index/") and path.endswith("manifest.json"):
             history = json.loads(found[path])["history"]
             found[path] = [{**version, "when": None} for version in history]
     assert any("/derived/" in path for path in found)
