@@ -56,6 +56,12 @@ HEADS: tuple[Row, ...] = (
                 "the loss is followed to its minimum, where theirs stops early", "restated",
                 condition={"shots": 4},
             ),
+            _shots(
+                "logistic", "no figure on digits; text as a shot gains 1 to 8 points over image "
+                "shots alone (figure, read off)",
+                "digits and their English words", "restated", data="digits:whole+name",
+                condition={"shots": 1},
+            ),
         )),
     Row("head", "tip-adapter", f"{_HERE}.cache:CacheHead",
         "Names, and labelled rows as a cache that is looked into without training.",
@@ -159,6 +165,11 @@ STUDENTS: tuple[Row, ...] = (
             "others by vectors (recall@1 on CUB-200, Cars 196)",
             "the loss is added to regression of the teacher's vectors, as it is asked in the "
             "teacher's space",
+        )
+        + _taught(
+            "cosine-student", "no figure on digits",
+            "sums of rows and columns learn from differences of neighbours",
+            data="digit-views:rows+gradients",
         ),
     ),
     _student(
