@@ -106,9 +106,19 @@ UPGRADES: tuple[Row, ...] = (
     Row("task", "upgrading", f"{_HERE}.upgrading:Upgrading",
         "Ask by a new encoder, or in a bound space, through a bridge from the old one.",
         cost="free"),
+    Row("task", "class-upgrading", f"{_HERE}.class_upgrading:ClassUpgrading",
+        "Ask by a new encoder for items of the same class in a gallery of the old one.",
+        cost="free"),
     Row("data", "emoji-upgrade", f"{_HERE}.data_upgrade:EmojiUpgrade",
         "1,910 emoji whose text encoder changes from averaged vectors to MiniLM.",
         cost="free", extra="offline"),
 )  # fmt: skip
 
-ROWS = (*UPGRADES, *TASKS, *RANKED, *DATA, *FUSING, *TRANSFER_TASKS)
+#: Tasks that judge what looks data over.
+LOOKING: tuple[Row, ...] = (
+    Row("task", "detecting", f"{_HERE}.detecting:Detecting",
+        "Tell planted wrong pairs from right ones, by maps that have not seen them.",
+        ("huang2021ncr", "bahri2020deepknn"), cost="free"),
+)  # fmt: skip
+
+ROWS = (*LOOKING, *UPGRADES, *TASKS, *RANKED, *DATA, *FUSING, *TRANSFER_TASKS)

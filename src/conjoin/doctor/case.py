@@ -5,7 +5,7 @@ every look at them shares both. Nothing holds a table of all rows against all.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +69,12 @@ class Case:
     def group(self, item: str) -> str:
         """The group of an item; itself where it has none."""
         return self.groups.get(item, item)
+
+    def paired(self, pairs: Pairs) -> "Case":
+        """The same with other pairs; what was found out about the modalities is shared."""
+        made = replace(self, pairs=pairs)
+        made.__dict__["views"] = self.views
+        return made
 
 
 class View:
