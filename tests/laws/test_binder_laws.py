@@ -33,7 +33,7 @@ SHORT = {"steps": 20, "hidden": 16, "width": 16, "batch": 64, "of": "cca"}
 SHORT |= {"wide": 16, "projectors": 2, "projector_steps": 20}
 #: Engines that start at random, and what they need besides to find a planted map.
 ENGINES = ("ContrastiveHeads", "HyperbolicHeads", "TokenHeads", "OneEncoder", "SpaceBonds")
-ENGINES += ("BasisBridge",)
+ENGINES += ("BasisBridge", "SimplexHeads")
 FRESH = [n for n, row in ROWS.items() if row.load().__name__ in ENGINES and n != "heads"]
 LONGER = {"steps": 150, "projector_steps": 100, "lr": 1e-2, "dropout": 0.0}
 #: Share of partners they name by then. A locked view keeps its own spread, and soft targets name

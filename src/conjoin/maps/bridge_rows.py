@@ -7,6 +7,7 @@ from conjoin.catalogue import Claim, Row
 _SOLVED = "conjoin.maps.bridges"
 _TRAINED = "conjoin.maps.bridges_trained"
 _BASIS = "conjoin.maps.bridges_basis:BasisBridge"
+_SIMPLEX = "conjoin.maps.bridges_simplex:SimplexHeads"
 _PAIRS = frozenset({"pairs"})
 
 _DATA = "emoji-upgrade:old+new+old-name+new-name"
@@ -27,6 +28,18 @@ _BACK = (
     "the backbone stays frozen, where the paper trains it with the classifier and the old "
     "prototypes; of its losses those remain that a rotation of frozen vectors changes"
 )
+
+_FROZEN = (
+    "linear heads on frozen encoders, where the paper trains the backbone; ten classes, all seen "
+    "in training; items of a class are asked for, not one item"
+)
+
+
+def _labelled(differs: str, reported: str, *more: str) -> Iterator[Claim]:
+    """Search by class: against doing nothing, the simplest bridge, and re-embedding."""
+    for data in ("digits:left+whole", "emoji-groups:static+text"):
+        for baseline in ("nothing", "ridge", *more):
+            yield Claim("class-upgrading", data, "map", baseline, "restated", differs, reported)
 
 
 def _claims(
@@ -104,6 +117,27 @@ BRIDGES: tuple[Row, ...] = (
             f"{_BACK}; classes are regions of the old vectors", "compatible without losing the "
             "new model's accuracy on CIFAR-100 and ImageNet-1k (abstract)",
             ("nothing", "procrustes"), tower=False,
+        )),
+    ),
+    Row(
+        "binder", "cores", _SIMPLEX,
+        "Heads trained apart on one fixed simplex classifier, so that encoders agree by labels.",
+        ("biondi2023cores",), frozenset({"pairs", "labels"}), "trained",
+        {"share": 1.0}, "train", "bridge",
+        claims=tuple(_labelled(
+            _FROZEN, "compatible through several upgrades on CIFAR-100 and faces, where the state "
+            "of the art then was not (abstract; no figure was checked)",
+        )),
+    ),
+    Row(
+        "binder", "stationary", _SIMPLEX,
+        "The same heads, the new one also held to the old vectors of the same rows.",
+        ("biondi2024stationary",), frozenset({"pairs", "labels"}), "trained",
+        {"share": 0.1}, "train", "bridge",
+        claims=tuple(_labelled(
+            f"{_FROZEN}; one upgrade instead of a sequence", "better compatibility than a fixed "
+            "classifier alone when a model is replaced (abstract; no figure was checked)",
+            "cores",
         )),
     ),
 )  # fmt: skip
