@@ -4,6 +4,7 @@ from conjoin.catalogue import Claim, Row
 
 _MIXERS, _COMPOSED = "conjoin.search.mixers", "conjoin.search.composed"
 _TRAINED, _PARTS = "conjoin.maps.composers", "conjoin.search.aggregate"
+_POOLED = "conjoin.maps.pooling"
 _SPARSE = "conjoin.search.sparse"
 
 # Mixers
@@ -187,6 +188,20 @@ AGGREGATIONS: tuple[Row, ...] = (
         "aggregation", "attention-parts", f"{_PARTS}:Attention",
         "An item is a mean of its vectors, weighed by one learned direction.",
         ("li2024parade",), family="parts", claims=_parted("mean-parts", _PASSAGES),
+    ),
+    Row(
+        "aggregation", "temporal-parts", f"{_POOLED}:TrainedPooling",
+        "A trained transformer reads the parts in order; an item is the mean of what it gives.",
+        ("luo2022clip4clip",), settings={"rule": "temporal"}, cost="trained", extra="train",
+        family="parts",
+        claims=_parted("mean-parts", "better than the mean where videos are many (section 4)"),
+    ),
+    Row(
+        "aggregation", "passage-parts", f"{_POOLED}:TrainedPooling",
+        "A trained transformer reads the parts; one output speaks for the item.",
+        ("li2024parade",), settings={"rule": "passages"}, cost="trained", extra="train",
+        family="parts",
+        claims=(*_parted("max-part", _PASSAGES), *_parted("mean-parts", _PASSAGES)),
     ),
     Row(
         "aggregation", "gaussians", f"{_PARTS}:Gaussians",

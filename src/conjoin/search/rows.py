@@ -5,8 +5,9 @@ from conjoin.search.ranking_rows import RANKING
 
 _BANKS = "conjoin.search.banks"
 _FAR = (
-    "pictures and words of emoji under CCA instead of video and captions under trained towers; "
-    "banks of the training queries and items, asked by held-out queries among held-out items"
+    "two views of small data (emoji in pictures or speech and words, halves of digits) under CCA "
+    "instead of video and captions under trained towers; banks of the training queries and "
+    "items, asked by held-out queries among held-out items"
 )
 #: Data on which every correction is put to the test.
 _DATA = ("emoji:image+text", "emoji:speech+text", "digits:left+right")
