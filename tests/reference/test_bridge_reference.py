@@ -1,13 +1,18 @@
 """Bridges restated slowly from their formulas: row by row, with plain loops and full matrices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from conjoin.errors import ConjoinError
 from conjoin.maps.bridges import LocalAffine, LocalBridge, LowRank, ReEmbed, k_means
 from conjoin.maps.bridges_basis import BasisBridge, BasisChange, completed, turned, turned_tensor
+from conjoin.maps.bridges_simplex import FixedHead, SimplexHeads, simplex
 from conjoin.maps.bridges_trained import XBT, ResidualBridge
 from conjoin.maps.linear import Nothing, Ridge
-from conjoin.spaces import Pairs
+from conjoin.maps.map import identity
+from conjoin.spaces import Batch, Pairs
 
 RNG = np.random.default_rng(0)
 
@@ -198,3 +203,91 @@ def test_xbt_reads_other_views_of_the_tower_by_the_projection_of_its_texts():
 
     plain, better = (m["new.image"].apply(picture) for m in (shared, adapted))
     assert found(better) >= found(plain) - 0.02
+
+
+def labelled(n=150, classes=3, seed=6):
+    """One-hot labels, and an old and a new view whose clouds lie about class centres."""
+    rng = np.random.default_rng(seed)
+    owner = rng.integers(classes, size=n)
+    old, new = (
+        (rng.normal(size=(classes, d))[owner] * 2 + rng.normal(size=(n, d))).astype(np.float32)
+        for d in (5, 7)
+    )
+    return owner, {"label": np.eye(classes, dtype=np.float32)[owner], "old": old, "new": new}
+
+
+def test_the_vertices_of_a_simplex_are_as_far_apart_as_can_be():
+    for count in (2, 3, 10):
+        v = simplex(count)
+        assert v.shape == (count, count - 1)
+        for a in range(count):
+            for b in range(count):
+                expected = 1.0 if a == b else -1 / (count - 1)
+                assert v[a] @ v[b] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_loss_of_a_fixed_head_is_written_out():
+    """``FixedHead``: cross-entropy against fixed weights, and the contrast with the old rows."""
+    torch = pytest.importorskip("torch")
+    n, k, mu, share = 6, 4, 10.0, 0.1
+    classifier = simplex(k).astype(np.float32)
+    label = RNG.integers(k, size=n)
+    y, before = RNG.normal(size=(n, k - 1)), RNG.normal(size=(n, k - 1))
+    before[0] = 0
+    head = FixedHead(np.zeros(3), np.zeros((3, k - 1)), classifier, share, mu)
+    target = np.concatenate([classifier[label], before, label[:, None]], axis=1)
+    batch = Batch({"target": torch.from_numpy(target.astype(np.float32))}, {}, {}, torch.ones(n))
+    got = head.loss(torch.from_numpy(y.astype(np.float32)), batch).numpy()
+
+    def cos(a, b):
+        return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+
+    for i in range(n):
+        scores = [y[i] @ w for w in classifier]
+        named = np.log(sum(np.exp(s) for s in scores)) - scores[label[i]]
+        if i == 0:
+            assert got[i] == pytest.approx(named, abs=1e-4)
+            continue
+        others = sum(
+            np.exp(mu * cos(before[i], y[j])) if label[i] != label[j] else 1.0 for j in range(n)
+        )
+        held = np.log(others) - mu * cos(before[i], y[i])
+        assert got[i] == pytest.approx(share * named + (1 - share) * held, abs=1e-3)
+    alone = replace(head, share=1.0).loss(torch.from_numpy(y.astype(np.float32)), batch)
+    assert alone.numpy()[3] == pytest.approx(
+        np.log(sum(np.exp(y[3] @ w) for w in classifier)) - y[3] @ classifier[label[3]], abs=1e-4
+    )
+
+
+def test_classes_stand_at_the_vertices_or_at_the_means_of_a_frozen_frame():
+    pytest.importorskip("torch")
+    owner, views = labelled()
+    at = np.arange(len(owner))
+    pairs = Pairs.of(label=at, old=at, new=at)
+    maps = SimplexHeads(steps=20).fit(views, pairs)
+    np.testing.assert_allclose(
+        maps["label"].apply(np.eye(3, dtype=np.float32))[[0, 1, 2]], simplex(3)[::-1], atol=1e-5
+    )
+    frozen = SimplexHeads(steps=20).fit(views, pairs, frozen={"old": identity(5)})
+    lies = views["old"] / np.linalg.norm(views["old"], axis=1, keepdims=True)
+    for k in range(3):
+        mean = lies[owner == k].mean(0)
+        got = frozen["label"].apply(np.eye(3, dtype=np.float32)[k : k + 1])[0]
+        np.testing.assert_allclose(got, mean / np.linalg.norm(mean), atol=1e-4)
+    spare = SimplexHeads(steps=20, reserve=16).fit(views, pairs)["old"].apply(views["old"])
+    assert spare.shape == (150, 18)
+
+
+def test_old_and_new_agree_by_labels_alone_and_hold_to_old_rows_where_asked():
+    pytest.importorskip("torch")
+    owner, views = labelled()
+    at = np.arange(100)
+    apart = Pairs.of(label=at[:50], old=at[:50]).join(Pairs.of(label=at[50:], new=at[50:]))
+    for share, pairs in ((1.0, apart), (0.1, Pairs.of(label=at, old=at, new=at))):
+        maps = SimplexHeads(share=share, steps=60).fit(views, pairs)
+        old, new = (maps[n].apply(views[n][100:]) for n in ("old", "new"))
+        old, new = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (old, new))
+        np.fill_diagonal(scores := new @ old.T, -9)
+        assert np.mean(owner[100:][scores.argmax(1)] == owner[100:]) > 0.9
+    with pytest.raises(ConjoinError, match="2 to 4096 classes"):
+        SimplexHeads().fit({**views, "label": np.ones((150, 3), np.float32)}, apart)
