@@ -99,6 +99,29 @@ def by_validation(
 ) -> Choice:
     """Pick the binder, its fields and its hub by held-out folds of the training pairs.
 
+    Parameters
+    ----------
+    hubs, methods, budget, report : as :func:`on_folds` has them.
+
+    Raises
+    ------
+    ConjoinError : no method can be fed with these data.
+    """
+    folds = Folds(spaces, pairs, seed)
+    return on_folds(folds, hubs=hubs, seed=seed, methods=methods, budget=budget, report=report)
+
+
+def on_folds(
+    folds: Folds,
+    *,
+    hubs: Sequence[str],
+    seed: int = 0,
+    methods: Sequence[str] | None = QUICK,
+    budget: float | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Choice:
+    """Pick the binder, its fields and its hub on folds that the caller keeps.
+
     Closed forms climb one hyper-parameter at a time from their defaults, none for longer than
     :data:`SHARES` even shares of their time; trained ones race at their defaults, and those that
     keep up with the best closed form are scored on every fold. Between methods whose folds do not
@@ -106,6 +129,7 @@ def by_validation(
 
     Parameters
     ----------
+    folds : they also remember the trained fits, for who asks the winners more.
     hubs : modalities that could be the hub; directed methods are tried with each of two, and
         with the first of more.
     methods : names to choose among; ``None`` for every binder of the catalogue.
@@ -115,11 +139,10 @@ def by_validation(
     ------
     ConjoinError : no method can be fed with these data.
     """
-    folds = Folds(spaces, pairs, seed)
     clock = Clock(budget)
     skipped: dict[str, str] = {}
     trials: list[Trial] = []
-    rows = feedable(spaces, methods, skipped, len(pairs))
+    rows = feedable(folds.spaces, methods, skipped, len(folds.pairs))
     shared = budget is not None and budget >= LONG and rows and rows[-1].cost == "trained"
     closing = Clock(budget / 2) if budget is not None and shared else clock
     closed = [r for r in rows if r.cost != "trained"]

@@ -1,6 +1,6 @@
 """Held-out folds of training pairs, and what fitted maps reach on them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,17 @@ class Folds:
         self.numbers = range(count)
         self._tests: dict[int, list[Test]] = {}
         self._joints: dict[tuple[int, str], Joint] = {}
+        self._fitted: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def train(self, number: int) -> Pairs:
         """The lines outside fold ``number``."""
         return self.pairs.take(self.fold != number)
+
+    def fitted(self, key: tuple[Any, ...], fit: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Maps that take long to fit, fitted once and remembered under ``key``."""
+        if key not in self._fitted:
+            self._fitted[key] = fit()
+        return self._fitted[key]
 
     def joint(self, number: int, hub: str) -> Joint:
         """The moments of everything outside fold ``number``: the whole less the fold."""

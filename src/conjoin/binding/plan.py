@@ -1,7 +1,7 @@
 """What each way to upgrade an encoder is worth and costs, measured on a sample."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +9,17 @@ import numpy as np
 
 from conjoin.binding.arms import FIRST, METRIC, Arm, Curve, Rates, recommend
 from conjoin.binding.binding import Binding
-from conjoin.binding.upgrade import Way, anew, by_row, choose_way, upgraded
+from conjoin.binding.upgrade import (
+    LABEL,
+    Way,
+    anew,
+    by_row,
+    choose_way,
+    learns_labels,
+    upgraded,
+    with_labels,
+)
+from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
 from conjoin.measures.bootstrap import holm, interval, paired_difference
 from conjoin.measures.relevance import Relevance, relevance, relevance_by_id
@@ -44,6 +54,7 @@ class Sample:
     train, test : lines of the modalities, rows being those of ``bound``.
     raw_rows : by modality, row of ``raw`` of each row of ``bound``; -1 where it has none.
     groups : group of each item id.
+    labels : class of each item id that has one, for bridges that learn from labels.
     """
 
     name: str
@@ -55,6 +66,11 @@ class Sample:
     test: Pairs
     raw_rows: Mapping[str, np.ndarray]
     groups: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def classes(self, space: Space) -> np.ndarray:
+        """``[n]`` the class of each row's item; empty where it has none."""
+        return np.array([self.labels.get(str(item), "") for item in space.ids], dtype=object)
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -202,10 +218,11 @@ def fit_arms(sample: Sample, *, way: Way | None = None, seed: int = 0) -> Fits:
     if way is None:
         way, worth = rehearsed(sample, seed)
     kept = upgraded(
-        sample.binding, sample.name, sample.bound, sample.new, lines, way=way, seed=seed
-    )
+        sample.binding, sample.name, sample.bound, sample.new, lines, way=way, seed=seed,
+        labels=sample.classes(sample.new),
+    )  # fmt: skip
     same = moved(sample, seed, "old")
-    return Fits(kept, moved(sample, seed), turned(sample, seed), way, worth, same)
+    return Fits(kept, moved(sample, seed), turned(sample, seed, way), way, worth, same)
 
 
 def rehearsed(sample: Sample, seed: int) -> tuple[Way, dict[str, float]]:
@@ -262,8 +279,12 @@ def moved(sample: Sample, seed: int, side: str = "new") -> Binding | None:
         return None
 
 
-def turned(sample: Sample, seed: int) -> Binding | None:
-    """The new encoder as hub; old vectors and others mapped to it, from all they are paired by."""
+def turned(sample: Sample, seed: int, way: Way | None = None) -> Binding | None:
+    """The new encoder as hub; old vectors and others mapped to it, from all they are paired by.
+
+    By the method in use, or by ridge; a way that learns from labels is followed instead, and the
+    classes are the hub then.
+    """
     own, name = sample.bound[sample.name], sample.name
     first = _raw_lines(sample, ["new", "old"])
     both = [n for n in sample.others if n in sample.train.names]
@@ -271,12 +292,26 @@ def turned(sample: Sample, seed: int) -> Binding | None:
     second = replace(second, names=("old", *both))
     spaces = {name: sample.new, "old": own, **{n: sample.raw[n] for n in both}}
     lines = replace(first, names=(name, "old")).join(second).select(tuple(spaces))
+    if way is not None and learns_labels(way):
+        return _by_labels(sample, way, spaces, lines, seed)
     for method in (sample.binding.choice.make(), "ridge"):
         try:
             return Binding.fit(spaces, lines, method=method, hub=name, seed=seed)
         except ConjoinError:
             continue
     return None
+
+
+def _by_labels(
+    sample: Sample, way: Way, spaces: Mapping[str, Space], lines: Pairs, seed: int
+) -> Binding:
+    """Old, new and other vectors in a frame of the classes, which is then left out."""
+    rows, lines = with_labels(lines, {n: sample.classes(s) for n, s in spaces.items()})
+    classes = Space.of(rows, name=LABEL)
+    made = Binding.fit({LABEL: classes, **spaces}, lines, method=find("binder", way.method).make(),
+                       hub=LABEL, seed=seed)  # fmt: skip
+    maps = {n: item for n, item in made.maps.items() if n != LABEL}
+    return replace(made, maps=maps, choice=replace(made.choice, hub=sample.name))
 
 
 def _as(binding: Binding, space: Space, name: str) -> np.ndarray:

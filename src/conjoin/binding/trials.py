@@ -127,14 +127,22 @@ class Sweep:
         return self._seen[key]
 
     def fit(self, fields: Mapping[str, Any], number: int, hub: str) -> dict[str, Any]:
-        """The maps of one setting, fitted to everything outside a fold."""
+        """The maps of one setting, fitted to everything outside a fold with a seed of its own."""
         binder = self.row.make(fields)
         if hasattr(binder, "solve"):
             return dict(binder.solve(self.folds.joint(number, hub)))
         views = self.folds.views(hub)
         frames = {name: self.folds.spaces[name].frame.id for name in views}
         train = self.folds.train(number).select(list(views))
-        return dict(binder.fit(views, train, frames=frames, seed=self.seed))
+        seed = self.seed + number
+
+        def fit() -> dict[str, Any]:
+            return dict(binder.fit(views, train, frames=frames, seed=seed))
+
+        # A trained method's fits are the dear part of a comparison, and few: none is done twice.
+        if self.row.cost != "trained":
+            return fit()
+        return self.folds.fitted((self.row.name, *sorted(fields.items()), hub, number, seed), fit)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ TRIED: tuple[tuple[str, str], ...] = tuple(
 )
 
 
+#: The view of labels that a binder with ``labelled`` is given first.
+LABEL = "label"
+
+
 @dataclass(frozen=True)
 class Way:
     """How a bridge is fitted.
@@ -63,6 +67,7 @@ def upgraded(
     *,
     way: Way | Any = Way(),
     seed: int = 0,
+    labels: np.ndarray | None = None,
 ) -> Binding:
     """The binding with another encoder's map for one modality; frame and all other maps stay.
 
@@ -73,10 +78,12 @@ def upgraded(
     pairs : lines of ``old`` and ``new`` (as :func:`by_row` gives them) and perhaps of others;
         groups of what is trained on.
     way : how; or a binder.
+    labels : ``[n]`` the class of each new row, empty where it has none; for bridges that learn
+        from labels.
 
     Raises
     ------
-    ConjoinError : the modality is not bound, or pairs are too few.
+    ConjoinError : the modality is not bound, pairs are too few, or labels are missing.
     FrameError : a bound space is of another frame.
 
     Examples
@@ -100,7 +107,10 @@ def upgraded(
     spaces = {n: s for n, s in spaces.items() if n in pairs.names}
     held = identity(binding.frame.dim)
     binder = find("binder", way.method).make() if isinstance(way, Way) else way
-    views = {n: s.vectors for n, s in spaces.items()} | {"new": new.vectors}
+    views: dict[str, Any] = {n: s.vectors for n, s in spaces.items()} | {"new": new.vectors}
+    if getattr(binder, "labelled", False):
+        rows, pairs = with_labels(pairs, {} if labels is None else {"new": labels})
+        views = {LABEL: rows, **views}
     fitted = binder.fit(
         views, pairs.select(tuple(views)),
         frames={n: binding.frame.id for n in spaces} | {"new": new.frame.id},
@@ -109,6 +119,41 @@ def upgraded(
     item = _finish(fitted["new"], binding.frame).between(new.frame, binding.frame)
     maps = {key: item if key == name else own for key, own in binding.maps.items()}
     return replace(binding, maps=maps, trained=np.union1d(binding.trained, pairs.group))
+
+
+def with_labels(pairs: Pairs, named: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Pairs]:
+    """One-hot rows of the classes, and the lines with a first column that says which.
+
+    Parameters
+    ----------
+    named : by view, the class of each row, empty where it has none. A line's class is that of
+        the first view that has one.
+
+    Raises
+    ------
+    ConjoinError : no line has a label.
+    """
+    own = np.full(len(pairs), "", dtype=object)
+    for name, labels in named.items():
+        if name in pairs.names:
+            column = pairs.column(name)
+            found = np.where(column >= 0, np.asarray(labels, object)[np.maximum(column, 0)], "")
+            own = np.where(own == "", found, own)
+    kinds = sorted(set(own.tolist()) - {""})
+    if not kinds:
+        raise ConjoinError(
+            "--bridge", "learns from labels and none is given", "name their column: --labels COLUMN"
+        )
+    place = {kind: row for row, kind in enumerate(kinds)}
+    first = np.array([place.get(kind, -1) for kind in own.tolist()], dtype=np.int64)
+    rows = np.concatenate([first[:, None], pairs.rows], axis=1)
+    made = replace(pairs, names=(LABEL, *pairs.names), rows=rows)
+    return np.eye(len(kinds), dtype=np.float32), made
+
+
+def learns_labels(way: Way | None) -> bool:
+    """Whether a way's binder is fitted to labels."""
+    return way is not None and "labels" in find("binder", way.method).needs
 
 
 def _toward(pairs: Pairs, way: Way | Any) -> Pairs:
@@ -175,8 +220,13 @@ def _worth(made: Binding, name: str, bound: Mapping[str, Space], new: Space, hel
 def anew(
     spaces: Mapping[str, Space], pairs: Pairs, choice: Choice, hub: str, *, seed: int = 0
 ) -> Binding:
-    """A binding of its own frame, by the method and settings of one in use."""
+    """A binding of its own frame, by the method and settings of one in use.
+
+    One that was fitted to labels, which are not at hand, is followed by ridge.
+    """
     method = replace(choice, hub=hub).make()
+    if getattr(method, "labelled", False):
+        method = find("binder", "ridge").make()
     return Binding.fit(spaces, pairs, method=method, hub=hub, seed=seed)
 
 
