@@ -36,8 +36,13 @@ def plan(  # noqa: PLR0913 - each option is one the command line offers
     top: Annotated[
         int, typer.Option(min=10, max=200, metavar="N", help="Hits that a cascade encodes anew.")
     ] = 20,
-    bridge: Annotated[str | None, typer.Option(help="A binder's name; chosen if none.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Draw the curve.")] = None,
+    bridge: Annotated[
+        str | None, typer.Option(metavar="BRIDGE", help="A binder's name; chosen if none.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Classes, for bridges that learn by them.")
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curve.")] = None,
     as_json: Json = False,
     dry_run: Dry = False,
     seed: Seed = 0,
@@ -51,7 +56,7 @@ def plan(  # noqa: PLR0913 - each option is one the command line offers
     from conjoin.app.upgrade_verbs import run_plan
     from conjoin.app.upgrading import Wanted
 
-    wanted = Wanted(modality, to, sample, price, queries, top, bridge, seed)
+    wanted = Wanted(modality, to, sample, price, queries, top, bridge, seed, labels)
     run_plan(opened(folder, writes=not dry_run), wanted, Console(as_json, quiet),
              svg=svg, dry=dry_run)  # fmt: skip
 
@@ -60,14 +65,20 @@ def plan(  # noqa: PLR0913 - each option is one the command line offers
 def apply(  # noqa: PLR0913 - each option is one the command line offers
     folder: Folder = Path(),
     arm: Annotated[
-        str | None, typer.Option(help="bridge, cascade, partial or re-embed; the recommended one.")
+        str | None,
+        typer.Option(
+            metavar="ARM", help="bridge, cascade, partial or re-embed; the recommended if none."
+        ),
     ] = None,
     direction: Annotated[
-        str | None, typer.Option(help="Of a bridge: new-to-old or old-to-new.")
+        str | None, typer.Option(metavar="WAY", help="Of a bridge: new-to-old or old-to-new.")
     ] = None,
-    share: Annotated[float | None, typer.Option(help="Of a partial re-embedding.")] = None,
+    share: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Of a partial re-embedding, 0 to 1.")
+    ] = None,
     others: Annotated[
-        str | None, typer.Option(help="The other modalities' vectors: stay or move.")
+        str | None,
+        typer.Option(metavar="WAY", help="The other modalities' vectors: stay or move."),
     ] = None,
     as_json: Json = False,
     dry_run: Dry = False,
@@ -128,7 +139,9 @@ def merge(
     anchors: Annotated[
         str, typer.Option(metavar="COLUMN", help="Equal values are one item; ids by default.")
     ] = "ids",
-    method: Annotated[str, typer.Option(help="The binder between the two frames.")] = "ridge",
+    method: Annotated[
+        str, typer.Option(metavar="BINDER", help="Between the two frames.")
+    ] = "ridge",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the merged index.")] = None,
     as_json: Json = False,
     dry_run: Dry = False,

@@ -24,7 +24,8 @@ from conjoin.binding.plan import (
     placings,
     turned,
 )
-from conjoin.binding.upgrade import Way, upgraded
+from conjoin.binding.upgrade import Way, learns_labels, upgraded
+from conjoin.catalogue import find
 from conjoin.encoders.open import kind_of
 from conjoin.encoders.run import embed, encode
 from conjoin.errors import CellError, ConjoinError, nearest
@@ -53,6 +54,7 @@ class Wanted:
     price : money for a thousand cells.
     queries, top : that a cascade's cost is told for; hits it encodes anew.
     bridge : a binder's name; chosen when not given.
+    labels : a column of classes, for bridges that learn from labels.
     """
 
     modality: str
@@ -63,6 +65,7 @@ class Wanted:
     top: int = 20
     bridge: str | None = None
     seed: int = 0
+    labels: str | None = None
 
 
 def newer(ws: Workspace, wanted: Wanted) -> Workspace:
@@ -153,12 +156,14 @@ def sampled(
     name: str,
     items: Collection[str] | None,
     held: Mapping[str, Space] | None = None,
+    labels: str | None = None,
 ) -> Sample:
     """What the index holds, and the new vectors of some items or of all that have one.
 
     Parameters
     ----------
     held : bound vectors instead of those of the index in use.
+    labels : a column of classes.
     """
     made = current_fit(ws)
     held = open_index(ws).spaces if held is None else held
@@ -179,7 +184,49 @@ def sampled(
     rows = {n: _rows_of(bound[n], space) for n, space in raw.items()}
     train, test = ws.pairs(bound)
     groups = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
-    return Sample(name, made.binding, bound, raw, new, train, test, rows, groups)
+    classes = {} if labels is None else classes_of(ws, labels)
+    return Sample(name, made.binding, bound, raw, new, train, test, rows, groups, classes)
+
+
+def classes_of(ws: Workspace, column: str) -> dict[str, str]:
+    """The class of each item, by a column of the table.
+
+    Raises
+    ------
+    ConjoinError : there is no such column.
+    """
+    if column not in ws.items.names:
+        raise ConjoinError("--labels", f"no column {column!r}", nearest(column, ws.items.names))
+    values = zip(ws.items.ids, ws.items.column(column), strict=True)
+    return {str(item): str(value) for item, value in values if value is not None and value != ""}
+
+
+def check_bridge(wanted: Wanted) -> Way | None:
+    """The bridge that is asked for, before anything is embedded; ``None`` where none is named.
+
+    Raises
+    ------
+    ConjoinError : it is unknown, is no bridge, or learns from labels and none are given.
+    """
+    if wanted.bridge is None:
+        if wanted.labels is not None:
+            raise ConjoinError("--labels", "no bridge that learns from them is named",
+                               "name one: --bridge cores")  # fmt: skip
+        return None
+    way = Way(wanted.bridge)
+    row = find("binder", wanted.bridge)
+    if row.needs - {"pairs", "labels"} or wanted.bridge == "nothing":
+        raise ConjoinError(
+            "--bridge", f"{wanted.bridge} maps no encoder to another by pairs",
+            "take one such as ridge, or leave it out",
+        )  # fmt: skip
+    if learns_labels(way) != (wanted.labels is not None):
+        found = "learns from labels" if learns_labels(way) else "does not learn from labels"
+        remedy = (
+            "name their column: --labels COLUMN" if learns_labels(way) else "leave out --labels"
+        )
+        raise ConjoinError("--bridge", f"{wanted.bridge} {found}", remedy)
+    return way
 
 
 def _rows_of(bound: Space, raw: Space) -> np.ndarray:
@@ -198,19 +245,22 @@ def plan(ws: Workspace, wanted: Wanted, progress: Progress | None = None) -> Cur
     ConjoinError : a guard trips, or the sample is too small.
     """
     after = newer(ws, wanted)
+    way = check_bridge(wanted)
+    if wanted.labels is not None:
+        classes_of(ws, wanted.labels)
     index = open_index(ws)
     items = drawn(index.spaces[wanted.modality], wanted.sample, wanted.seed)
     seconds = embed_some(after, wanted.modality, items, progress)
-    sample = sampled(ws, after, wanted.modality, items)
+    sample = sampled(ws, after, wanted.modality, items, labels=wanted.labels)
     check_sampled(sample)
     rates = Rates(seconds, len(sample.bound[wanted.modality]), wanted.queries, wanted.top,
                   wanted.price)  # fmt: skip
-    way = Way(wanted.bridge) if wanted.bridge else None
     found = curve(sample, rates, way=way, seed=wanted.seed)
     made = current_fit(ws)
     state.write_plan(ws, {
         "modality": wanted.modality, "uri": wanted.uri, "seed": wanted.seed, "items": items,
         "fit": made.folder.name, "frame": sample.new.frame.to_json(), "price": wanted.price,
+        "labels": wanted.labels,
         **found.to_json(),
     })  # fmt: skip
     return found
@@ -349,12 +399,15 @@ def _built(
     """Embed, fit and write the new fit and index beside those in use."""
     arm, name, seed = job["arm"], job["modality"], int(planned["seed"])
     items = planned["items"]
-    sample = sampled(ws, after, name, items)
+    sample = sampled(ws, after, name, items, labels=planned.get("labels"))
     check_probes(after, sample, planned)
     chosen = _to_embed(sample, planned, arm)
     if chosen:
         embed_some(after, name, [*items, *chosen], progress)
-    whole = sampled(ws, after, name, None if arm["name"] == "re-embed" else [*items, *chosen])
+    whole = sampled(
+        ws, after, name, None if arm["name"] == "re-embed" else [*items, *chosen],
+        labels=planned.get("labels"),
+    )  # fmt: skip
     way = Way(planned["bridge"]["method"], planned["bridge"]["toward"])
     binding, bound = _placed(whole, arm, way, seed)
     _check_bridge(whole, binding, arm)
@@ -387,7 +440,7 @@ def _to_embed(sample: Sample, planned: Mapping[str, Any], arm: Mapping[str, Any]
     way = Way(planned["bridge"]["method"], planned["bridge"]["toward"])
     kept = upgraded(
         sample.binding, sample.name, sample.bound, sample.new, sample.lines, way=way,
-        seed=int(planned["seed"]),
+        seed=int(planned["seed"]), labels=sample.classes(sample.new),
     )  # fmt: skip
     gains = expected_gains(sample, placings(sample, Fits(kept, None, None, way, {})))
     worth = _spread(sample, gains)
@@ -416,14 +469,17 @@ def _placed(
     name = whole.name
     if arm.get("others") == "move":
         bridge = arm["name"] == "bridge"
-        made = turned(whole, seed) if bridge else moved(whole, seed)
+        made = turned(whole, seed, way) if bridge else moved(whole, seed)
         if made is None:
             raise ConjoinError("upgrade", "no frame of its own can be fitted", "take another arm")
         own = made.bind("old", whole.bound[name]) if bridge else made.bind(name, whole.new)
         bound = {name: own, **{n: made.bind(n, whole.raw[n]) for n in whole.others}}
         maps = {n: m for n, m in made.maps.items() if n != "old"}
         return replace(made, maps=maps), bound
-    made = upgraded(whole.binding, name, whole.bound, whole.new, whole.lines, way=way, seed=seed)
+    made = upgraded(
+        whole.binding, name, whole.bound, whole.new, whole.lines, way=way, seed=seed,
+        labels=whole.classes(whole.new),
+    )  # fmt: skip
     if arm["name"] in ("bridge", "cascade"):
         return made, dict(whole.bound)
     own = whole.bound[name]
