@@ -203,6 +203,27 @@ def test_accents_and_lists_of_authors_are_read():
     assert bibliography.authors("A, B and C, D") == "A and C"
 
 
+@pytest.fixture
+def guest():
+    row = dataclasses.replace(catalogue.find("binder", "ridge"), name="guest-ridge", claims=())
+    yield row
+    catalogue._added.clear()
+    catalogue.rows.cache_clear()
+
+
+def test_a_row_of_ones_own_stands_among_the_others(guest):
+    catalogue.add(guest)
+    assert catalogue.find("binder", "guest-ridge") is guest
+    with pytest.raises(ConjoinError, match="guest-ridge twice"):
+        catalogue.add(guest)
+
+
+def test_a_row_whose_engine_is_not_there_is_refused(guest):
+    with pytest.raises(ConjoinError, match="Nobody.*module:class"):
+        catalogue.add(dataclasses.replace(guest, target="conjoin.maps.linear:Nobody"))
+    assert "guest-ridge" not in catalogue.of_kind("binder")
+
+
 def test_a_misspelt_method_gets_near_matches():
     with pytest.raises(ConjoinError, match="did you mean procrustes"):
         pages.find_anywhere("procrusted", rows())

@@ -203,9 +203,38 @@ def check_fields(name: str, engine: type, values: Mapping[str, Any]) -> None:
             raise ConjoinError(f"{name}.{key}", f"{value!r}", f"give one of {list(span.values)}")
 
 
+#: Rows that :func:`add` gave to this process.
+_added: list[Row] = []
+
+
+def add(row: Row) -> None:
+    """Let a method of your own stand among the others for the rest of this process.
+
+    Every driver then sees it: choosing, comparing, claims. To stay, a row is written in its room.
+
+    Parameters
+    ----------
+    row : its ``target`` names a module that can be imported.
+
+    Raises
+    ------
+    ConjoinError : a row of that kind and name is there already; its engine cannot be imported.
+    """
+    if row.name in of_kind(row.kind):
+        raise ConjoinError(f"catalogue {row.kind}", f"{row.name} twice", "rename one of them")
+    try:
+        row.load()
+    except (ImportError, AttributeError) as error:
+        raise ConjoinError(
+            f"row {row.name}", str(error), "name its engine as module:class, on Python's path"
+        ) from None
+    _added.append(row)
+    rows.cache_clear()
+
+
 @cache
 def rows() -> tuple[Row, ...]:
-    """Every row of every room, in reading order.
+    """Every row of every room, in reading order, and after them what was added.
 
     Raises
     ------
@@ -214,6 +243,7 @@ def rows() -> tuple[Row, ...]:
     found: list[Row] = []
     for room in ROOMS:
         found.extend(importlib.import_module(f"conjoin.{room}.rows").ROWS)
+    found.extend(_added)
     seen: set[tuple[str, str]] = set()
     for row in found:
         if (row.kind, row.name) in seen:
