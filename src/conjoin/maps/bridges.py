@@ -307,6 +307,8 @@ def k_means(x: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
     Starts by cutting the widest region in two at its mean, across its leading direction (Su and
     Dy 2007), and goes on by Lloyd's rounds.
     """
+    from scipy.linalg import eigh
+
     owner = np.zeros(len(x), dtype=np.int64)
     for new in range(1, count):
         worth = [_scatter(x[owner == c], weight[owner == c]) for c in range(new)]
@@ -316,7 +318,8 @@ def k_means(x: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
             break
         mean = np.average(x[mine], axis=0, weights=weight[mine])
         rows = (x[mine] - mean) * np.sqrt(weight[mine])[:, None]
-        lead = np.linalg.eigh(rows.T @ rows)[1][:, -1]
+        last = rows.shape[1] - 1
+        lead = eigh(rows.T @ rows, subset_by_index=[last, last])[1][:, 0]
         owner[mine[(x[mine] - mean) @ lead > 0]] = new
     centres = _means(x, weight, owner)
     for _ in range(ROUNDS):
@@ -330,9 +333,10 @@ def k_means(x: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
 
 
 def _means(x: np.ndarray, weight: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    found = np.zeros((int(owner.max()) + 1, x.shape[1]))
-    np.add.at(found, owner, x * weight[:, None])
-    return np.asarray(found / np.bincount(owner, weight)[:, None])
+    # One product: adding rows one after the other takes as long as all the rest.
+    member = np.zeros((int(owner.max()) + 1, len(x)))
+    member[owner, np.arange(len(x))] = weight
+    return np.asarray(member @ x / member.sum(axis=1, keepdims=True))
 
 
 def _scatter(x: np.ndarray, weight: np.ndarray) -> float:
