@@ -64,7 +64,7 @@ def run_fuse(
             f"column {label!r}", f"{int(known.sum())} labelled items with a modality",
             f"label {FEWEST} or more",
         )  # fmt: skip
-    key = _key(table, labels, label, (method, budget if method == "auto" else None, seed))
+    key = _key(table, labels, label, (method, budget, seed))
     folder = ws.state / "fusions" / key
     if dry:
         there = (folder / "fusion.json").exists()
@@ -173,13 +173,17 @@ def _fit(
     from conjoin.app.jobs import versions
     from conjoin.claims.deciding import Fusing
     from conjoin.report.fusion_card import fusion_card, missing_markdown
+    from conjoin.transfer.kept import Kept
 
     label, method, budget, seed = how
+    kept = Kept(folder / "unfinished")
+    if kept.folder is not None and kept.folder.exists():
+        console.note("goes on where it was stopped")
     lines = np.flatnonzero(known)
     values = np.array(labels[lines].tolist())
     job = Fusing(
         table.inputs.take(lines), values, table.groups[lines], table.held[lines], seed,
-        report=lambda text: console.note(f"trying {text}"),
+        report=lambda text: console.note(f"trying {text}"), kept=kept,
     )  # fmt: skip
     found = job.run(method, budget)
     facts = {
@@ -192,6 +196,7 @@ def _fit(
         with atomic(folder / name) as file:
             file.write(text.encode())
     write_json(folder / "fusion.json", facts)
+    kept.clear()
 
 
 def _show(console: Console, facts: Mapping[str, Any], fresh: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from conjoin import catalogue
 from conjoin.binding.trials import Clock, Sweep, Trial, race, shortened
 from conjoin.catalogue import Row
-from conjoin.claims.statistics import LEVEL, Paired
+from conjoin.claims.statistics import DRAWS, LEVEL, Paired
 from conjoin.errors import ConjoinError, MissingDependency
 from conjoin.fusion.fused import Fused
 from conjoin.fusion.inputs import Inputs
@@ -17,6 +17,7 @@ from conjoin.fusion.masks import Missing, credit, missing_report
 from conjoin.fusion.target import Target
 from conjoin.items.split import make_split
 from conjoin.spaces import Rows, stable_hash
+from conjoin.transfer.kept import Kept
 
 #: Always on the table, simplest first.
 PLAIN = ("best-single", "late", "concat")
@@ -24,6 +25,11 @@ PLAIN = ("best-single", "late", "concat")
 TO_BEAT = "best-single"
 #: Folds of the training items, and items of them at most that methods are chosen by.
 FOLDS, SAMPLE = 4, 20_000
+#: Fewer of them where views are wide and time is short: so many numbers a second of the budget,
+#: but not fewer items than this.
+NUMBERS, LEAST = 2**17, 4_000
+#: Resampled groups that intervals rest on: fewer draws where groups are many.
+RESAMPLED = 2**25
 #: Share of the budget after which nothing new is tried.
 VALIDATION = 0.6
 #: Share of that time which linear methods may climb in, all of them together.
@@ -153,13 +159,15 @@ class Fusing:
     Parameters
     ----------
     report : told what is being tried.
+    kept : where finished trials and fits lie, so that a run that was killed goes on.
     """
 
     def __init__(
         self, inputs: Inputs, labels: Any, groups: Any, held: np.ndarray | None, seed: int,
-        report: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None, kept: Kept | None = None,
     ):  # fmt: skip
         self.seed, self.report, self.notes = seed, report, list[str]()
+        self.kept = kept or Kept()
         self.labels = np.asarray(labels)
         count = len(inputs)
         for name, given in (("labels", self.labels), ("groups", groups), ("held", held)):
@@ -179,7 +187,7 @@ class Fusing:
             )  # fmt: skip
         self.target = Target.of(self.labels[self.learn])
         self.inputs = self._known(inputs)
-        self.folds = FusionFolds(self)
+        self.folds = FusionFolds(self, SAMPLE)
 
     def _known(self, inputs: Inputs) -> Inputs:
         """Note labels that only held-out items have: they can never be right."""
@@ -198,14 +206,16 @@ class Fusing:
         clock, untried = Clock(budget), dict[str, str]()
         if method != "auto":
             catalogue.find("fusion", method)
+        self.folds = FusionFolds(self, self._sample(budget))
         trials = self._tried(method, clock, untried)
         chosen = method if method != "auto" else self._best(trials)
-        names = dict.fromkeys((*PLAIN, chosen))
+        names = list(dict.fromkeys((*PLAIN, chosen)))
         fitted, values = dict[str, Fused](), dict[str, np.ndarray]()
         asked = self.inputs.take(self.test)
-        for name in names:
-            self.report(f"{name} on held-out items")
-            fitted[name] = self.fit(name, trials[name].fields if name in trials else {}, self.learn)
+        for place, name in enumerate(names):
+            left = sum(self._seconds(other, trials) for other in names[place:])
+            self.report(f"{name} on held-out items; about {max(left, 1):.0f} s left")
+            fitted[name] = self._whole(name, trials[name].fields if name in trials else {})
             values[name] = credit(fitted[name], asked, self.labels[self.test])
         values["class shares"] = self._guess()
         arms = self._arms(values, trials)
@@ -224,6 +234,35 @@ class Fusing:
             arms, missing.metric, missing, tuple(tried), untried,
             self.inputs.names[order[0]], (len(self.learn), len(self.test)), clock.spent,
             tuple(self.notes), catalogue.find("fusion", use).papers,
+        )  # fmt: skip
+
+    def _sample(self, budget: float | None) -> int:
+        """How many training items methods are chosen by."""
+        if budget is None:
+            return SAMPLE
+        width = sum(self.inputs.dims().values())
+        count = min(SAMPLE, max(LEAST, int(NUMBERS * budget / width)))
+        if count < len(self.learn):
+            self.notes.append(
+                f"methods were chosen on {count} of {len(self.learn)} training items, and those "
+                "shown then fitted to all of them"
+            )
+        return count
+
+    def _seconds(self, name: str, trials: Mapping[str, Trial]) -> float:
+        """About how long a method takes on all training items, by its trials on folds."""
+        if name not in trials:
+            return 0.0
+        one = trials[name].seconds / len(trials[name].scores)
+        if catalogue.find("fusion", name).cost == "trained":
+            return one  # so many steps, whatever the items
+        return one * len(self.learn) / max(len(self.folds.train(0)), 1)
+
+    def _whole(self, name: str, fields: Mapping[str, Any]) -> Fused:
+        """A method fitted to all training items, or opened where it was before."""
+        return self.kept.file(
+            ["fit", name, dict(fields)], lambda: self.fit(name, fields, self.learn), Fused.load,
+            lambda fused, path: fused.save(path),
         )  # fmt: skip
 
     def fit(self, name: str, fields: Mapping[str, Any], lines: np.ndarray) -> Fused:
@@ -246,7 +285,7 @@ class Fusing:
             if name not in PLAIN and not limit.allows():
                 untried[name] = "time ran out"
                 continue
-            self.report(f"{name} on folds")
+            self.report(f"{name} on folds{_left(limit)}")
             own = Clock(limit.budget and CLOSED * limit.budget / len(closed))
             try:
                 found[name] = FusionSweep(rows[name], self.folds, self.seed, own).descend("")
@@ -278,7 +317,7 @@ class Fusing:
             count = min(count, max(2, int(left / (RACE * max(trial.seconds, 1e-3)))))
         named = list(rows)[:count]
         untried |= dict.fromkeys(list(rows)[count:], "no time to let it race")
-        self.report(f"{', '.join(named)} race")
+        self.report(f"{', '.join(named)} race{_left(clock)}")
         lead = max(trial.scores[0] for trial in found.values())
         raced = race({n: sweeps[n] for n in named}, "", lead, clock)
         untried |= dict(raced.unfinished)
@@ -308,7 +347,8 @@ class Fusing:
         self, values: Mapping[str, np.ndarray], trials: Mapping[str, Trial]
     ) -> tuple[Arm, ...]:
         groups, labels = self.groups[self.test], self.labels[self.test].astype(str)
-        paired = Paired.of({name: own[None] for name, own in values.items()}, groups)
+        draws = min(DRAWS, max(1000, RESAMPLED // len(np.unique(groups))))
+        paired = Paired.of({n: own[None] for n, own in values.items()}, groups, draws=draws)
         level = 1 - LEVEL / max(len(values) - 2, 1)
         found = []
         for name, own in values.items():
@@ -362,6 +402,13 @@ class Fusing:
         )  # fmt: skip
 
 
+def _left(clock: Clock) -> str:
+    """The time that choosing may still take."""
+    if clock.budget is None:
+        return ""
+    return f"; at most {max(clock.budget - clock.spent, 0):.0f} s more of choosing"
+
+
 def _together(trials: Mapping[str, Trial]) -> str:
     """Whether views tell more side by side than apart (Du et al. 2023), on folds.
 
@@ -385,14 +432,15 @@ class FusionFolds:
     Parameters
     ----------
     job : the run they belong to.
+    most : items of them at most.
     """
 
-    def __init__(self, job: Fusing):
-        self.job = job
+    def __init__(self, job: Fusing, most: int):
+        self.job, self.most = job, most
         rng = np.random.default_rng([job.seed, stable_hash("folds")])
         lines = job.learn
-        if len(lines) > SAMPLE:
-            lines = np.sort(rng.choice(lines, SAMPLE, replace=False))
+        if len(lines) > most:
+            lines = np.sort(rng.choice(lines, most, replace=False))
         names, owner = np.unique(job.groups[lines], return_inverse=True)
         count = min(FOLDS, len(names))
         if count < 2:
@@ -422,6 +470,24 @@ class FusionSweep(Sweep):
         self.folds: Any = folds
         self._seen = {}
 
+    def descend(self, hub: str) -> Trial:
+        """As any sweep; the default alone where a single trial of it takes the time there is."""
+        first = self.trial(dict(self.row.settings), hub)
+        return super().descend(hub) if self.clock.allows(first.seconds) else first
+
+    def trial(self, fields: dict[str, Any], hub: str, folds: int | None = None) -> Trial:
+        """A trial, or what a run that was killed had found by it."""
+        count = min(folds or len(self.folds), len(self.folds))
+        key = ["trial", self.row.name, dict(sorted(fields.items())), count, self.folds.most]
+        found = self.folds.job.kept.value(
+            key, lambda: _facts(super(FusionSweep, self).trial(fields, hub, folds))
+        )
+        return Trial(self.row.name, fields, hub, tuple(found["scores"]), found["seconds"])
+
     def fit(self, fields: Mapping[str, Any], number: int, hub: str) -> Any:
         """The method fitted to everything outside a fold."""
         return self.folds.job.fit(self.row.name, fields, self.folds.train(number))
+
+
+def _facts(trial: Trial) -> dict[str, Any]:
+    return {"scores": list(trial.scores), "seconds": trial.seconds}

@@ -245,9 +245,12 @@ def standardised(
     """Rows by view with mean 0 and spread 1 a coordinate, zero where absent."""
     found = {}
     for place, (name, scaler) in enumerate(scalers.items()):
-        raw = inputs.rows(name, lines, len(scaler.shift))
-        x = scaler.apply(raw)
-        x[~inputs.here[lines, place]] = 0
+        x = inputs.rows(name, lines, len(scaler.shift))
+        x -= scaler.shift  # in place: passes over many items spend most of their time here
+        x *= scaler.scale
+        own = inputs.here[lines, place]
+        if not own.all():
+            x[~own] = 0
         found[name] = x
     return found
 

@@ -94,21 +94,26 @@ class Inputs:
         ConjoinError : a row that is present is not finite, or the width is another.
         """
         own = self.here[lines, self.names.index(name)]
-        out = np.zeros((len(lines), width), dtype=np.float32)
         view = self.views[name]
         if view is None or not own.any():
-            return out
+            return np.zeros((len(lines), width), dtype=np.float32)
         if view.shape[1] != width:
             raise ConjoinError(
                 f"view {name}", f"{view.shape[1]} dimensions", f"give vectors of {width}"
             )
-        taken = np.asarray(view[lines[own]], dtype=np.float32)
-        fine = np.isfinite(taken).all(axis=1)
-        if not fine.all():
-            raise ConjoinError(
-                f"view {name}", f"row {int(lines[own][int(np.argmin(fine))])} is not finite",
-                "mend it, or mark it absent",
-            )  # fmt: skip
+        asked = lines if own.all() else lines[own]
+        taken = np.array(view[_run(asked)], dtype=np.float32)
+        # A sum is finite where all it adds is, but for overflow: only then are rows looked at.
+        if not np.isfinite(taken @ np.ones(width, np.float32)).all():
+            fine = np.isfinite(taken).all(axis=1)
+            if not fine.all():
+                raise ConjoinError(
+                    f"view {name}", f"row {int(asked[int(np.argmin(fine))])} is not finite",
+                    "mend it, or mark it absent",
+                )  # fmt: skip
+        if len(asked) == len(lines):
+            return taken
+        out = np.zeros((len(lines), width), dtype=np.float32)
         out[own] = taken
         return out
 
@@ -182,7 +187,14 @@ class Picked:
         return len(self.lines), int(self.view.shape[1])
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        return np.asarray(self.view[self.lines[key]])
+        return np.asarray(self.view[_run(self.lines[key])])
+
+
+def _run(lines: np.ndarray) -> Any:
+    """Rows that follow each other as a slice, which is read in one piece."""
+    if len(lines) and lines[-1] - lines[0] == len(lines) - 1 and (np.diff(lines) == 1).all():
+        return slice(int(lines[0]), int(lines[-1]) + 1)
+    return lines
 
 
 def _check_shape(name: str, view: Any) -> None:

@@ -1,6 +1,6 @@
 """Fusions without a network: one linear head a view, or one over all views side by side."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,10 +17,11 @@ from conjoin.spaces import Rows, stable_hash
 
 #: Numbers a design may hold in memory; a larger one is read again at every step.
 HELD = 2**24
-#: Steps of the solver at most.
-STEPS = 200
-#: Folds by which views are put in order.
-FOLDS = 3
+#: Steps of the solver at most; over a design that is read again, and the share of the loss by
+#: which the last of these must still improve it.
+STEPS, AGAIN, GAIN = 200, 25, 1e-5
+#: Folds by which views are put in order, and items of them at most.
+FOLDS, ORDERED = 3, 10_000
 
 Head = tuple[np.ndarray, np.ndarray]
 
@@ -106,7 +107,10 @@ class Late:
     ) -> float:  # fmt: skip
         """Mean log-likelihood on held-out folds, over that of knowing the shares only."""
         lines = np.flatnonzero(inputs.here[:, inputs.names.index(name)])
-        fold = np.random.default_rng([seed, stable_hash("order")]).permutation(len(lines)) % FOLDS
+        rng = np.random.default_rng([seed, stable_hash("order")])
+        if len(lines) > ORDERED:
+            lines = np.sort(rng.choice(lines, ORDERED, replace=False))
+        fold = rng.permutation(len(lines)) % FOLDS
         gains = []
         for number in range(FOLDS):
             held, learn = lines[fold == number], lines[fold != number]
@@ -311,31 +315,60 @@ def solve(
 ) -> Head:  # fmt: skip
     """The head that minimises weighted loss and ``lam |W|² / 2``, read block by block.
 
+    A design of more than :data:`HELD` numbers is never held. Its classes start from the head of as
+    many rows as can be, drawn at random, and a few steps over all rows follow.
+
     Parameters
     ----------
     design : rows ``[b, p]`` at these places.
     """
-    from conjoin.fusion.inputs import BLOCK
-
     width = design(np.arange(min(1, len(y)))).shape[1]
-    places = [np.arange(s, min(s + BLOCK, len(y))) for s in range(0, len(y), BLOCK)]
-    kept = [design(at) for at in places] if len(y) * width <= HELD else None
-
-    def blocks() -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        for number, at in enumerate(places):
-            yield at, design(at) if kept is None else kept[number]
-
     share = w / w.sum()
     if target.classes is None:
-        return _ridge(blocks, y, share, width, lam)
-    return _softmax(blocks, y, share, width, target, lam)
+        return _ridge(_Design(design, np.arange(len(y)), width), y, share, width, lam)
+    start = np.zeros((width + 1, target.width))
+    start[-1] = np.log(np.maximum(target.prior, 1e-9))
+    if len(y) * width > HELD:
+        rng = np.random.default_rng(stable_hash("first rows"))
+        some = np.sort(rng.choice(len(y), max(1, HELD // width), replace=False))
+        first = _Design(design, some, width)
+        start = _softmax(first, y, share / share[some].sum(), start, lam, (STEPS, 1e-9))
+        how = (AGAIN, GAIN)
+    else:
+        how = (STEPS, 1e-9)
+    both = _softmax(_Design(design, np.arange(len(y)), width), y, share, start, lam, how)
+    return both[:-1].astype(np.float32), both[-1].astype(np.float32)
 
 
-def _ridge(blocks: Any, y: np.ndarray, share: np.ndarray, width: int, lam: float) -> Head:
+class _Design:
+    """Blocks of rows, held where they are few.
+
+    Parameters
+    ----------
+    make : rows ``[b, p]`` at these places.
+    places : which are wanted.
+    """
+
+    def __init__(self, make: Callable[[np.ndarray], np.ndarray], places: np.ndarray, width: int):
+        from conjoin.fusion.inputs import BLOCK
+
+        self.make = make
+        self.held = len(places) * width <= HELD
+        self.parts = [places[s : s + BLOCK] for s in range(0, len(places), BLOCK)]
+        self.kept = [make(at) for at in self.parts] if self.held else None
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for number, at in enumerate(self.parts):
+            yield at, self.make(at) if self.kept is None else self.kept[number]
+
+
+def _ridge(blocks: _Design, y: np.ndarray, share: np.ndarray, width: int, lam: float) -> Head:
     gram, cross = np.zeros((width + 1, width + 1)), np.zeros(width + 1)
-    for at, x in blocks():
-        full = np.concatenate([x, np.ones((len(x), 1))], axis=1).astype(np.float64)
-        gram += (full * share[at, None]).T @ full
+    # Sums over blocks are float64; within a block of what is not held float32 is as good.
+    kind = np.float64 if blocks.held else np.float32
+    for at, x in blocks:
+        full = np.concatenate([x, np.ones((len(x), 1))], axis=1).astype(kind)
+        gram += (full * share[at, None].astype(kind)).T @ full
         cross += full.T @ (share[at] * y[at])
     gram[np.arange(width), np.arange(width)] += lam
     found = np.linalg.solve(gram + 1e-12 * np.eye(width + 1), cross)
@@ -343,20 +376,18 @@ def _ridge(blocks: Any, y: np.ndarray, share: np.ndarray, width: int, lam: float
 
 
 def _softmax(
-    blocks: Any, y: np.ndarray, share: np.ndarray, width: int, target: Target, lam: float
-) -> Head:
+    blocks: _Design, y: np.ndarray, share: np.ndarray, start: np.ndarray, lam: float,
+    how: tuple[int, float],
+) -> np.ndarray:  # fmt: skip
+    """Weights with the biases below them; ``how`` is steps at most and when to stop before."""
     from scipy.optimize import minimize
 
-    count = target.width
-    start = np.zeros((width + 1, count))
-    start[-1] = np.log(np.maximum(target.prior, 1e-9))
-
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        both = flat.reshape(width + 1, count)
+        both = flat.reshape(start.shape)
         weight, bias = both[:-1].astype(np.float32), both[-1]
         value, slope = 0.5 * lam * float((both[:-1] ** 2).sum()), np.zeros_like(both)
         slope[:-1] = lam * both[:-1]
-        for at, x in blocks():
+        for at, x in blocks:
             p = softmax(NumpyOps, (x @ weight).astype(np.float64) + bias)
             right = p[np.arange(len(at)), y[at]]
             value -= float(share[at] @ np.log(np.maximum(right, 1e-300)))
@@ -366,10 +397,9 @@ def _softmax(
             slope[-1] += p.sum(axis=0)
         return value, slope.ravel()
 
-    options = {"maxiter": STEPS, "maxcor": 10, "ftol": 1e-9, "gtol": 1e-6}
+    options = {"maxiter": how[0], "maxcor": 10, "ftol": how[1], "gtol": 1e-6}
     found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    both = found.x.reshape(width + 1, count)
-    return both[:-1].astype(np.float32), both[-1].astype(np.float32)
+    return np.asarray(found.x.reshape(start.shape))
 
 
 def _prior(target: Target, count: int) -> np.ndarray:
