@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from conjoin.app.workspace import CONFIG, Workspace
 from conjoin.errors import ConjoinError
 from conjoin.items.config import Config
+from conjoin.spaces import Frame, Space, Tokens
 from conjoin.spaces.files import FORMAT, atomic, read_json, write_json
 
 FOLDER = "upgrade"
@@ -61,6 +64,17 @@ def drop_job(ws: Workspace) -> None:
     """Forget an upgrade that was undone, with its copies."""
     (folder_of(ws) / "job.json").unlink(missing_ok=True)
     shutil.rmtree(folder_of(ws) / BEFORE, ignore_errors=True)
+
+
+def raw_of(ws: Workspace, name: str, bound: Space, frame: Frame | None) -> Space | None:
+    """The encoder's own vectors of indexed rows, in their order; ``None`` where one is gone."""
+    stored = ws.store(name).open()
+    if stored is None or stored.frame != frame or isinstance(stored.vectors, Tokens):
+        return None
+    keys = zip(stored.ids.tolist(), stored.parts.tolist(), strict=True)
+    at = {key: row for row, key in enumerate(keys)}
+    rows = [at.get(key, -1) for key in zip(bound.ids.tolist(), bound.parts.tolist(), strict=True)]
+    return None if -1 in rows else stored.take(np.array(rows, dtype=np.int64))
 
 
 def keep_before(ws: Workspace) -> None:

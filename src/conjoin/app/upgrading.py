@@ -30,6 +30,8 @@ from conjoin.encoders.open import kind_of
 from conjoin.encoders.run import embed, encode
 from conjoin.errors import CellError, ConjoinError, nearest
 from conjoin.search.index import Index
+from conjoin.search.rules import Rules
+from conjoin.search.upgraded import Change, merged, refitted
 from conjoin.spaces import Pairs, Space, Tokens, digest, stable_hash
 from conjoin.spaces.files import FORMAT, read_json, write_json
 from conjoin.spaces.store import Key
@@ -365,7 +367,9 @@ def _go_on(
         state.write_job(ws, job)
     _publish(ws, job)
     state.write_job(ws, {**job, "step": "done"})
-    return Applied(arm["name"], label_of(arm), job["key"], job["embedded"], _notes(name, arm))
+    notes = (job.get("note", ""), *_notes(name, arm))
+    return Applied(arm["name"], label_of(arm), job["key"], job["embedded"],
+                   tuple(filter(None, notes)))  # fmt: skip
 
 
 def label_of(arm: Mapping[str, Any]) -> str:
@@ -376,8 +380,7 @@ def label_of(arm: Mapping[str, Any]) -> str:
 
 def _notes(name: str, arm: Mapping[str, Any]) -> tuple[str, ...]:
     """What else changed."""
-    found = [f"corrections and calibrations of directions with {name} are left out: their scores "
-             "mean something else now, so thresholds of yours must be set anew"]  # fmt: skip
+    found = []
     if arm["name"] in ("bridge", "cascade", "partial"):
         found.append(
             f"rows of {name} that were not embedded anew stay as the old encoder left them; "
@@ -418,16 +421,42 @@ def _built(
         again = moved(whole, seed)
         if again is not None:
             again.save(folder / "again")
-    _write_fit(ws, folder, name, arm, int(planned.get("top", 20)))
-    index = open_index(ws)
-    kept = arm.get("others") != "move"
-    fresh = Index.build(
-        bound,
-        {e: c for e, c in index.corrections.items() if kept and name not in e},
-        calibrations={e: c for e, c in index.calibrations.items() if kept and name not in e},
-    )
+    old = state.raw_of(ws, name, whole.bound[name], whole.binding.maps[name].source)
+    moves = arm.get("others") == "move"
+    change = Change(whole, binding, bound, arm["name"], moves, way, old, seed)
+    rules, fresh, note = rescored(ws, change)
+    _write_fit(ws, folder, rules, name, arm, int(planned.get("top", 20)))
     keep_index(after, open_fit(folder), fresh, {}, Pairs((name,), np.empty((0, 1), np.int64)))
-    return {"key": key, "embedded": len(chosen)}
+    return {"key": key, "embedded": len(chosen), "note": note}
+
+
+def rescored(ws: Workspace, change: Change) -> tuple[Rules, Index, str]:
+    """Corrections, calibrations and mixing decided anew, and the index that has them.
+
+    Where they cannot be, those of directions with the upgraded modality are left out, and the
+    note says why: what was tuned to scores of before would mislead.
+    """
+    name, before, index = change.sample.name, current_fit(ws).rules, open_index(ws)
+    try:
+        after, corrected = refitted(change)
+        note = (
+            f"corrections, calibrations and thresholds of directions with {name} were fitted anew"
+        )
+    except ConjoinError as error:
+        after, corrected = Rules(), {}
+        note = (
+            f"corrections and calibrations of directions with {name} are left out, as they could "
+            f"not be fitted anew: {error}"
+        )
+    rules = after if change.moves else merged(before, after, name)
+    if not change.moves:
+        kept = {e: c for e, c in index.corrections.items() if name not in e}
+        corrected = kept | {e: c for e, c in corrected.items() if name in e}
+    serving = rules.serving(change.bound)
+    if not change.moves:
+        serving |= {e: c for e, c in index.calibrations.items() if name not in e}
+    made = Index.build(change.bound, corrected, calibrations=serving, mixing=rules.mixing)
+    return rules, made, note
 
 
 def _to_embed(sample: Sample, planned: Mapping[str, Any], arm: Mapping[str, Any]) -> list[str]:
@@ -519,20 +548,14 @@ def check_probes(after: Workspace, sample: Sample, planned: Mapping[str, Any]) -
     guards.check_encoder(name, np.asarray(sample.new.vectors)[rows], np.asarray(now))
 
 
-def _write_fit(ws: Workspace, folder: Path, name: str, arm: Mapping[str, Any], top: int) -> None:
-    """The fit's rules, less what was tuned to scores of the modality that changed."""
+def _write_fit(
+    ws: Workspace, folder: Path, rules: Rules, name: str, arm: Mapping[str, Any], top: int
+) -> None:
+    """The fit's rules as they are now, and what was done."""
     old = current_fit(ws).folder
     raw = dict(read_json(old / "fit.json", ["corrections"]))
-
-    def kept(entries: Sequence[Any]) -> list[Any]:
-        return [e for e in entries if arm.get("others") != "move" and name not in e[:2]]
-
-    raw["corrections"] = kept(raw["corrections"])
-    if "rules" in raw:
-        rules = dict(raw["rules"])
-        for part in ("correctors", "calibrations", "uncalibrated"):
-            rules[part] = kept(rules.get(part, ()))
-        raw["rules"] = rules
+    raw["corrections"] = [[*edge, one.name] for edge, one in sorted(rules.correctors.items())]
+    raw["rules"] = rules.to_json()
     raw["upgrade"] = {"modality": name, "arm": dict(arm), "top": top}
     for card in old.glob("card.*"):
         shutil.copyfile(card, folder / card.name)

@@ -235,18 +235,18 @@ def rehearsed(sample: Sample, seed: int) -> tuple[Way, dict[str, float]]:
     held = lines.folds(min(HELD, len(np.unique(lines.group))), seed) == 0
     gone = np.unique(lines.group[held])
     spaces = {name: sample.bound[name], **{n: sample.raw[n] for n in sample.others}}
-    train = _over_raw(sample, sample.train.select(tuple(spaces)))
+    train = over_raw(sample, sample.train.select(tuple(spaces)))
     train = train.take(~np.isin(train.group, gone))
     choice = sample.binding.choice
     hub = choice.hub if choice.hub in spaces else name
     base = anew(spaces, train, choice, hub, seed=seed)
     bound = {n: base.bind(n, space) for n, space in spaces.items()}
-    learn, asked = (_over_raw(sample, lines.take(part)) for part in (~held, held))
+    learn, asked = (over_raw(sample, lines.take(part)) for part in (~held, held))
     return choose_way(base, name, bound, sample.new, learn, asked, seed=seed)
 
 
-def _over_raw(sample: Sample, pairs: Pairs) -> Pairs:
-    """The same lines, over raw rows of the other modalities."""
+def over_raw(sample: Sample, pairs: Pairs) -> Pairs:
+    """Lines over rows of ``bound``, over raw rows of the other modalities instead."""
     rows = pairs.rows.copy()
     for place, name in enumerate(pairs.names):
         if name in sample.raw_rows:
@@ -257,7 +257,7 @@ def _over_raw(sample: Sample, pairs: Pairs) -> Pairs:
 
 def _raw_lines(sample: Sample, names: Sequence[str]) -> Pairs:
     """The sample's training lines over raw rows."""
-    return _over_raw(sample, sample.lines.select(tuple(names)))
+    return over_raw(sample, sample.lines.select(tuple(names)))
 
 
 def moved(sample: Sample, seed: int, side: str = "new") -> Binding | None:
@@ -288,7 +288,7 @@ def turned(sample: Sample, seed: int, way: Way | None = None) -> Binding | None:
     own, name = sample.bound[sample.name], sample.name
     first = _raw_lines(sample, ["new", "old"])
     both = [n for n in sample.others if n in sample.train.names]
-    second = _over_raw(sample, sample.train.select((name, *both)))
+    second = over_raw(sample, sample.train.select((name, *both)))
     second = replace(second, names=("old", *both))
     spaces = {name: sample.new, "old": own, **{n: sample.raw[n] for n in both}}
     lines = replace(first, names=(name, "old")).join(second).select(tuple(spaces))
