@@ -252,3 +252,21 @@ def test_inverted_lists_follow_additions_and_deletions(tmp_path, engine, monkeyp
         assert store.version().why == "engine"
         assert store.version().engines["image"]["upto"] == store.version().held[0].next
         assert recall() >= 0.93
+
+
+def test_rows_of_items_are_found_without_looking_through_ids(tmp_path):
+    """Over segments, after additions and deletions, as a look at every id would find them."""
+    rng = np.random.default_rng(0)
+    frame = Frame.mint("given", "t", 4, {})
+
+    def space(ids):
+        return Space(np.array(ids), rng.normal(size=(len(ids), 4)).astype(np.float32), frame)
+
+    store = IndexStore(tmp_path)
+    store.build(Index.build({"a": space(["x", "y", "y", "zz", "é"])}))
+    store.add({"a": space(["w", "longer-than-the-others", "y2"])})
+    store.delete(["zz"])
+    index = store.open()
+    for ids in (["y"], ["y", "w", "zz", "none-such"], ["longer-than-the-others", "é"], []):
+        wanted = np.flatnonzero(np.isin(index.spaces["a"].ids, np.array(ids, dtype=str)))
+        np.testing.assert_array_equal(index.rows_of("a", ids), wanted)

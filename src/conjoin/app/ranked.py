@@ -26,6 +26,8 @@ from conjoin.spaces.files import read_json
 
 #: Hits a list that words are mixed with, at least; the rest count as its last.
 DEPTH = 200
+#: Items that words are looked up for at most; the rest count as the last of them.
+WORDS_MOST = 10_000
 #: Hits looked at again, and hits clustered, at least.
 AGAIN, CLUSTERED = 50, 40
 #: Name of the list found by words.
@@ -285,6 +287,38 @@ class Mixture:
     weights: Mapping[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where items are searched and may be shown: looked up as they are asked for.
+
+    Parameters
+    ----------
+    targets : modalities searched, the first that holds an item being where it is shown.
+    allowed : by modality, ascending rows that meet a filter; ``None`` for all.
+    """
+
+    index: Index
+    targets: tuple[str, ...]
+    allowed: Mapping[str, np.ndarray | None]
+
+    def of(self, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """By item id, the modality and part of its first cell, where it has one."""
+        found: dict[str, tuple[str, int]] = {}
+        for name in self.targets:
+            space, allowed = self.index.spaces[name], self.allowed[name]
+            rows = self.index.rows_of(name, ids)
+            rows = rows if allowed is None else rows[np.isin(rows, allowed)]
+            cells = zip(space.ids[rows].tolist(), space.parts[rows].tolist(), strict=True)
+            for item, part in cells:
+                found.setdefault(item, (name, part))
+        return found
+
+
+def places(index: Index, targets: Sequence[str], where: str | None) -> Places:
+    """Cells that are searched and meet a filter."""
+    return Places(index, tuple(targets), {name: index.allowed(name, where) for name in targets})
+
+
 def mixture_of(
     tuned: Fusion | None, mixer: str | None, words: str | None, parts: int = 1
 ) -> Mixture | None:
@@ -334,12 +368,12 @@ def _with_words(
     """The lists of vectors, the list of words, and all of them mixed."""
     words, gone = asked
     dense = tuple(name for name in hits.lists if name != MIXED)
-    found = open_words(ws).search(words, exclude=gone)
+    found = open_words(ws).search(words, WORDS_MOST, exclude=gone)
     return with_words(index, hits, found, places(index, dense, how.where), mixture, how)
 
 
 def with_words(
-    index: Index, hits: Hits, found: Scored, where: Mapping[str, tuple[str, int]],
+    index: Index, hits: Hits, found: Scored, where: Places,
     mixture: Mixture, how: Ranking,
 ) -> Hits:  # fmt: skip
     """Lists of vectors mixed with what words found.
@@ -350,7 +384,8 @@ def with_words(
     """
     dense = {name: own for name, own in hits.lists.items() if name != MIXED}
     source = str(hits.query.get("modality") or "")
-    kept = np.array([str(item) in where for item in found.ids], dtype=bool)
+    shown = where.of([*found.ids.tolist(), *{h.id for own in dense.values() for h in own}])
+    kept = np.array([item in shown for item in found.ids.tolist()], dtype=bool)
     found = Scored(found.ids[kept], found.scores[kept], found.low, found.floor)
     lists = {
         name: scored_list(own, index.scored_by((source, name)), len(own) < max(how.k, DEPTH))
@@ -364,7 +399,7 @@ def with_words(
 
     def hit(item: str, score: float, rank: int, name: str) -> Hit:
         best = [own[item] for own in known.values() if item in own]
-        modality, part = where[item]
+        modality, part = shown[item]
         first = min(best, key=lambda h: h.rank) if best else Hit(item, modality, part, 0, 1, {})
         scores = {**first.scores, **{n: own[item].score for n, own in known.items() if item in own}}
         if item in by_words:
@@ -390,17 +425,6 @@ def with_words(
         MIXED: listed(mixed.head(most), "fused"),
     }
     return replace(hits, lists=every)
-
-
-def places(index: Index, targets: Sequence[str], where: str | None) -> dict[str, tuple[str, int]]:
-    """By item id, the first cell of it that is searched and may be shown."""
-    found: dict[str, tuple[str, int]] = {}
-    for name in targets:
-        space, allowed = index.spaces[name], index.allowed(name, where)
-        rows = range(len(space)) if allowed is None else allowed.tolist()
-        for row in rows:
-            found.setdefault(str(space.ids[row]), (name, int(space.parts[row])))
-    return found
 
 
 # A second look, and what to ask next
@@ -443,7 +467,8 @@ def _suggest(
     vectors = []
     for hit in best:
         space = index.spaces[hit.modality]
-        at = np.flatnonzero((space.ids == hit.id) & (space.parts == hit.part))[0]
+        rows = index.rows_of(hit.modality, [hit.id])
+        at = rows[space.parts[rows] == hit.part][0]
         vectors.append(np.asarray(space.vectors[at], dtype=np.float64))
     if len(best) < 4:
         return []

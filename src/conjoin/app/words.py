@@ -9,6 +9,8 @@ from conjoin.app.workspace import Workspace
 from conjoin.encoders.open import kind_of
 from conjoin.items.cells import cell_parts
 from conjoin.search.lexical import Lexical
+from conjoin.spaces import digest
+from conjoin.spaces.files import read_json, write_json
 
 
 def ranking_folder(ws: Workspace) -> Path:
@@ -73,5 +75,27 @@ def texts_of(
 
 
 def open_words(ws: Workspace) -> Lexical:
-    """The words of all items, indexed anew where a text changed."""
-    return Lexical.open(ranking_folder(ws) / "words", texts_of(ws))
+    """The words of all items, indexed anew where a text changed.
+
+    While the table's file and the configuration are as they were, no text is looked at.
+    """
+    folder, stamp = ranking_folder(ws) / "words", _stamp(ws)
+    note = folder / "seen.json"
+    if stamp and note.exists():
+        seen = read_json(note)
+        place = folder / str(seen.get("place"))
+        if seen.get("stamp") == stamp and place.is_dir():
+            return Lexical.kept(place, int(seen["count"]))
+    found = Lexical.open(folder, texts_of(ws))
+    if stamp:
+        write_json(note, {"stamp": stamp, "place": found.place.name, "count": found.count})
+    return found
+
+
+def _stamp(ws: Workspace) -> str:
+    """What changes with the table or what is read of it; empty where it is a folder."""
+    path = ws.folder / ws.config.items.table
+    if not path.is_file():
+        return ""
+    told = path.stat()
+    return digest([str(path), told.st_mtime_ns, told.st_size, ws.config.model_dump_json()])

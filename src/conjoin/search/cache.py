@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from conjoin.errors import StateError
 from conjoin.search.lance import Column
@@ -45,6 +46,18 @@ class Segment:
     parts: np.ndarray
     content: np.ndarray
     vectors: np.ndarray
+    order: np.ndarray | None = field(default=None, repr=False)
+
+    def find(self, wanted: np.ndarray) -> np.ndarray:
+        """Its rows that show one of the items."""
+        if self.order is None:  # derived before the order of ids was
+            return np.flatnonzero(np.isin(self.ids, wanted))
+        width = self.ids.dtype.itemsize // 4
+        asked = wanted[np.char.str_len(wanted) <= width].astype(self.ids.dtype)
+        low = np.searchsorted(self.ids, asked, "left", sorter=self.order)
+        high = np.searchsorted(self.ids, asked, "right", sorter=self.order)
+        found = [self.order[a:b] for a, b in zip(low, high, strict=True) if b > a]
+        return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def about(self) -> pa.Table:
         """Its metadata, mapped."""
@@ -76,6 +89,17 @@ class Live:
         if self.places is None and len(pieces) == 1:
             return pieces[0]
         return Stack(pieces, self.places)
+
+    def find(self, ids: Sequence[str]) -> np.ndarray:
+        """Ascending rows of the items named, without a look at the others."""
+        wanted = np.unique(np.asarray(list(ids), dtype=str))
+        if not len(wanted):
+            return np.empty(0, np.int64)
+        numbers = np.concatenate([s.numbers[s.find(wanted)] for s in self.segments])
+        at = np.searchsorted(self.numbers, numbers)
+        there = at < len(self.numbers)
+        there[there] = self.numbers[at[there]] == numbers[there]
+        return np.unique(at[there])
 
     def about(self) -> pa.Table:
         """A line of metadata a row."""
@@ -170,7 +194,8 @@ class Cache:
             "numbers": (np.int64, (n,), [numbers]),
             "content": (np.uint64, (n,), small["content"]),
             "vectors": (np.float32, (n, self.dim), self._vectors(numbers, read)),
-            "parts": (np.int32, (n,), small["part"]), **_ids(ids),
+            "parts": (np.int32, (n,), small["part"]), "order": (np.int64, (n,), [_order(ids)]),
+            **_ids(ids),
         }, {})  # fmt: skip
         return _segment(path, map_arrays(path)[0], self.dim)
 
@@ -194,6 +219,12 @@ def _only(rows: Iterator[pa.RecordBatch], numbers: np.ndarray) -> Iterator[pa.Re
         raise StateError("index", f"{len(numbers) - seen} rows are lost", "run: conjoin fit")
 
 
+def _order(ids: list[str]) -> np.ndarray:
+    """Rows by rising id, by which one is found."""
+    found = pc.sort_indices(pa.array(ids, pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
 def _ids(ids: list[str]) -> dict[str, Any]:
     """Ids as arrays to write: fixed width where that is short, else packed."""
     text = np.array(ids, dtype=str)
@@ -206,12 +237,16 @@ def _ids(ids: list[str]) -> dict[str, Any]:
 
 
 def _segment(path: Path, held: dict[str, np.ndarray], dim: int) -> Segment:
+    held = {name: np.asarray(array) for name, array in held.items()}  # faster to index than maps
     if "id_codes" in held:
         codes = held["id_codes"]
         ids = np.asarray(codes).reshape(-1).view(f"<U{codes.shape[1]}")
     else:
         ids = unpack_strings(held["ids"], held["id_ends"])
-    return Segment(path, held["numbers"], ids, held["parts"], held["content"], held["vectors"])
+    return Segment(
+        path, held["numbers"], ids, held["parts"], held["content"], held["vectors"],
+        held.get("order"),
+    )  # fmt: skip
 
 
 def _opened(path: Path) -> dict[str, np.ndarray] | None:

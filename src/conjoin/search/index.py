@@ -50,6 +50,9 @@ class Index:
     meta : item id → what is known of it, shown with hits.
     calibrations : what scores mean, by direction as the corrections.
     mixing : how several lists become one.
+    about : by modality, a line of metadata a row.
+    engines : by modality, what finds candidates; every row is scored where there is none.
+    finders : by modality, rows of items by id; ids are looked through where there is none.
     """
 
     frame: Frame
@@ -60,6 +63,7 @@ class Index:
     mixing: Mixing = field(default_factory=Mixing)
     about: Callable[[str], pa.Table] | None = None
     engines: Mapping[str, Engine] = field(default_factory=dict)
+    finders: Mapping[str, Callable[[Sequence[str]], np.ndarray]] = field(default_factory=dict)
     _tiles: dict[Any, Tiles] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -220,6 +224,12 @@ class Index:
             )  # fmt: skip
         return np.flatnonzero(wanted.mask(self.about(target)))
 
+    def rows_of(self, target: str, ids: Sequence[str]) -> np.ndarray:
+        """Ascending rows of a modality that show one of the items named."""
+        if target in self.finders:
+            return self.finders[target](ids)
+        return np.flatnonzero(np.isin(self.spaces[target].ids, np.asarray(list(ids), dtype=str)))
+
     def _list(
         self, q: Any, edge: Edge, k: int, gone: set[str], allowed: np.ndarray | None
     ) -> list[tuple[Hit, ...]]:
@@ -228,7 +238,7 @@ class Index:
         count = len(space) if allowed is None else len(allowed)
         if count == 0:
             return [() for _ in range(len(q))]
-        want = k + (int(np.isin(space.ids, list(gone)).sum()) if gone else 0)
+        want = k + len(gone)
         while True:
             rows, scores = self._rows(q, edge, min(want, count), allowed)
             lists = [
@@ -270,16 +280,17 @@ class Index:
         gone: set[str],
     ) -> tuple[Hit, ...]:
         space, seen = self.spaces[target], set(gone)
+        ids, parts = space.ids[rows].tolist(), space.parts[rows].tolist()
+        names = list(scores)
+        columns = [column.tolist() for column in scores.values()]
         hits: list[Hit] = []
-        for place, row in enumerate(rows):
-            item = str(space.ids[row])
+        for item, part, *said in zip(ids, parts, *columns, strict=True):
             if item in seen:
                 continue
             seen.add(item)
-            named = {name: float(s[place]) for name, s in scores.items()}
-            score = list(named.values())[-1]
             meta = dict(self.meta(item)) if self.meta else {}
-            hits.append(Hit(item, target, int(space.parts[row]), score, len(hits) + 1, named, meta))
+            named = dict(zip(names, said, strict=True))
+            hits.append(Hit(item, target, part, said[-1], len(hits) + 1, named, meta))
             if len(hits) == k:
                 break
         return tuple(hits)

@@ -38,6 +38,7 @@ class Lexical:
     Parameters
     ----------
     count : items with a text.
+    place : where it lies.
 
     References
     ----------
@@ -46,6 +47,7 @@ class Lexical:
 
     table: Any
     count: int
+    place: Path
 
     @classmethod
     def open(cls, folder: Path, texts: Mapping[str, Sequence[str]]) -> "Lexical":
@@ -69,7 +71,13 @@ class Lexical:
         place = folder / digest([sorted(rows.items()), dict(TOKENS), lancedb.__version__])
         if not place.exists():
             _build(lancedb, folder, place, rows)
-        return cls(lancedb.connect(place).open_table(_TABLE), len(rows))
+        return cls.kept(place, len(rows))
+
+    @classmethod
+    def kept(cls, place: Path, count: int) -> "Lexical":
+        """What :meth:`open` left there, for so many items."""
+        lancedb = optional("lancedb", "search")
+        return cls(lancedb.connect(place).open_table(_TABLE), count, place)
 
     def search(self, query: str, k: int | None = None, *, exclude: Collection[str] = ()) -> Scored:
         """The items that hold a word of the query, best first.
@@ -111,6 +119,7 @@ def _build(lancedb: Any, folder: Path, place: Path, rows: Mapping[str, str]) -> 
                 raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
+    (folder / "seen.json").unlink(missing_ok=True)
     for old in folder.iterdir():
         if old != place and old.is_dir():
             shutil.rmtree(old, ignore_errors=True)

@@ -1,11 +1,11 @@
 """How one list is ranked: candidates from an engine or from every row, then exact scores."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from conjoin.search.correction import Correction
-from conjoin.search.exact import Penalty, rescore, top_k
+from conjoin.search.exact import Penalty, best_rows, top_k
 from conjoin.search.kernels import Picked, Tiles
 
 #: Candidates an engine is asked for at least.
@@ -88,32 +88,14 @@ def _found(
         return _every(q, gallery, k, scale, penalty, allowed)
     scaled = np.ascontiguousarray(q, dtype=np.float32) * np.float32(scale)
     rows = engine.candidates(scaled, keep, penalty, allowed)
-    short = (rows >= 0).sum(axis=1) < k
-    scores, best = _exact(scaled, gallery.gallery, rows, k, penalty)
+    scores, best = best_rows(scaled, gallery.gallery, rows, k, penalty)
+    short = best[:, -1] < 0
     if short.any():
         part = None if penalty is None else Penalty(
             penalty.offset, None if penalty.gate is None else penalty.gate[short]
         )  # fmt: skip
         scores[short], best[short] = _every(q[short], gallery, k, scale, part, allowed)
     return scores, best
-
-
-def _exact(
-    q: np.ndarray, gallery: Any, rows: np.ndarray, k: int, penalty: Penalty | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The best k of the candidates; places without one take the query's first and lose it."""
-    lost = rows < 0
-    if not lost.any():
-        return rescore(q, gallery, rows, k, penalty)
-    scores, order = rescore(q, gallery, np.where(lost, 0, rows), rows.shape[1], penalty)
-    kept_scores = np.full((len(q), k), -np.inf, dtype=np.float32)
-    kept = np.full((len(q), k), -1, dtype=np.int64)
-    for place in range(len(q)):
-        real = np.isin(order[place], rows[place])
-        first = np.unique(order[place][real], return_index=True)[1]
-        at = np.flatnonzero(real)[np.sort(first)][:k]
-        kept_scores[place, : len(at)], kept[place, : len(at)] = scores[place, at], order[place, at]
-    return kept_scores, kept
 
 
 def _every(

@@ -115,6 +115,7 @@ class IndexStore:
         index = Index(
             frame=entry.frame, spaces=spaces, corrections=corrections, meta=meta,
             calibrations=calibrations, mixing=mixing, about=about,
+            finders={name: rows.find for name, rows in live.items()},
         )  # fmt: skip
         return replace(index, engines=open_engines(self, entry, live, index)) if engines else index
 

@@ -18,6 +18,7 @@ from conjoin.app.indexing import metadata, open_index
 from conjoin.app.ranked import (
     DEPTH,
     Mixture,
+    Places,
     Ranking,
     by_scores,
     mixture_of,
@@ -106,7 +107,7 @@ class Live:
     mark: tuple[Any, ...] = ()
     _readers: dict[str, Encoder] = field(default_factory=dict, repr=False)
     _composers: dict[str, Composed] = field(default_factory=dict, repr=False)
-    _known: dict[Any, dict[str, tuple[str, int]]] = field(default_factory=dict, repr=False)
+    _known: dict[Any, Places] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, folder: Path, before: "Live | None" = None) -> "Live":
@@ -126,6 +127,7 @@ class Live:
         for name, map_ in made.binding.maps.items():
             if ws.encoder(name).frame != map_.source:
                 raise stale(name)
+        stage_of(made)  # read while it is there
         kept = {} if before is None else before._readers
         same = {n: r for n, r in kept.items() if n in made.binding.maps
                 and r.frame == ws.encoder(n).frame}  # fmt: skip
@@ -480,7 +482,7 @@ class Live:
     def _lexical(self) -> Lexical:
         return open_words(self.ws)
 
-    def _places(self, targets: Sequence[str], where: str | None) -> dict[str, tuple[str, int]]:
+    def _places(self, targets: Sequence[str], where: str | None) -> Places:
         if where is not None:
             return places(self.index, targets, where)
         if targets not in self._known:
