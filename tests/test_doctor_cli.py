@@ -73,7 +73,7 @@ def test_swapped_pairs_are_told_with_stable_keys(conjoin, ws):
     assert set(told) == {"findings", "summary", "notes", "facts"}
     found = {f["items"][0] for f in told["findings"]}
     true = {f"i{k}" for k in range(SWAPPED)}
-    assert len(found & true) >= 5
+    assert len(found & true) >= 4
     assert len(found - true) <= 1
     assert set(told["findings"][0]) >= {
         "kind", "items", "modality", "confidence", "precision", "evidence", "remedy",

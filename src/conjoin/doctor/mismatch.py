@@ -1,10 +1,15 @@
 """Mismatched pairs: what the detectors say, as one confidence.
 
 The same detectors are asked of the pairs as they stand and of pairs planted wrong. A logistic
-regression tells the two apart, so its odds are the ratio of the densities ``f₁ / f`` of wrong and
-of given pairs. With π the share of wrong pairs among the given, a pair is wrong with probability
-``π f₁ / f``. π is at most ``P(score > t) / P₁(score > t)`` for every threshold ``t``, and the
-smallest of these is taken: an upper bound, near where good pairs rarely look as wrong ones do.
+regression tells the two apart, and its odds are how suspect a pair is. But a right pair that is
+hard looks as a wrong one does, so a second regression reads the odds beside how hard the pair's
+surroundings are (:mod:`~conjoin.doctor.hardness`): its odds are the ratio of the densities
+``f₁ / f`` of wrong and of given pairs there. With π the share of wrong pairs among the given, a
+pair is wrong with probability ``π f₁ / f``.
+
+π is at most ``P(score > t) / P₁(score > t)`` for every threshold ``t``, and wrong pairs are taken
+to turn up among easy pairs as often as among hard ones. So it is read at the threshold at which it
+is least, and in a part of the pairs, by hardness, where that has less than chance explains.
 """
 
 from dataclasses import dataclass
@@ -15,11 +20,19 @@ from conjoin.catalogue import of_kind
 from conjoin.doctor.case import Case, Progress
 from conjoin.doctor.crossed import Crossed, Edge, answers, cross
 from conjoin.doctor.finding import KINDS, Finding
+from conjoin.doctor.hardness import hardness, parts
 from conjoin.errors import ConjoinError
 
 #: Planted wrong pairs of which at least this share, and at most that, must lie above a threshold
 #: at which π is read.
 REACH = (0.1, 0.9)
+#: A part has fewer wrong pairs than all lines have where chance gives as few no oftener;
+#: and always where planted and given lines are told apart no oftener than this.
+BY_CHANCE, WEAK = 0.05, 0.75
+#: Planted and given lines told apart no oftener are as good as not bound.
+APART = 0.6
+#: Share of pairs that are alike to wrong ones and are not wrong from which that is said.
+BY_NATURE = 0.05
 #: Of the detectors, those that are combined.
 COMBINED = ("partner-rank", "contrastive-loss", "loss-mixture", "neighbour-vote")
 
@@ -34,12 +47,18 @@ class Suspicion:
     share : π, the share of wrong lines.
     scores : ``[m]`` of each detector.
     planted : ``[m]`` confidence that as many lines get when they are planted wrong.
+    alike : share of lines that look no better than wrong ones, most of them by nature where it
+        is above π.
+    apart : share of couples of a given and a planted line that are told apart: ½ where the two
+        modalities are not bound at all.
     """
 
     confidence: np.ndarray
     share: float
     scores: dict[str, np.ndarray]
     planted: np.ndarray
+    alike: float
+    apart: float
 
     def precision(self, least: float) -> float | None:
         """Share of wrong ones to expect among the lines at least so sure, at most.
@@ -60,20 +79,37 @@ class Suspicion:
 
 def suspect(crossed: Crossed) -> Suspicion:
     """Ask every detector and combine what they say."""
+    asked = np.concatenate([crossed.given, crossed.planted()])
+    scores = {name: of_kind("detector")[name].make()(crossed, asked) for name in COMBINED}
+    odds = _told_apart(np.stack([scores[name] for name in COMBINED], axis=2))
+    hard = hardness(crossed, odds[0], asked)
+    ratio = _told_apart(np.stack([odds, hard, odds * hard, odds**2], axis=2))
+    share = _share(odds, hard)
+    found = np.minimum(1, share * np.exp(np.minimum(ratio, 50)))
+    return Suspicion(
+        found[0], share, {n: s[0] for n, s in scores.items()}, found[1],
+        wrong_share(odds[0], odds[1]), _apart(odds[0], odds[1]),
+    )  # fmt: skip
+
+
+def _told_apart(table: np.ndarray) -> np.ndarray:
+    """``log(f₁ / f)`` of wrong over given lines ``[2, m]``, by a logistic regression on
+    ``table [2, m, features]``: planted lines are as many as given ones.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    asked = np.concatenate([crossed.given, crossed.planted()])
-    scores = {name: of_kind("detector")[name].make()(crossed, asked) for name in COMBINED}
-    table = np.stack([scores[name] for name in COMBINED], axis=2).reshape(-1, len(COMBINED))
-    wrong = np.repeat([False, True], len(crossed))
-    scaler = StandardScaler().fit(table)
-    model = LogisticRegression(C=1.0, max_iter=500).fit(scaler.transform(table), wrong)
-    odds = model.decision_function(scaler.transform(table)).reshape(2, -1)
-    share = wrong_share(odds[0], odds[1])
-    # Wrong pairs are as many as given ones, so the odds are the ratio of densities.
-    found = np.minimum(1, share * np.exp(np.minimum(odds, 50)))
-    return Suspicion(found[0], share, {n: s[0] for n, s in scores.items()}, found[1])
+    flat = table.reshape(-1, table.shape[2])
+    wrong = np.repeat([False, True], table.shape[1])
+    flat = StandardScaler().fit_transform(flat)
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(flat, wrong)
+    return np.asarray(model.decision_function(flat).reshape(2, -1))
+
+
+def _apart(given: np.ndarray, planted: np.ndarray) -> float:
+    place = np.searchsorted(np.sort(given), planted, side="left")
+    level = np.searchsorted(np.sort(given), planted, side="right")
+    return float((place + level).mean() / 2 / len(given))
 
 
 def wrong_share(given: np.ndarray, planted: np.ndarray) -> float:
@@ -83,11 +119,35 @@ def wrong_share(given: np.ndarray, planted: np.ndarray) -> float:
     ----------
     given, planted : scores of the lines as they stand, and of lines that are wrong.
     """
+    return _least_share(given, planted)[0]
+
+
+def _least_share(given: np.ndarray, planted: np.ndarray) -> tuple[float, float]:
+    """π and the threshold it is read at."""
     levels = np.quantile(planted, np.linspace(1 - REACH[1], 1 - REACH[0], 40))
     # One more than was seen: the least of forty counts is too small a number.
     above = np.array([1 + (given >= level).sum() for level in levels]) / len(given)
     reached = np.array([(planted >= level).mean() for level in levels])
-    return float(min(1.0, (above / np.maximum(reached, 1e-9)).min()))
+    found = above / np.maximum(reached, 1e-9)
+    at = int(found.argmin())
+    return float(min(1.0, found[at])), float(levels[at])
+
+
+def _share(odds: np.ndarray, hard: np.ndarray) -> float:
+    """π over all lines, or less where a part of them, by hardness, has less beyond chance."""
+    from scipy.stats import binom
+
+    whole, level = _least_share(odds[0], odds[1])
+    weak = _apart(odds[0], odds[1]) < WEAK
+    found = [whole]
+    for mine, theirs in parts(hard[0], hard[1]):
+        given, planted = odds[0][mine], odds[1][theirs]
+        if len(planted):
+            wanted = min(1.0, whole * float((planted >= level).mean()))
+            chance = binom.cdf((given >= level).sum(), len(given), wanted)
+            if weak or chance < BY_CHANCE:
+                found.append(wrong_share(given, planted))
+    return min(found)
 
 
 def mismatches(case: Case, least: float, progress: Progress) -> tuple[list[Finding], dict, list]:
@@ -105,12 +165,27 @@ def mismatches(case: Case, least: float, progress: Progress) -> tuple[list[Findi
             continue
         seen = suspect(edge.crossed)
         found += _findings(case, edge, seen, least)
+        notes += _doubts(names, seen)
         facts["+".join(names)] = {
             "pairs": len(edge.crossed), "wrong_at_most": round(seen.share, 4),
+            "alike": round(seen.alike, 4), "apart": round(seen.apart, 4),
             "told": int((seen.confidence >= least).sum()),
             "recall": round(seen.recall(least), 4),
         }  # fmt: skip
     return found, facts, notes
+
+
+def _doubts(names: tuple[str, str], seen: Suspicion) -> list[str]:
+    """Where the two modalities say little of one another, that this is so."""
+    both = " and ".join(names)
+    if seen.apart < APART:
+        return [f"{both} say next to nothing of one another: wrong pairs of theirs are not told"]
+    if seen.alike - seen.share > BY_NATURE:
+        return [
+            f"{both}: {100 * seen.alike:.0f} % of the pairs look no better than wrong ones, most "
+            "of them by nature; wrong ones among these are not told"
+        ]
+    return []
 
 
 def _findings(case: Case, edge: Edge, seen: Suspicion, least: float) -> list[Finding]:
