@@ -1,7 +1,6 @@
 """The second stage of a cascade: first hits by the bridge, put in order by the new encoder."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,14 @@ from conjoin.errors import CellError
 from conjoin.search.hits import Hit, Hits
 from conjoin.search.rerank import rerank
 from conjoin.spaces import Space, Tokens
-from conjoin.spaces.files import read_json
 
-#: The binding of the second stage, beside the fit.
-AGAIN = "again"
 SCORE = "cascade"
 
 
 def stage_of(made: Fit) -> dict[str, Any] | None:
     """What the fit says of a cascade: the modality and how many hits are put in order."""
-    path: Path = made.folder / "fit.json"
-    said = read_json(path, ["corrections"]).get("upgrade")
-    if not said or said["arm"]["name"] != "cascade" or not (made.folder / AGAIN).exists():
+    said = made.upgrade
+    if not said or made.again is None:
         return None
     return {"modality": said["modality"], "top": int(said.get("top", 20))}
 
@@ -41,7 +36,7 @@ def bridged(made: Fit) -> str | None:
 
     Such rows have no vector of the encoder in use, and are not gone for that.
     """
-    said = read_json(made.folder / "fit.json", ["corrections"]).get("upgrade")
+    said = made.upgrade
     if not said or said["arm"]["name"] not in ("bridge", "cascade", "partial"):
         return None
     return str(said["modality"])
@@ -58,10 +53,9 @@ def cascaded(ws: Workspace, made: Fit, source: str, query: Space, hits: Hits, k:
     query : the query's one row, as its encoder gave it.
     k : hits a list; a fit without a second stage leaves them as they are.
     """
-    stage = stage_of(made)
-    if stage is None:
+    stage, again = stage_of(made), made.again
+    if stage is None or again is None:
         return hits
-    again = Binding.load(made.folder / AGAIN)
     lists = {}
     for target, own in hits.lists.items():
         if stage["modality"] in (source, target) and {source, target} <= set(again.maps):

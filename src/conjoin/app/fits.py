@@ -1,7 +1,9 @@
 """A fit in use: the binding, its corrections, and where they lie."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding
@@ -10,6 +12,9 @@ from conjoin.errors import FrameError
 from conjoin.search.correction import Corrector
 from conjoin.search.rules import Rules
 from conjoin.spaces.files import read_json
+
+#: The binding of a cascade's second stage, beside the fit.
+AGAIN = "again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +25,19 @@ class Fit:
     binding: Binding
     rules: Rules = field(default_factory=Rules)
     fresh: bool = False
+
+    @cached_property
+    def upgrade(self) -> dict[str, Any] | None:
+        """What an upgrade said when it made this fit, if one did."""
+        return read_json(self.folder / "fit.json", ["corrections"]).get("upgrade")
+
+    @cached_property
+    def again(self) -> Binding | None:
+        """The binding of a cascade's second stage; read once, as a rollback may take it away."""
+        said, folder = self.upgrade, self.folder / AGAIN
+        if not said or said["arm"]["name"] != "cascade" or not folder.exists():
+            return None
+        return Binding.load(folder)
 
     @property
     def corrections(self) -> dict[tuple[str, str], Corrector]:

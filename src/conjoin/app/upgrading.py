@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.app import upgrade_state as state
-from conjoin.app.fits import current_fit, open_fit, stale
+from conjoin.app.fits import AGAIN, current_fit, open_fit, stale
 from conjoin.app.indexing import keep_index, open_index
 from conjoin.app.workspace import CONFIG, Workspace
 from conjoin.binding import Binding, guards
@@ -420,7 +420,7 @@ def _built(
     if arm["name"] == "cascade":
         again = moved(whole, seed)
         if again is not None:
-            again.save(folder / "again")
+            again.save(folder / AGAIN)
     old = state.raw_of(ws, name, whole.bound[name], whole.binding.maps[name].source)
     moves = arm.get("others") == "move"
     change = Change(whole, binding, bound, arm["name"], moves, way, old, seed)
@@ -572,9 +572,11 @@ def _publish(ws: Workspace, job: Mapping[str, Any]) -> None:
 
 
 def rollback(ws: Workspace) -> list[str]:
-    """Put back what was in use before the upgrade, byte for byte, and drop what it made.
+    """Put back what was in use before the upgrade, byte for byte.
 
-    The vectors of the new encoder stay, as a later plan may use them.
+    The vectors of the new encoder stay, as a later plan may use them. So do the fit and index
+    that were made: a service may be answering from them until it looks; ``conjoin clean`` removes
+    them.
 
     Raises
     ------
@@ -584,8 +586,5 @@ def rollback(ws: Workspace) -> list[str]:
     if job is None:
         raise ConjoinError("upgrade", "nothing was applied", "run: conjoin upgrade apply")
     written = state.put_back(ws)
-    if "key" in job:
-        for part in ("maps", "index"):
-            shutil.rmtree(ws.state / part / job["key"], ignore_errors=True)
     state.drop_job(ws)
     return written
