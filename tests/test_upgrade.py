@@ -488,6 +488,14 @@ def test_a_modality_is_taken_out_and_the_others_stay(made, tmp_path, call):
     assert {k: v for k, v in snapshot(folder).items() if "card" not in k} == {
         k: v for k, v in frozen.items() if "card" not in k
     }
+    call.bad(folder, "remove", "--undo", "-w", folder, "--yes", says=("--undo", "no modality"))
+    call.bad(folder, "remove", "-w", folder, "--yes", says=("names no modality",))
+    call.good("remove", "b", "-w", folder, "--yes")
+    call.good("remove", "--undo", "-w", folder, "--yes")
+    back = snapshot(folder)
+    for path in ("conjoin.toml", ".conjoin/current.json"):
+        assert back[path] == frozen[path]
+    assert set(open_index(Workspace(folder)).spaces) == {"text", "a", "b"}
     told = call.good("remove", "b", "-w", folder, "--yes", "--json").json
     assert told["directions"] == dry["directions"]
     said = {(c["query"], c["target"]): c for c in told["directions"]}

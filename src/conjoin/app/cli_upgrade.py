@@ -117,19 +117,25 @@ def rollback(
 
 @verb(verbs)
 def remove(
-    modality: Annotated[str, typer.Argument(help="The modality to take out.")],
+    modality: Annotated[
+        str | None, typer.Argument(metavar="MODALITY", help="The modality to take out.")
+    ] = None,
     folder: Folder = Path(),
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Put back what the last removal took out.")
+    ] = False,
     as_json: Json = False,
     dry_run: Dry = False,
     yes: Yes = False,
 ) -> None:
     """Take a modality out of the binding, the index and conjoin.toml.
 
-    The vectors of the others stay byte for byte; what every direction loses is told.
+    The vectors of the others stay byte for byte; what every direction loses is told. --undo puts
+    the last one back, byte for byte, as long as nothing was fitted since.
     """
     from conjoin.app.upgrade_verbs import run_remove
 
-    run_remove(opened(folder), modality, Console(as_json), dry=dry_run, yes=yes)
+    run_remove(opened(folder), modality, Console(as_json), back=undo, dry=dry_run, yes=yes)
 
 
 @verb(verbs)

@@ -1,5 +1,6 @@
 """A modality taken out of a workspace, and two workspaces' bindings joined."""
 
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,8 @@ def check_removable(ws: Workspace, name: str) -> None:
 def remove(ws: Workspace, name: str, *, write: bool = True) -> Without:
     """Take a modality out of fit, index and ``conjoin.toml``; the others' vectors stay.
 
+    What was in use before is kept until the next removal, for :func:`undo`.
+
     Raises
     ------
     ConjoinError : as :func:`check_removable`, or its section cannot be cut out.
@@ -63,6 +66,8 @@ def remove(ws: Workspace, name: str, *, write: bool = True) -> Without:
     key = digest([made.folder.name, "without", name])
     if not write:
         return Without(key, changes)
+    state.drop_removed(ws)
+    state.keep_before(ws, state.REMOVED)
     folder = ws.state / "maps" / key
     binding.save(folder)
     raw = dict(read_json(made.folder / "fit.json", ["corrections"]))
@@ -82,6 +87,27 @@ def remove(ws: Workspace, name: str, *, write: bool = True) -> Without:
     ws.publish({"maps": f"maps/{key}", "index": f"index/{key}"})
     state.write_config(ws, cut)
     return Without(key, changes)
+
+
+def undo(ws: Workspace) -> list[str]:
+    """Put back what the last removal took out, byte for byte; returns what was written.
+
+    Raises
+    ------
+    ConjoinError : nothing was taken out, or another fit is in use since.
+    """
+    before = state.before_folder(ws, state.REMOVED)
+    last = read_json(before / "current.json", ("maps", "index"))["maps"].rpartition("/")[2]
+    kept = tomllib.loads((before / CONFIG).read_text(encoding="utf-8"))["modalities"]
+    taken = [name for name in kept if name not in {m.name for m in ws.modalities}]
+    if ws.current["maps"] not in {f"maps/{digest([last, 'without', name])}" for name in taken}:
+        raise ConjoinError(
+            "--undo", "something was fitted since",
+            f"the conjoin.toml of before lies in {before.relative_to(ws.folder)}",
+        )  # fmt: skip
+    written = state.put_back(ws, state.REMOVED)
+    state.drop_removed(ws)
+    return written
 
 
 def _asks(ws: Workspace, bound: Mapping[str, Space]) -> Iterator[Asked]:

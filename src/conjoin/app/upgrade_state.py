@@ -17,8 +17,8 @@ from conjoin.spaces import Frame, Space, Tokens
 from conjoin.spaces.files import FORMAT, atomic, read_json, write_json
 
 FOLDER = "upgrade"
-#: Copies of what was in use before.
-BEFORE = "before"
+#: Copies of what was in use before an upgrade, and before a modality was taken out.
+BEFORE, REMOVED = "before", "removed"
 
 _ENCODER = re.compile(r"(\s*encoder\s*=\s*)(\"[^\"]*\"|'[^']*')(.*)", re.DOTALL)
 
@@ -66,6 +66,11 @@ def drop_job(ws: Workspace) -> None:
     shutil.rmtree(folder_of(ws) / BEFORE, ignore_errors=True)
 
 
+def drop_removed(ws: Workspace) -> None:
+    """Forget what was in use before a modality was taken out."""
+    shutil.rmtree(folder_of(ws) / REMOVED, ignore_errors=True)
+
+
 def raw_of(ws: Workspace, name: str, bound: Space, frame: Frame | None) -> Space | None:
     """The encoder's own vectors of indexed rows, in their order; ``None`` where one is gone."""
     stored = ws.store(name).open()
@@ -77,15 +82,15 @@ def raw_of(ws: Workspace, name: str, bound: Space, frame: Frame | None) -> Space
     return None if -1 in rows else stored.take(np.array(rows, dtype=np.int64))
 
 
-def keep_before(ws: Workspace) -> None:
+def keep_before(ws: Workspace, name: str = BEFORE) -> None:
     """Copy what is in use, so that it can be put back byte for byte; files are linked if they can.
 
     Written aside and renamed, so that a copy is whole or absent.
     """
-    target = folder_of(ws) / BEFORE
+    target = folder_of(ws) / name
     if target.exists():
         return
-    aside = target.with_name(f".{BEFORE}.tmp")
+    aside = target.with_name(f".{name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     current = ws.current
@@ -108,22 +113,24 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def before_folder(ws: Workspace) -> Path:
+def before_folder(ws: Workspace, name: str = BEFORE) -> Path:
     """Where the copies lie.
 
     Raises
     ------
     ConjoinError : there are none.
     """
-    folder = folder_of(ws) / BEFORE
+    folder = folder_of(ws) / name
     if not (folder / "current.json").exists():
+        if name == REMOVED:
+            raise ConjoinError("--undo", "no modality was taken out", "name one to take out")
         raise ConjoinError("upgrade", "nothing was applied", "run: conjoin upgrade apply")
     return folder
 
 
-def put_back(ws: Workspace) -> list[str]:
+def put_back(ws: Workspace, name: str = BEFORE) -> list[str]:
     """Restore what was in use before, byte for byte; returns what was written."""
-    before = before_folder(ws)
+    before = before_folder(ws, name)
     named = read_json(before / "current.json", ("maps", "index"))
     written = []
     for part in ("maps", "index"):

@@ -7,6 +7,7 @@ from typing import Any
 from conjoin.app.output import Console, number
 from conjoin.app.verbs import confirm
 from conjoin.app.workspace import Workspace
+from conjoin.errors import ConjoinError
 from conjoin.spaces.files import atomic
 
 
@@ -113,18 +114,44 @@ def run_rollback(ws: Workspace, console: Console, *, dry: bool, yes: bool) -> No
     console.result({"restored": written})
 
 
-def run_remove(ws: Workspace, name: str, console: Console, *, dry: bool, yes: bool) -> None:
-    """Take a modality out, and say what every direction lost."""
+def run_remove(
+    ws: Workspace, name: str | None, console: Console, *, back: bool, dry: bool, yes: bool
+) -> None:
+    """Take a modality out, and say what every direction lost; or put it back."""
     from conjoin.app.joining import check_removable, remove
 
+    if back:
+        run_undo(ws, name, console, dry=dry, yes=yes)
+        return
+    if name is None:
+        raise ConjoinError("remove", "names no modality", "name one, or give --undo")
     check_removable(ws, name)
     if not dry:
         confirm(f"take {name} out of the binding, the index and conjoin.toml?", yes=yes)
     made = remove(ws, name, write=not dry)
     show_changes(made.changes, console)
-    console.say(f"{'would take' if dry else 'took'} {name} out; the other vectors stay")
+    console.say(f"{'would take' if dry else 'took'} {name} out; the other vectors stay; "
+                "conjoin remove --undo puts it back")  # fmt: skip
     console.result({"removed": name, "fit": made.folder, "dry": dry,
                     "directions": [c.to_json() for c in made.changes]})  # fmt: skip
+
+
+def run_undo(ws: Workspace, name: str | None, console: Console, *, dry: bool, yes: bool) -> None:
+    """Put back what the last removal took out."""
+    from conjoin.app import upgrade_state as state
+    from conjoin.app.joining import undo
+
+    if name is not None:
+        raise ConjoinError("--undo", f"and {name} are both given", "give one of them")
+    state.before_folder(ws, state.REMOVED)
+    if dry:
+        console.say("would put back what the last removal took out")
+        console.result({"dry": True})
+        return
+    confirm("put back what was in use before the removal?", yes=yes)
+    written = undo(ws)
+    console.say("put back: " + ", ".join(written))
+    console.result({"restored": written})
 
 
 def run_merge(
