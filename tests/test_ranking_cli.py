@@ -130,8 +130,8 @@ def test_suggestions_come_with_their_figures(call, made):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("search",), ("one thing to look for",)),
-        (("search", "--not", "x"), ("one thing to look for",)),
+        (("search",), ("nothing to look for",)),
+        (("search", "--not", "x"), ("nothing to look for",)),
         (("search", " "), ("empty",)),
         (("search", "x", "--weight", "like=2"), ("--weight", "is not asked")),
         (("search", "x", "--weight", "text"), ("NAME=NUMBER",)),

@@ -119,7 +119,7 @@ def parts_asked(
         found.append(Part("not-item", asking.Query(item=value), -0.5))
     if not any(part.weight > 0 for part in found):
         raise ConjoinError(
-            "search", "one thing to look for is needed",
+            "search", "nothing to look for",
             "give words, --query FILE, --item ID or --like ID",
         )  # fmt: skip
     for part in found:

@@ -66,7 +66,9 @@ def hits_table(name: str, hits: tuple[Hit, ...], lookup: Lookup | None, draw: bo
     if lookup is not None:
         table.add_column("shows", overflow="fold")
     table.add_column("id", overflow="fold")
-    table.add_column("modality")
+    several = any(hit.modality != name for hit in hits)
+    if several:  # else the title says it
+        table.add_column("modality")
     table.add_column("score", justify="right")
     known = any(hit.probability is not None for hit in hits)
     if known:
@@ -76,7 +78,8 @@ def hits_table(name: str, hits: tuple[Hit, ...], lookup: Lookup | None, draw: bo
         item = Text(hit.id if hit.part == 0 else f"{hit.id} · part {hit.part + 1}")
         likely = [_percent(hit.probability)] if known else []
         table.add_row(
-            str(hit.rank), *shown, item, Text(hit.modality), f"{hit.score:.3f}", *likely
+            str(hit.rank), *shown, item, *([Text(hit.modality)] if several else []),
+            f"{hit.score:.3f}", *likely,
         )  # fmt: skip
     return table
 
