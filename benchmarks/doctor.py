@@ -4,8 +4,8 @@ One item of each kin group of the sample is taken, so that it has few natural tw
 also planted in 554 items of three groups, much alike, most of whose sounds are hard to tell from
 pictures or words: binding is weak there. Planted are swapped pairs (5, 10 and 20 % of them), cells
 saved again with loss (near duplicates, and leaks where the copy is on the other side of the split),
-items drawn and worded anew (twins), and noise in place of cells (outliers). Whatever is told and was
-not planted counts as wrong, although some of it is true: the precision is a lower bound.
+items drawn and worded anew (twins), and noise in place of cells (outliers). Whatever is told and
+was not planted counts as wrong, although some of it is true: the precision is a lower bound.
 
     python benchmarks/doctor.py
 

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -430,3 +433,22 @@ def test_a_stale_or_missing_fit_is_not_served(folder, tmp_path, monkeypatch):
     shutil.rmtree(copy / ".conjoin")
     with pytest.raises(ConjoinError, match=r"fit"):
         Live.open(copy)
+
+
+def test_twenty_reloads_leave_nothing_behind(client):
+    desk, gone = client.desk, []
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("memory is read from /proc")
+    for turn in range(23):
+        gone.append(weakref.ref(desk.live))
+        assert client.portal.call(desk.change)
+        if turn == 2:
+            early = resident()
+    assert not any(live() for live in gone)
+    assert resident() - early < 25, "megabytes"
+
+
+def resident() -> float:
+    """Megabytes this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

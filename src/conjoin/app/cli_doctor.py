@@ -21,6 +21,10 @@ def doctor(  # noqa: PLR0913 - each option is one the command line offers
     least: Annotated[
         float, typer.Option(metavar="P", help="Tell findings of at least this confidence.")
     ] = 0.5,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column of labels; guessed where none is named."),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="PAGE", help="Write a page to look findings over.")
     ] = None,
@@ -53,4 +57,7 @@ def doctor(  # noqa: PLR0913 - each option is one the command line offers
         run_decisions(ws, decisions, console, dry=dry_run)
         return
     asked = [name.strip() for each in kinds or () for name in each.split(",") if name.strip()]
-    run_doctor(ws, console, kinds=asked, least=least, html=None if dry_run else html, seed=seed)
+    page = None if dry_run else html
+    run_doctor(
+        ws, console, kinds=asked, least=least, html=page, labels=label or (), seed=seed
+    )  # fmt: skip

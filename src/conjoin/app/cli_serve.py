@@ -14,8 +14,12 @@ verbs = typer.Typer()
 @verb(verbs)
 def serve(  # noqa: PLR0913 - each option is one the command line offers
     folder: Folder = Path(),
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")
+    ] = 8000,
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What clients must send; or CONJOIN_TOKEN.")
     ] = None,

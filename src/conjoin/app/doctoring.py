@@ -10,8 +10,9 @@ from conjoin.doctor.case import Case
 from conjoin.doctor.examine import examine
 from conjoin.doctor.finding import KINDS, Finding, Report
 from conjoin.doctor.fixes import Decision, check, merged, read_csv, read_table, write_table
+from conjoin.doctor.table import VALUES
 from conjoin.encoders.open import kind_of
-from conjoin.errors import CellError, ConjoinError
+from conjoin.errors import CellError, ConjoinError, nearest
 from conjoin.spaces import Pairs, Space
 
 #: Methods in use that are fitted again on folds; in place of others CCA is.
@@ -20,16 +21,22 @@ QUICK = ("ridge", "procrustes", "cca", "whitened-procrustes", "low-rank")
 COLUMNS = 60
 #: Share of different values above which a column is no label.
 OWN = 0.95
+#: Characters of an item's name in a table.
+SHORT = 22
 #: Findings shown on a page, at most, the surest of each kind first.
 SHOWN = 400
 
 
-def case_of(ws: Workspace, *, seed: int = 0) -> tuple[Case, list[str]]:
+def case_of(ws: Workspace, *, labels: Sequence[str] = (), seed: int = 0) -> tuple[Case, list[str]]:
     """What is examined of a workspace, and what cannot be, each a plain sentence.
+
+    Parameters
+    ----------
+    labels : columns that are labels; guessed where none is named.
 
     Raises
     ------
-    ConjoinError : no modality is embedded.
+    ConjoinError : no modality is embedded, or a column is none or no label.
     """
     notes: list[str] = []
     spaces: dict[str, Space] = {}
@@ -49,9 +56,47 @@ def case_of(ws: Workspace, *, seed: int = 0) -> tuple[Case, list[str]]:
     groups = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
     case = Case(
         spaces, _pairs(ws, spaces, notes), ws.items.ids, groups, _held(ws, notes),
-        _columns(ws), _texts(ws, spaces), failed, _binder(ws), seed,
+        {**_columns(ws), **_named(ws, labels)}, _texts(ws, spaces), failed, _binder(ws), seed,
+        tuple(dict.fromkeys(labels)),
     )  # fmt: skip
     return case, notes
+
+
+def _named(ws: Workspace, labels: Sequence[str]) -> dict[str, list[Any]]:
+    """Values of the columns that were named as labels; figures of many values in five parts."""
+    found: dict[str, list[Any]] = {}
+    for name in labels:
+        if name not in ws.items.names:
+            raise ConjoinError("--label", f"no column {name!r}", nearest(name, ws.items.names))
+        values = ws.items.column(name)
+        filled = [v for v in values if v is not None]
+        if not all(isinstance(v, str | int | float | bool) for v in filled):
+            raise ConjoinError(
+                "--label", f"{name} holds no words or figures", "name another column"
+            )
+        if len(set(filled)) > VALUES and not any(isinstance(v, str) for v in filled):
+            values = _fifths(values)
+            filled = [v for v in values if v is not None]
+        if not 2 <= len(set(filled)) <= VALUES:
+            raise ConjoinError(
+                "--label", f"{name} has {len(set(filled)):,} different values",
+                f"name a column of 2 to {VALUES}, or of figures",
+            )  # fmt: skip
+        found[name] = [None if v is None else str(v) for v in values]
+    return found
+
+
+def _fifths(values: Sequence[Any]) -> list[Any]:
+    """Figures by the fifth of all they lie in, as ``≤ 3.2``."""
+    import numpy as np
+
+    known = np.array([v for v in values if v is not None and np.isfinite(v)], dtype=float)
+    marks = np.unique(np.quantile(known, [0.2, 0.4, 0.6, 0.8, 1.0]))
+    told = [f"≤ {mark:.4g}" for mark in marks]
+    return [
+        None if v is None or not np.isfinite(v) else told[int(np.searchsorted(marks, v))]
+        for v in values
+    ]
 
 
 def _pairs(ws: Workspace, spaces: Mapping[str, Space], notes: list[str]) -> Pairs | None:
@@ -117,10 +162,10 @@ def _binder(ws: Workspace) -> Any:
 
 def run_doctor(
     ws: Workspace, console: Console, *, kinds: Sequence[str], least: float, html: Path | None,
-    seed: int,
+    labels: Sequence[str], seed: int,
 ) -> Report:  # fmt: skip
     """Examine a workspace and show what was found."""
-    case, notes = case_of(ws, seed=seed)
+    case, notes = case_of(ws, labels=labels, seed=seed)
     lines: dict[str, Progress] = {}
 
     def progress(task: str, done: int, total: int) -> None:
@@ -143,7 +188,8 @@ def run_doctor(
         shown = review(ws, found, html, most=SHOWN)
         console.note(f"wrote {html}: {shown} of {len(found.findings)} findings to look at")
     elif found.findings:
-        console.say("to look at them: conjoin doctor --html page.html")
+        only = f" --kinds {','.join(kinds)}" if kinds else ""
+        console.say(f"to look at them: conjoin doctor{only} --html page.html")
     console.result(found.to_json())
     return found
 
@@ -157,8 +203,9 @@ def _surest(ws: Workspace, found: Report, console: Console) -> None:
     rows = []
     for kind in KINDS:
         for one in found.of(kind)[:3]:
-            named = ", ".join(ws.label(item) for item in dict.fromkeys(one.items[:3]))
-            more = f" and {len(one.items) - 3} more" if len(one.items) > 3 else ""
+            items = list(dict.fromkeys(one.items))
+            named = ", ".join(_short(ws.label(item)) for item in items[:2])
+            more = f", {len(items) - 2} more" if len(items) > 2 else ""
             rows.append((kind, one.modality or "-", f"{one.confidence:.2f}", named + more,
                          said(one, ws.label)))  # fmt: skip
     if rows:
@@ -167,16 +214,21 @@ def _surest(ws: Workspace, found: Report, console: Console) -> None:
         )
 
 
+def _short(label: str) -> str:
+    return label if len(label) <= SHORT else label[: SHORT - 1].rstrip() + "…"
+
+
 def said(one: Finding, label: Callable[[str], str]) -> str:
     """Why, in a few plain words."""
     e = one.evidence
     if one.kind == "mismatch":
         return f"its partner ranks {e['rank']:,} of {e['of']:,}; {label(e['better'])} fits best"
     if one.kind == "twin":
-        near = ", ".join(f"{name} {ratio:.2f}" for name, ratio in e["ratios"].items())
-        return f"distance over that of their neighbours: {near}"
+        names = one.modality.split("+")
+        near = ", ".join(f"{name} {e['ratios'][name]:.2f}" for name in names)
+        return f"distance: {near} of usual"
     if one.kind == "duplicate":
-        apart = f", at {e['ratio']:.2f} of their neighbours' distance" if "ratio" in e else ""
+        apart = f", at {e['ratio']:.2f} of the usual distance" if "ratio" in e else ""
         return f"{e['cells']}{apart}{'; one group' if e['linked'] else ''}"
     if one.kind == "leak":
         column = f" ({e['column']}, {e['values']} values)" if "column" in e else ""

@@ -39,6 +39,7 @@ class Case:
     texts : how to read the cells of modalities that are text, as ``(id, words)``.
     failed : reasons of the cells that could not be embedded, by modality and id.
     binder : the method in use, where there is one that is quick to fit; else CCA.
+    labels : columns that are labels; those that look like some where none is named.
     """
 
     spaces: Mapping[str, Space]
@@ -51,6 +52,7 @@ class Case:
     failed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     binder: Any = None
     seed: int = 0
+    labels: tuple[str, ...] = ()
 
     @cached_property
     def views(self) -> dict[str, "View"]:

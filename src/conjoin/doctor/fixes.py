@@ -201,12 +201,18 @@ def follow(
     )
     fixes = [d for d in decisions if d.kind == "mismatch" and d.decision == "fix"]
     sides, moved, notes = _named(sides, spaces, fixes, groups, held)
-    ties = [(d.id, d.other) for d in decisions if d.kind in LINKED and d.decision == "fix"]
+    ties = _ties(decisions)
     sides = _linked(sides, ties, groups)
     for side, role in zip(sides, ("training", "held-out"), strict=True):
         if len(side) == 0:
             raise ConjoinError("decisions", f"leave no {role} pair", "drop fewer")
     return Fixed(sides[0], sides[1], int(lost), moved, len(ties), tuple(notes))
+
+
+def _ties(decisions: Sequence[Decision]) -> list[tuple[str, str]]:
+    """Couples of items to be linked, each once, whatever kinds of finding say it, either way."""
+    found = [(d.id, d.other) for d in decisions if d.kind in LINKED and d.decision == "fix"]
+    return list(dict.fromkeys((min(both), max(both)) for both in found))
 
 
 def _couples(pairs: Pairs) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.doctor.case import FEWEST, Case
-from conjoin.doctor.curation import EntryCap
+from conjoin.doctor.curation import ClusterCap, EntryCap
 from conjoin.doctor.finding import KINDS, Finding
 from conjoin.doctor.shape import robust
 from conjoin.measures.bootstrap import holm
@@ -22,6 +22,8 @@ VALUES = 50
 HEAVY = 5.0
 #: Share of the texts up to which a script is a minority.
 MINOR = 0.05
+#: What an entry is called where no column says it.
+CLUSTERS = "clusters"
 #: Items listed of a finding about many.
 LISTED = 50
 
@@ -56,7 +58,9 @@ def missing(case: Case) -> tuple[list[Finding], dict[str, Any]]:
 
 
 def labels(case: Case) -> list[str]:
-    """Columns with a few values that each come more than once: labels, as far as can be told."""
+    """Columns that were named, else those with a few values that each come more than once."""
+    if case.labels:
+        return list(case.labels)
     told = []
     for name, values in case.columns.items():
         counts = Counter(str(v) for v in values if isinstance(v, str | int | bool))
@@ -128,16 +132,17 @@ def _g(label: np.ndarray, lacks: np.ndarray) -> float:
 def imbalance(case: Case) -> tuple[list[Finding], dict[str, Any]]:
     """Entries of a label column, or clusters of a space, that are far larger than the median.
 
-    The remedy caps entries at ``t``, the median count (:class:`EntryCap`); the items that would
-    go are listed. Confidence is ``1 - ½ HEAVY · median / largest``: 0.5 where it is just told.
+    The remedy caps labels (:class:`EntryCap`) and clusters (:class:`ClusterCap`) at ``t``, the
+    median count; the items that would go are listed. Confidence is
+    ``1 - ½ HEAVY · median / largest``: 0.5 where it is just told.
     """
     found, facts = [], {}
     entries = {("", name): _entries(case.columns[name]) for name in labels(case)}
     ids = {("", name): [str(i) for i in case.items] for name in labels(case)}
     for name, view in case.views.items():
         if len(view.first) >= 20 * FEWEST:
-            entries[name, "clusters"] = [[str(c)] for c in _clusters(case, name)]
-            ids[name, "clusters"] = [str(view.space.ids[row]) for row in view.first]
+            entries[name, CLUSTERS] = [[str(c)] for c in _clusters(case, name)]
+            ids[name, CLUSTERS] = [str(view.space.ids[row]) for row in view.first]
     for (modality, column), each in entries.items():
         counts = Counter(entry for some in each for entry in some)
         size = np.array(sorted(counts.values(), reverse=True))
@@ -150,10 +155,12 @@ def imbalance(case: Case) -> tuple[list[Finding], dict[str, Any]]:
         facts["+".join(filter(None, (modality, column)))] = told
         if size[0] < HEAVY * middle:
             continue
-        kept = EntryCap(max(middle, 1.0)).keep(each, case.seed)
+        cap = ClusterCap if column == CLUSTERS and modality else EntryCap
+        kept = cap(max(middle, 1.0)).keep(each, case.seed)
         gone = [i for i, keep in zip(ids[modality, column], kept, strict=True) if not keep]
         evidence = {
             "because": "a few entries hold most", "column": column, **told, "t": middle,
+            "curation": "cluster-cap" if cap is ClusterCap else "entry-cap",
             "kept": int(kept.sum()), "dropped": len(gone),
             "most": [{"entry": e, "count": c} for e, c in counts.most_common(5)],
         }  # fmt: skip

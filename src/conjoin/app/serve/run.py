@@ -63,8 +63,10 @@ def run_serve(
         folder, Limits.of(limits), token, tuple(map(origin, cors)),
         local=token is None and not address.open, workers=workers,
     )  # fmt: skip
-    live = Live.open(folder)
     held = bound(address)
+    console.note(f"conjoin: opening {folder.resolve().name}")
+    live = Live.open(folder)
+    console.note(f"conjoin: loading what reads {', '.join(live.kinds)}; this may take a minute")
     url = url_of(held)
     said = {"url": url, "items": len(live.ws.items), "modalities": list(live.kinds),
             "workers": workers, "token": token is not None, "pid": os.getpid()}  # fmt: skip
