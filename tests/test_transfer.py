@@ -16,7 +16,7 @@ from conjoin.maps.map import load_map
 from conjoin.transfer.base import Prototypes
 from conjoin.transfer.choosing import Lesson, choose_head
 from conjoin.transfer.few import draw_shots, few_shot, held_level
-from conjoin.transfer.fitted import Rejecting
+from conjoin.transfer.fitted import Rejecting, load_head, save_head
 from conjoin.transfer.linear import NearestMean, ZeroShot
 from conjoin.transfer.teaching import distill, found_own, retention
 from shelf import Caller, shelf, table, write_table
@@ -103,6 +103,27 @@ def test_a_threshold_refuses_no_more_than_asked_and_most_of_what_is_new():
     assert curve.rejection.known < 0.25
     assert curve.rejection.unknown > curve.rejection.known + 0.1
     assert len(curve.rejection.kept_out) == 1
+
+
+def test_nearness_refuses_what_the_probability_would_name(tmp_path):
+    from sklearn.datasets import load_digits
+
+    data = load_digits(return_X_y=True)
+    x, y = data[0].astype(np.float32), data[1].astype(str)
+    train, test = Lesson.of(x[:900], y[:900]), Lesson.of(x[900:], y[900:])
+    asked = {"shots": [None], "method": "ridge-classifier", "reject": 0.05}
+    curve = few_shot(train, test, **asked)
+    found = curve.rejection
+    assert found.nearness
+    assert found.known < 0.12
+    assert found.unknown > found.by_probability[1] + 0.2
+    save_head(curve.choice.head, tmp_path / "head.safetensors")
+    head, _ = load_head(tmp_path / "head.safetensors")
+    assert np.array_equal(head.rejected(x[900:]), curve.choice.head.rejected(x[900:]))
+    # Rows of another modality are far from all that was trained on: nearness does not count.
+    other = few_shot(train, test, **asked, alike=False).rejection
+    assert not other.nearness
+    assert (other.known, other.unknown) == other.by_probability
 
 
 def test_a_student_is_chosen_and_keeps_what_its_teacher_knows():

@@ -208,8 +208,8 @@ class Question:
         a = self.ask
         names = None if self.train.prototypes is None else self.train.prototypes.vectors
         return digest([
-            a.label, list(a.shots), a.method, a.reject, a.seed, self.source, self.target,
-            self.frame.id, {k: list(v) for k, v in self.named.items()},
+            "by nearness", a.label, list(a.shots), a.method, a.reject, a.seed, self.source,
+            self.target, self.frame.id, {k: list(v) for k, v in self.named.items()},
             *(digest(np.ascontiguousarray(v).tobytes()) for v in (
                 self.train.x, self.test.x, np.array("" if names is None else names))),
             [self.train.y.tolist(), self.test.y.tolist()],
@@ -332,7 +332,7 @@ def _curve(asked: Question) -> Curve | None:
         return None
     return few_shot(
         asked.train, asked.test, shots=a.shots or (None,), method=a.method, reject=a.reject,
-        seed=a.seed,
+        alike=asked.source == asked.target, seed=a.seed,
     )  # fmt: skip
 
 
@@ -426,7 +426,9 @@ def _show(made: MadeHead, console: Console) -> None:
         r = facts["rejection"]
         console.say(
             f"refuses {r['known']:.1%} of known classes' held-out items (asked: at most "
-            f"{r['rate']:.0%}) and {r['unknown']:.1%} of {len(r['kept_out'])} classes kept out"
+            f"{r['rate']:.0%}) and {r['unknown']:.1%} of {len(r['kept_out'])} classes kept out "
+            f"(by the probability alone {r['by_probability'][0]:.1%} and "
+            f"{r['by_probability'][1]:.1%})"
         )
     was = "" if made.fresh else "; nothing has changed since it was fitted"
     console.say(f"{facts['method']} ({plain(facts['fields'])}){was}")

@@ -16,10 +16,10 @@ from conjoin.maps.standard import Standardise
 from conjoin.spaces import Rows, stable_hash
 
 #: Numbers a design may hold in memory; a larger one is read again at every step.
-HELD = 2**24
+HELD = 2**25
 #: Steps of the solver at most; over a design that is read again, and the share of the loss by
 #: which the last of these must still improve it.
-STEPS, AGAIN, GAIN = 200, 25, 1e-5
+STEPS, AGAIN, GAIN = 200, 12, 1e-5
 #: Folds by which views are put in order, and items of them at most.
 FOLDS, ORDERED = 3, 10_000
 
@@ -332,7 +332,7 @@ def solve(
         rng = np.random.default_rng(stable_hash("first rows"))
         some = np.sort(rng.choice(len(y), max(1, HELD // width), replace=False))
         first = _Design(design, some, width)
-        start = _softmax(first, y, share / share[some].sum(), start, lam, (STEPS, 1e-9))
+        start = _softmax(first, y, share / share[some].sum(), start, lam, (STEPS, GAIN))
         how = (AGAIN, GAIN)
     else:
         how = (STEPS, 1e-9)

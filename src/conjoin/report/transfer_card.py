@@ -92,13 +92,20 @@ def _rejection(facts: Facts) -> Iterable[str]:
         return
     yield (
         "## What it refuses\n\n"
-        f"The threshold on the largest probability is {found['threshold']:.3f}, at which "
+        f"What is unsure is refused, by {_told_by(found)}: the threshold is set so that at most "
         f"{found['rate']:.0%} of training items of known classes are refused by a head that had "
         f"not seen them. With {len(found['kept_out'])} classes kept out of training "
         f"({', '.join(found['kept_out'][:8])}) {found['unknown']:.1%} of their held-out items "
         f"were refused, and {found['known']:.1%} of all others; of those it named "
-        f"{found['accuracy']:.1%} were right."
+        f"{found['accuracy']:.1%} were right. By the largest probability alone, "
+        f"{found['by_probability'][1]:.1%} of the kept out and {found['by_probability'][0]:.1%} of "
+        "the others would have been."
     )
+
+
+def _told_by(found: Facts) -> str:
+    near = " and how near the nearest item trained on is" if found["nearness"] else ""
+    return f"the largest probability{near}"
 
 
 def student_markdown(facts: Facts) -> str:

@@ -11,7 +11,7 @@ from conjoin.measures.bootstrap import interval, paired_difference
 from conjoin.spaces import stable_hash
 from conjoin.transfer.base import Prototypes, check_labels
 from conjoin.transfer.choosing import BASELINES, HeadChoice, Lesson, choose_head
-from conjoin.transfer.fitted import Rejecting
+from conjoin.transfer.fitted import Rejecting, kept_rows, nearest_cosine
 
 #: Times the shots of a point are drawn.
 DRAWS = 3
@@ -51,7 +51,10 @@ class Rejection:
     known, unknown : shares refused of held-out rows of known classes, and of those kept out.
     accuracy : of the rows of known classes that it named.
     kept_out : those classes.
-    threshold : probability below which the head that was fitted to all classes refuses.
+    threshold : of the head that was fitted to all classes.
+    nearness : whether nearness to rows trained on counts beside the largest probability.
+    by_probability : shares refused of known and of kept-out classes' rows at the same rate by the
+        largest probability alone.
     """
 
     rate: float
@@ -60,6 +63,8 @@ class Rejection:
     accuracy: float
     kept_out: tuple[str, ...]
     threshold: float
+    nearness: bool
+    by_probability: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +108,7 @@ def few_shot(
     shots: Sequence[int | None] = (1, 2, 4, 8, 16),
     method: str = "auto",
     reject: float | None = None,
+    alike: bool = True,
     seed: int = 0,
 ) -> Curve:
     """Accuracy on held-out rows by number of labelled rows a class, beside simple baselines.
@@ -119,6 +125,8 @@ def few_shot(
     method : a head's name, or ``auto``.
     reject : the share of rows of known classes that may be refused; a threshold is set on rows
         that the head has not seen, and tried with a fifth of the classes kept out.
+    alike : rows asked are of the modality trained on; only then can nearness to rows trained on
+        count in refusing.
 
     Raises
     ------
@@ -153,8 +161,8 @@ def few_shot(
     gain = _gain(choice.method, rights, test, seed)
     rejection = None
     if reject is not None:
-        rejection = rejecting(last, test, choice, reject, seed)
-        choice = replace(choice, head=Rejecting(choice.head, rejection.threshold))
+        rejection, head = rejecting(last, test, choice, reject, alike, seed)
+        choice = replace(choice, head=head)
     return Curve(tuple(points), choice, gain, rejection, tuple(_notes(train, test, shots)))
 
 
@@ -249,8 +257,10 @@ def _scored(
     return Point(shots, name, float(right.mean()), low, high, float(by_class.mean()), rows, chosen)
 
 
-def rejecting(train: Lesson, test: Lesson, choice: HeadChoice, rate: float, seed: int) -> Rejection:
-    """The threshold of a chosen head, and what one fitted without some classes refuses.
+def rejecting(
+    train: Lesson, test: Lesson, choice: HeadChoice, rate: float, alike: bool, seed: int
+) -> tuple[Rejection, Rejecting]:
+    """What a chosen head refuses when fitted without some classes, and the head that refuses.
 
     Raises
     ------
@@ -266,16 +276,22 @@ def rejecting(train: Lesson, test: Lesson, choice: HeadChoice, rate: float, seed
     named = _without(train.prototypes, out)
     some = train.take(np.flatnonzero(~np.isin(train.y, out)))
     known = Lesson(some.x, some.y, named, some.groups)
-    level = _level(known, choice, rate, seed)
-    head = Rejecting(known.fit(choice.method, choice.fields, seed), level)
+    inner = known.fit(choice.method, choice.fields, seed)
+    sure, near = _unseen(known, choice, seed)
+    head = Rejecting.by(inner, sure, rate, near, known.x if alike else None)
+    plain = Rejecting.by(inner, sure, rate)
     new = np.isin(test.y, out)
     said = head.predict(test.x[~new])
     refused = np.array([label is None for label in said])
     right = np.array([a == b for a, b in zip(said, test.y[~new], strict=True)])
-    return Rejection(
+    sure, near = _unseen(train, choice, seed)
+    whole = Rejecting.by(choice.head, sure, rate, near, train.x if alike else None)
+    rejection = Rejection(
         rate, _mean(refused), _mean(head.rejected(test.x[new])), _mean(right[~refused]),
-        tuple(map(str, np.sort(out))), _level(train, choice, rate, seed),
+        tuple(map(str, np.sort(out))), whole.threshold, alike,
+        (_mean(plain.rejected(test.x[~new])), _mean(plain.rejected(test.x[new]))),
     )  # fmt: skip
+    return rejection, whole
 
 
 def _mean(values: np.ndarray) -> float:
@@ -289,17 +305,19 @@ def _without(named: Prototypes | None, classes: np.ndarray) -> Prototypes | None
     return Prototypes(named.labels[kept], named.vectors[kept])
 
 
-def _level(lesson: Lesson, choice: HeadChoice, rate: float, seed: int) -> float:
-    """The threshold by rows that heads fitted to the other folds have not seen."""
+def _unseen(lesson: Lesson, choice: HeadChoice, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Largest probability of each row, and its nearness, by heads fitted to the other folds."""
     fold = lesson.folds(seed)
     if fold is None:
         raise ConjoinError("reject", "one labelled item a class", "give two shots or more")
-    sure = np.empty(len(lesson))
+    sure, near = np.empty(len(lesson)), np.empty(len(lesson))
     for number in range(int(fold.max()) + 1):
         held = fold == number
-        head = lesson.take(np.flatnonzero(~held)).fit(choice.method, choice.fields, seed)
+        inside = lesson.take(np.flatnonzero(~held))
+        head = inside.fit(choice.method, choice.fields, seed)
         sure[held] = head.predict_proba(lesson.x[held]).max(axis=1)
-    return float(np.sort(sure)[int(np.floor(rate * len(sure)))])
+        near[held] = nearest_cosine(lesson.x[held], kept_rows(inside.x))
+    return sure, near
 
 
 def held_level(head: Any, x: np.ndarray, y: np.ndarray, rate: float) -> Rejecting:

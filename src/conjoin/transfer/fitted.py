@@ -9,6 +9,7 @@ import numpy as np
 
 from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.maps.mlp import ResidualMLP
+from conjoin.spaces import stable_hash
 from conjoin.spaces.files import map_arrays, write_arrays
 from conjoin.spaces.frame import unit
 from conjoin.transfer.base import Fitted, blocks, check_labels, check_rows, softmax
@@ -335,19 +336,29 @@ class Reshaped(Classes):
 class Rejecting:
     """A classifier that says nothing where it is not sure enough.
 
+    A row is as sure as its largest probability. Where ``rows`` are given it is as sure as
+    ``F(largest probability) + G(cosine of the nearest of rows)``, F and G being the shares of
+    known rows that reach no more: what lies far from all that was trained on is refused although
+    a head, which must divide all of space among its classes, is sure of it.
+
     Parameters
     ----------
     inner : the classifier.
-    threshold : largest probability of a row below which it is rejected.
+    threshold : a row that is less sure is rejected.
+    rows : ``[m, d]`` rows that were trained on, at unit length; or ``None``.
+    known : ``[2, n]`` sorted largest probabilities and cosines of rows of known classes that the
+        classifier had not seen; or ``None``.
     """
 
     inner: Any
     threshold: float
+    rows: np.ndarray | None = None
+    known: np.ndarray | None = None
     name: ClassVar[str] = "rejecting"
 
     @classmethod
     def at(cls, inner: Any, x: Any, rate: float) -> "Rejecting":
-        """The threshold by which at most a share ``rate`` of these rows is rejected.
+        """The threshold on probabilities by which at most ``rate`` of these rows is rejected.
 
         Parameters
         ----------
@@ -357,12 +368,41 @@ class Rejecting:
         ------
         ConjoinError : the rate is out of range, or there are no rows.
         """
-        if not 0 <= rate < 1:
-            raise ConjoinError("reject", f"{rate}", "give a share from 0 to below 1")
         if not len(x):
             raise ConjoinError("reject", "no rows to set the threshold on", "give more items")
-        sure = np.sort(inner.predict_proba(x).max(axis=1))
-        return cls(inner, float(sure[int(np.floor(rate * len(sure)))]))
+        return cls.by(inner, inner.predict_proba(x).max(axis=1), rate)
+
+    @classmethod
+    def by(
+        cls, inner: Any, sure: np.ndarray, rate: float, near: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+    ) -> "Rejecting":  # fmt: skip
+        """The same by what heads alike made of rows that they had not seen.
+
+        Parameters
+        ----------
+        sure, near : ``[n]`` largest probability of each, and its cosine with the nearest row that
+            its head was fitted to.
+        rows : what ``inner`` was fitted to; without them nearness does not count.
+
+        Raises
+        ------
+        ConjoinError : the rate is out of range.
+        """
+        if not 0 <= rate < 1:
+            raise ConjoinError("reject", f"{rate}", "give a share from 0 to below 1")
+        known = None
+        if rows is not None and near is not None:
+            known, rows = np.sort(np.stack([sure, near]), axis=1), kept_rows(rows)
+            sure = _reached(known, sure, near)
+        level = np.sort(sure)[int(np.floor(rate * len(sure)))]
+        return cls(inner, float(level), None if known is None else rows, known)
+
+    def _sure(self, x: Any) -> np.ndarray:
+        sure = np.asarray(self.inner.predict_proba(x).max(axis=1))
+        if self.rows is None or self.known is None:
+            return sure
+        return _reached(self.known, sure, nearest_cosine(check_rows(x, "x"), self.rows))
 
     @property
     def classes(self) -> np.ndarray:
@@ -371,7 +411,7 @@ class Rejecting:
 
     def rejected(self, x: Any) -> np.ndarray:
         """``[n]`` booleans."""
-        return self.inner.predict_proba(x).max(axis=1) < self.threshold
+        return self._sure(x) < self.threshold
 
     def predict(self, x: Any) -> np.ndarray:
         """``[n]`` classes; ``None`` where rejected."""
@@ -388,15 +428,45 @@ class Rejecting:
         return np.asarray(self.inner.scores(x))
 
     def state(self) -> tuple[Fields, Arrays]:
-        """The threshold, and the classifier's own."""
+        """The threshold and what nearness is told by, and the classifier's own."""
         fields, arrays = self.inner.state()
-        return {"of": self.inner.name, "fields": fields, "threshold": self.threshold}, arrays
+        own = {"of": self.inner.name, "fields": fields, "threshold": self.threshold}
+        if self.rows is not None and self.known is not None:
+            arrays = {**arrays, "reject.rows": self.rows, "reject.known": self.known}
+        return own, arrays
 
     @classmethod
     def from_state(cls, classes: np.ndarray, fields: Fields, arrays: Arrays) -> "Rejecting":
         """Make it from :meth:`state`."""
         inner = KINDS[fields["of"]].from_state(classes, fields["fields"], arrays)
-        return cls(inner, float(fields["threshold"]))
+        own = (arrays.get("reject.rows"), arrays.get("reject.known"))
+        return cls(inner, float(fields["threshold"]), *own)
+
+
+#: Rows that nearness is told by, at most; drawn at random of more.
+NEAR = 4096
+
+
+def kept_rows(x: np.ndarray) -> np.ndarray:
+    """Rows at unit length, a draw of them where they are many."""
+    if len(x) > NEAR:
+        rng = np.random.default_rng(stable_hash("rows for nearness"))
+        x = x[np.sort(rng.choice(len(x), NEAR, replace=False))]
+    return unit(np.asarray(x, np.float32))
+
+
+def nearest_cosine(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``[n]`` largest cosine of each row with any of ``rows``, which are at unit length."""
+    out = np.empty(len(x))
+    for cut in blocks(x, 1024):
+        out[cut] = (unit(x[cut].astype(np.float32)) @ rows.T).max(axis=1)
+    return out
+
+
+def _reached(known: np.ndarray, *scores: np.ndarray) -> np.ndarray:
+    """The sum of the shares of known rows that each score reaches."""
+    parts = [np.searchsorted(k, s, side="right") for k, s in zip(known, scores, strict=True)]
+    return np.sum(parts, axis=0) / known.shape[1]
 
 
 KINDS: Mapping[str, Any] = {
