@@ -1,16 +1,18 @@
 """Time and memory of a correction by a bank of queries, beside the formula written plainly.
 
-    python benchmarks/correction.py [--gallery 20000] [--bank 4000] [--dim 384]
+    python benchmarks/correction.py [--gallery 20000] [--bank 4000] [--dim 384] [--out FILE]
 
 One thread. The bound is the time of the matrix product alone at the best speed the machine showed
 in the same run; memory is the peak of what was allocated beyond gallery and bank.
 """
 
 import argparse
+import json
 import os
 import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument("--gallery", type=int, default=20_000)
     parser.add_argument("--bank", type=int, default=4_000)
     parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     rng = np.random.default_rng(1)
     gallery, bank = (
@@ -72,11 +75,16 @@ def main() -> None:
         "qb-norm": lambda: InvertedSoftmax(20.0, True).fit(gallery, bank),
         "csls": lambda: CSLS().fit(gallery, bank),
     }
+    found = {}
     for name, call in runs.items():
         seconds, peak = best_of(call)
+        found[name] = {"seconds": seconds, "over bound": seconds / bound, "peak MB": peak}
         print(f"{name:24} {seconds:6.2f} s  {seconds / bound:5.2f}x  {peak:7.1f} MB")
     gap = np.abs(InvertedSoftmax(20.0).fit(gallery, bank).offset[:, 0] - naive(gallery, bank, 20.0))
     print(f"largest difference from naive {gap.max():.1e}")
+    if given.out:
+        sizes = {"gallery": given.gallery, "bank": given.bank, "dim": given.dim}
+        given.out.write_text(json.dumps({**sizes, "bound": bound, "runs": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Building, growing, reopening and querying an index of 10⁴ to 10⁶ rows.
 
-Run: ``python benchmarks/index.py [--rows 10000 100000] [--dim 256] [--peer] [--out FILE]``.
+Run: ``python benchmarks/index.py [--rows 10000 100000 1000000] [--dim 256] [--peer ROWS ...]
+[--out FILE] [--plot FILE]``.
 
 Each step runs in a process of its own, on one thread, so that its peak memory is its own. Rows lie
 in a thousand uneven clusters with a decaying spectrum (``benchmarks/search.py``); half of the
 queries tune the engine, the other half are those reported. ``end to end`` is ``Index.search`` of
 one vector, hits included; ``engine`` is candidates and exact scores alone. The peer is hnswlib
-(M 16, efConstruction 100) with the smallest ef whose recall on the tuning queries reaches 0.95,
-as the engine's does; its queries are put one by one too.
+(M 16, efConstruction 100); its queries are put one by one too, at every ef, and so are the
+engine's at every number of lists, so that both are compared at the same recall. ``--plot FILE``
+draws what ``--out`` wrote (needs matplotlib).
 """
 
 import argparse
@@ -110,7 +112,23 @@ def asked(folder: Path, rows: int, dim: int) -> dict[str, Any]:
         "reopen": opened, "first": first, "recall": float((found >= wanted[:, -1:] - 1e-5).mean()),
         "p50": float(np.percentile(whole, 50)), "p99": float(np.percentile(whole, 99)),
         "engine_qps": len(held) / sum(alone), "peak": peak, "exact": engine is None,
+        "curve": [] if engine is None else _curve(engine, gallery, held, wanted),
     }  # fmt: skip
+
+
+def _curve(engine: Any, gallery: Any, held: np.ndarray, wanted: np.ndarray) -> list[list[float]]:
+    """Recall and queries a CPU second over numbers of lists about the one chosen."""
+    from conjoin.search.scan import ranked
+
+    chosen, out = engine.nprobe, []
+    for share in (0.25, 0.4, 0.6, 1.0, 1.6):
+        engine.nprobe = max(1, round(chosen * share))
+        pairs = [timed(lambda q=q: ranked(q[None], gallery, K, engine=engine)) for q in held]
+        found = np.concatenate([pair[2][1] for pair in pairs])
+        recall = float((found >= wanted[:, -1:] - 1e-5).mean())
+        out.append([recall, len(held) / sum(pair[1] for pair in pairs)])
+    engine.nprobe = chosen
+    return out
 
 
 def added(folder: Path, rows: int, dim: int) -> dict[str, Any]:
@@ -140,19 +158,22 @@ def peer(folder: Path, rows: int, dim: int) -> dict[str, Any]:
     wall, cpu, _ = timed(lambda: index.add_items(gallery, num_threads=1))
     wanted = top_k(queries, gallery, K)[0]
 
-    def recall(part: slice) -> float:
-        near = 1 - index.knn_query(queries[part], K, num_threads=1)[1]
-        return float((near >= wanted[part, -1:] - 1e-5).mean())
-
-    for ef in (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 640):
+    curve = []
+    for ef in (20, 40, 56, 80, 112, 160, 224, 320):
         index.set_ef(ef)
-        if recall(slice(0, 512)) >= GOAL:
+        pairs = [timed(lambda q=q: index.knn_query(q[None], K)) for q in queries[512:]]
+        near = 1 - np.concatenate([pair[2][1] for pair in pairs])
+        recall = float((near >= wanted[512:, -1:] - 1e-5).mean())
+        curve.append([recall, len(pairs) / sum(pair[1] for pair in pairs)])
+        if recall > 0.985:
             break
-    alone = [timed(lambda q=q: index.knn_query(q[None], K))[1] for q in queries[512:]]
-    return {
-        "seconds": wall, "cpu": cpu, "ef": ef, "recall": recall(slice(512, None)),
-        "engine_qps": len(alone) / sum(alone),
-    }  # fmt: skip
+    return {"seconds": wall, "cpu": cpu, "curve": curve}
+
+
+def at_recall(curve: list[list[float]], recall: float) -> float:
+    """Queries a CPU second at a recall, between the points measured."""
+    by = sorted(curve)
+    return float(np.exp(np.interp(recall, [r for r, _ in by], [np.log(q) for _, q in by])))
 
 
 def _bytes(folder: Path) -> dict[str, int]:
@@ -196,15 +217,58 @@ def show(rows: int, found: dict[str, Any]) -> None:
     print(f"  {ADDED} rows more          {more['seconds']:8.2f} s, reopen {more['reopen']:.2f} s")
     if "peer" in found:
         p = found["peer"]
-        print(f"  hnswlib                  {p['cpu']:8.1f} CPU s to build, "
-              f"{p['engine_qps']:.0f} queries a CPU second, recall {p['recall']:.3f}")  # fmt: skip
+        print(f"  hnswlib                  {p['cpu']:8.1f} CPU s to build")
+        for recall in (0.95, ask["recall"]) if ask["curve"] else ():
+            ours, theirs = at_recall(ask["curve"], recall), at_recall(p["curve"], recall)
+            print(f"  at recall {recall:.3f}          {ours:8.0f} queries a CPU second, "
+                  f"hnswlib {theirs:.0f}: {ours / theirs:.2f}")  # fmt: skip
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Growth over rows, on logarithmic scales, as SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    rows = sorted(map(int, results))
+    of = [results[str(n)] for n in rows]
+    made = [{**r["built"]["seconds"], "inverted lists": r["lists"]["cpu"]} for r in of]
+    panels = {
+        "seconds to build": {
+            "tables": [m["tables"] for m in made],
+            "rows mapped": [m["derived"] for m in made],
+            "inverted lists, CPU": [m["inverted lists"] for m in made],
+            "10,000 rows more": [r["added"]["seconds"] for r in of],
+        },
+        "megabytes": {
+            "tables": [r["built"]["bytes"]["tables"] / 1e6 for r in of],
+            "derived": [r["built"]["bytes"]["derived"] / 1e6 for r in of],
+            "peak memory, searching": [r["asked"]["peak"] / 1e6 for r in of],
+        },
+        "milliseconds": {
+            "reopen": [1000 * r["asked"]["reopen"] for r in of],
+            "search, p50": [1000 * r["asked"]["p50"] for r in of],
+            "search, p99": [1000 * r["asked"]["p99"] for r in of],
+        },
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6))
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        for name, values in lines.items():
+            axis.plot(rows, values, marker="o", label=name)
+        axis.set(xscale="log", yscale="log", xlabel="rows of 256 dimensions", title=title)
+        axis.legend(frameon=False, fontsize=8)
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ask.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
+    ask.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     ask.add_argument("--dim", type=int, default=256)
-    ask.add_argument("--peer", action="store_true")
+    ask.add_argument("--peer", type=int, nargs="*", default=[], help="rows at which to run it")
+    ask.add_argument("--plot", type=Path)
     ask.add_argument("--out", type=Path)
     ask.add_argument("--step", choices=STEPS)
     ask.add_argument("--folder", type=Path)
@@ -213,14 +277,17 @@ def main() -> None:
         out = STEPS[asked.step](asked.folder, asked.rows[0], asked.dim)
         print(json.dumps({"peak": _peak(), **out}))
         return
-    results = {}
+    results = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
     for rows in asked.rows:
         with tempfile.TemporaryDirectory() as folder:
-            names = [name for name in STEPS if name != "peer" or asked.peer]
-            results[rows] = {name: step(name, Path(folder), rows, asked.dim) for name in names}
-        show(rows, results[rows])
-    if asked.out:
-        asked.out.write_text(json.dumps(results, indent=1) + "\n")
+            names = [name for name in STEPS if name != "peer" or rows in asked.peer]
+            made = {name: step(name, Path(folder), rows, asked.dim) for name in names}
+        results[str(rows)] = made
+        show(rows, made)
+        if asked.out:
+            asked.out.write_text(json.dumps(results, indent=1) + "\n")
+    if asked.plot:
+        plot(results, asked.plot)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from conjoin.search.index import Index
 from conjoin.search.rehearsal import Rehearsal
 from conjoin.search.reliability import expected_error, trust
 from conjoin.search.rules import Rules
+from conjoin.spaces import Frame, Space, unit
 from test_evaluation import bed_of, fitted, planted
 
 
@@ -148,10 +149,33 @@ def test_hits_say_how_likely_they_are_and_an_index_keeps_it(tmp_path):
     assert made.search(query, "a", k=3).to_json() == again.search(query, "a", k=3).to_json()
 
 
+def test_a_query_like_no_other_is_said_to_have_no_answer():
+    """Two crowds of queries, one calibrated: the other is refused, whatever it scores."""
+    rng = np.random.default_rng(0)
+    frame = Frame.mint("given", "t", 8, {})
+    known = unit(rng.normal(size=(60, 8)) + [4, 0, 0, 0, 0, 0, 0, 0]).astype(np.float32)
+    odd = unit(rng.normal(size=(5, 8)) - [4, 0, 0, 0, 0, 0, 0, 0]).astype(np.float32)
+    ids = np.arange(60).astype(str)
+    spaces = {"a": Space(ids, known, frame), "b": Space(ids, known, frame)}
+    sure = Calibration(frame.id, "cosine", 60, "logistic", {"beta": [0.0, 1.0]}, 0.0,
+                       {"keep": 0.95, "near": 0.5, "bank": 60}, 60)  # fmt: skip
+    index = Index.build(spaces, calibrations={("a", "b"): sure})
+    asked = Space(np.array([f"q{i}" for i in range(5)]), odd, frame)
+    found = index.search_many(asked, "a", into=["b"])
+    assert all("like none this was fitted to" in hits.nothing["b"] for hits in found)
+    own = index.search_many(spaces["a"], "a", into=["b"])
+    assert not any(hits.nothing for hits in own)
+    likeness = known @ known.T
+    np.fill_diagonal(likeness, -1)
+    expected = -np.sort(-likeness, axis=1)[:, :5].mean(axis=1)
+    near = index.near(spaces["a"], known, "a", {"b": sure})
+    np.testing.assert_allclose(near, expected, atol=1e-6)
+
+
 def test_a_list_below_the_threshold_is_said_to_hold_nothing():
     bed, binding, rules = world()
     bound = {name: binding.bind(name, space) for name, space in bed.spaces.items()}
-    one = replace(rules.calibrations["a", "b"], score="cosine")
+    one = replace(rules.calibrations["a", "b"], score="cosine", facts={"keep": 0.95})
     for threshold, count in ((0.0, 0), (0.999, 40)):
         held = {("a", "b"): replace(one, threshold=threshold).serving(len(bound["b"]))}
         index = Index.build(bound, calibrations=held)

@@ -16,10 +16,10 @@ from conjoin.errors import ConjoinError
 from conjoin.search.correction import CSLS, Correction, Corrector, mean_nearest
 from conjoin.spaces import Rows, Tokens, unit
 
-#: Gallery and bank rows of a tile.
-TILE = 512, 1024
-#: Sharpness up to which exp(β s) of cosines needs no shift in float32.
-PLAIN = 40.0
+#: Gallery and bank rows of a tile: products of smaller ones take longer.
+TILE = 2048, 1024
+#: Sharpness up to which exp(β s) of cosines, and sums of a tile's, need no shift in float32.
+PLAIN = 80.0
 
 Beta = Annotated[float, Search(0.5, 200, log=True)]
 
@@ -53,17 +53,29 @@ class Best:
         self.scores = np.full((bank, k), -np.inf, dtype=np.float32)
         self.rows = np.full((bank, k), -1, dtype=np.int64)
 
-    def see(self, tile: np.ndarray, start: int, columns: slice) -> None:
-        """Look through ``[gallery rows, bank rows]``; only what beats a floor is opened."""
-        floor = self.scores[columns, -1]
-        hot = np.flatnonzero(tile.max(axis=0) > floor)
+    def see(self, tile: np.ndarray, start: int, columns: slice, scale: float = 1.0) -> None:
+        """Look through ``scale · [gallery rows, bank rows]``; only what beats a floor is opened."""
+        floor = self.scores[columns, -1] * np.float32(scale)
+        top = tile.max(axis=0)
+        hot = np.flatnonzero(top > floor)
         if not len(hot):
+            return
+        if self.scores.shape[1] == 1:
+            whole = 4 * len(hot) > len(top)
+            where, column = np.nonzero(
+                (tile == np.where(top > floor, top, np.inf)) if whole else tile[:, hot] == top[hot]
+            )
+            column, first = np.unique(column, return_index=True)
+            at = (column if whole else hot[column]) + (columns.start or 0)
+            self.scores[at, 0] = top[at - (columns.start or 0)] / np.float32(scale)
+            self.rows[at, 0] = where[first] + start
             return
         part = np.ascontiguousarray(tile[:, hot].T)
         keep = min(self.scores.shape[1], part.shape[1])
         place = np.argpartition(-part, keep - 1, axis=1)[:, :keep]
         at = hot + (columns.start or 0)
-        scores = np.hstack([self.scores[at], np.take_along_axis(part, place, axis=1)])
+        near = np.take_along_axis(part, place, axis=1) / np.float32(scale)
+        scores = np.hstack([self.scores[at], near])
         rows = np.hstack([self.rows[at], place + start])
         order = np.lexsort((rows, -scores), axis=1)[:, : self.scores.shape[1]]
         self.scores[at] = np.take_along_axis(scores, order, axis=1)
@@ -91,30 +103,33 @@ def bank_sums(
         raise ConjoinError("gallery", "holds token sets", "pool them first")
     sums = np.zeros((len(gallery), len(betas)))
     tops = np.full((len(gallery), len(betas)), -np.inf)
-    room = np.empty(TILE[0] * TILE[1], dtype=np.float32), np.empty(TILE[0] * TILE[1], np.float32)
+    # One sharpness goes into the product itself; several need a second tile.
+    factor = betas[0] if len(betas) == 1 else 1.0
+    room = [np.empty(TILE[0] * TILE[1], dtype=np.float32) for _ in range(1 + (len(betas) > 1))]
     counted = np.full(len(gallery), len(bank))
-    for rows, columns, tile in _tiles(gallery, bank, room[0]):
+    for rows, columns, tile in _tiles(gallery, bank, room[0], factor):
         if own is not None:
             same = (own[0][rows, None] == own[1][columns]) & (own[1][columns] >= 0)
             counted[rows] -= same.sum(axis=1)
             tile[same] = -np.inf
         if best is not None:
-            best.see(tile, start + rows.start, columns)
-        held = room[1][: tile.size].reshape(tile.shape)
-        top = tile.max(axis=1) if any(beta > PLAIN for beta in betas) else None
+            best.see(tile, start + rows.start, columns, factor)
+        held = room[-1][: tile.size].reshape(tile.shape)
         for place, beta in enumerate(betas):
-            _add(sums[rows, place], tops[rows, place], tile, beta, top, held)
-    shift = np.where(np.isfinite(tops), tops, 0.0) * np.asarray(betas)
+            if len(betas) > 1:
+                np.multiply(tile, np.float32(beta), out=held)
+            _add(sums[rows, place], tops[rows, place], held, beta)
+    shift = np.where(np.isfinite(tops), tops, 0.0)
     if (counted < 1).any():
         raise ConjoinError("bank", "holds nothing but a row's own partners", "give more queries")
     return np.asarray(np.log(sums / counted[:, None]) + shift)
 
 
 def _tiles(
-    gallery: Any, bank: np.ndarray, room: np.ndarray
+    gallery: Any, bank: np.ndarray, room: np.ndarray, factor: float
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     for a in range(0, len(gallery), TILE[0]):
-        x = unit(np.asarray(gallery[a : a + TILE[0]], dtype=np.float32))
+        x = unit(np.asarray(gallery[a : a + TILE[0]], dtype=np.float32)) * np.float32(factor)
         for c in range(0, len(bank), TILE[1]):
             other = bank[c : c + TILE[1]]
             tile = room[: len(x) * len(other)].reshape(len(x), len(other))
@@ -122,29 +137,19 @@ def _tiles(
             yield slice(a, a + len(x)), slice(c, c + len(other)), tile
 
 
-def _add(
-    sums: np.ndarray,
-    tops: np.ndarray,
-    tile: np.ndarray,
-    beta: float,
-    top: np.ndarray | None,
-    held: np.ndarray,
-) -> None:
-    """Add ``exp(β s)`` of a tile to running sums, shifted by the running maximum if sharp."""
-    if beta <= PLAIN or top is None:
-        np.multiply(tile, np.float32(beta), out=held)
-        np.exp(held, out=held)
-        sums += held.sum(axis=1)
-        return
-    reached = np.maximum(tops, np.maximum(top, -1.0))
-    with np.errstate(invalid="ignore"):
-        sums *= np.where(np.isfinite(tops), np.exp(beta * (tops - reached)), 0.0)
-    np.subtract(tile, reached[:, None].astype(np.float32), out=held)
-    held *= np.float32(beta)
+def _add(sums: np.ndarray, tops: np.ndarray, held: np.ndarray, beta: float) -> None:
+    """Add ``exp`` of a tile of ``β s`` to running sums, shifted by the running maximum if sharp.
+
+    The tile is used up. Sums of a tile are products with ones: faster than sums along an axis.
+    """
+    if beta > PLAIN:
+        reached = np.maximum(tops, np.maximum(held.max(axis=1), -beta)).astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            sums *= np.where(np.isfinite(tops), np.exp(tops - reached), 0.0)
+        held -= reached[:, None]
+        tops[:] = reached
     np.exp(held, out=held)
-    # The shift as float32 holds it, so that both sides of a sum mean the same.
-    sums += held.sum(axis=1)
-    tops[:] = reached.astype(np.float32)
+    sums += held @ np.ones(held.shape[1], dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from conjoin.measures.bootstrap import interval
 from conjoin.search.calibration import CONTEXT, CURVES, KEEP, LEAST, Calibration, features
 from conjoin.search.correction import Corrector
 from conjoin.search.decide import BLOCK, by_item, corrected_by, corrected_scores
+from conjoin.search.familiar import MOST, NEAREST, familiarity, spread
 from conjoin.search.rehearsal import Edge, Rehearsal, Scene
 
 #: Fewer held-out queries than this calibrate nothing.
@@ -29,6 +30,8 @@ class Lists:
     rows, plain : ``[q, k]`` row of each hit in the target's space, and its uncorrected score.
     asked : ``[q]`` row of each query within its scene, ``fold`` the fold it was held out in.
     partners : ``[q]`` target rows that are right answers; ``answers`` how many items they are.
+    near : ``[q]`` how familiar each query is (:mod:`conjoin.search.familiar`), where it is known;
+        ``bank`` the number of queries it was compared with.
     """
 
     scores: np.ndarray
@@ -42,6 +45,8 @@ class Lists:
     fold: np.ndarray
     groups: np.ndarray
     gallery: int
+    near: np.ndarray | None = None
+    bank: int = 0
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -90,9 +95,11 @@ def _of_scene(scene: Scene, chosen: Mapping[Edge, Corrector]) -> Lists:
         without, np.where(np.isfinite(without), without, np.inf).min(axis=1)[:, None]
     )
     partners = _partners(scene)
+    bank = scene.bank[spread(len(scene.bank), MOST)]
+    near = familiarity(scene.q[asked], bank) if len(bank) >= NEAREST else None
     return Lists(
         top, without, right, rows, raw, asked, partners, wanted.counts, fold, scene.groups,
-        len(scene.x),
+        len(scene.x), near, len(bank),
     )  # fmt: skip
 
 
@@ -135,9 +142,14 @@ def _joined(parts: Sequence[Lists]) -> Lists:
             [getattr(p, name)[:, :k] if getattr(p, name).ndim == 2 else getattr(p, name)
              for p in parts]
         )
-        for name in Lists.__dataclass_fields__ if name != "gallery"
+        for name in Lists.__dataclass_fields__ if name not in ("gallery", "near", "bank")
     }  # fmt: skip
-    return Lists(**fields, gallery=round(float(np.mean([p.gallery for p in parts]))))
+    near = [part.near for part in parts if part.near is not None]
+    return Lists(
+        **fields, gallery=round(float(np.mean([p.gallery for p in parts]))),
+        near=np.concatenate(near) if len(near) == len(parts) else None,
+        bank=round(float(np.mean([p.bank for p in parts]))),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,9 +172,10 @@ def calibrate(
 
     The curve is that of the lowest log-loss over the first hits of all queries, each judged by
     curves fitted without its fold; a simpler one is preferred where the difference is below its
-    standard error. The threshold of "nothing relevant" is the probability that the best hit
-    reaches in a share ``keep`` of the lists that hold a right answer among their first ten; how
-    many it rejects is measured on all lists with every right answer taken out.
+    standard error. "Nothing relevant" is said below either of two thresholds: of the probability
+    of the best hit, and of how familiar the query is. Each is set so that lists that hold a right
+    answer among their first ten fall below it in half of the share ``1 − keep``; how many are
+    rejected is measured on all lists with every right answer taken out.
 
     Parameters
     ----------
@@ -190,14 +203,20 @@ def calibrate(
     off = _held_out(lists, curve, lists.without)[:, 0]
     on = held[curve][:, 0]
     answered = lists.right.any(axis=1)
-    threshold = float(np.quantile(on[answered], 1 - keep))
-    rejected = (off < threshold).astype(float)
+    share = (1 - keep) / (1 if lists.near is None else 2)
+    threshold = float(np.quantile(on[answered], share))
+    odd, told = np.zeros(len(lists), dtype=bool), {}
+    if lists.near is not None:
+        least = float(np.quantile(lists.near[answered], share))
+        odd, told = lists.near < least, {"near": least, "bank": lists.bank}
+    kept = (on >= threshold) & ~odd
+    rejected = ((off < threshold) | odd).astype(float)
     facts = {
-        "queries": len(lists), "keep": keep, "kept": float((on[answered] >= threshold).mean()),
+        "queries": len(lists), "keep": keep, "kept": float(kept[answered].mean()),
         "answered": float(answered.mean()),
         "rejected": [float(rejected.mean()), *interval(rejected, lists.groups, seed=seed)],
         "logloss": {name: float(loss.mean()) for name, loss in losses.items()},
-        "right": float(lists.right[:, 0].mean()), "rehearsed": lists.gallery,
+        "right": float(lists.right[:, 0].mean()), "rehearsed": lists.gallery, **told,
     }  # fmt: skip
     made = Calibration(
         frame, score, lists.gallery, curve, fit_curve(lists.scores, lists.right, curve),

@@ -100,10 +100,23 @@ class Calibration:
         least = self.least(rows)
         if best >= least:
             return None
-        kept = self.facts.get("keep", KEEP)
+        kept = float(self.facts.get("keep", KEEP))
+        if "near" in self.facts:  # half of the false alarms are left to it
+            kept = 1 - (1 - kept) / 2
         return (
             f"nothing relevant: the best hit matches with probability {best:.2g}, and in "
-            f"{kept:.0%} of the lists that hold an answer it reaches {least:.2g}"
+            f"{100 * kept:.3g} % of the lists that hold an answer it reaches {least:.2g}"
+        )
+
+    def odd(self, near: float | None) -> str | None:
+        """Why a query so little familiar has no answer here, or ``None``."""
+        least = self.facts.get("near")
+        if near is None or least is None or near >= float(least):
+            return None
+        share = 1 - (1 - float(self.facts.get("keep", KEEP))) / 2
+        return (
+            f"nothing relevant: the query is like none this was fitted to (likeness {near:.2g}; "
+            f"{share:.1%} of the queries that have an answer reach {float(least):.2g})"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -170,13 +183,19 @@ def nothing_of(
     lists: Mapping[str, tuple[Hit, ...]],
     calibrations: Mapping[str, Calibration],
     rows: Mapping[str, int],
+    near: float | None = None,
 ) -> dict[str, str]:
-    """For each list without a likely match, a sentence that says so."""
+    """For each list without a likely match, a sentence that says so.
+
+    Parameters
+    ----------
+    near : how familiar the query is, where it is known.
+    """
     found = {}
     for name, calibration in calibrations.items():
         hits = lists.get(name, ())
         if hits and hits[0].probability is not None:
-            said = calibration.nothing(hits[0].probability, rows[name])
+            said = calibration.odd(near) or calibration.nothing(hits[0].probability, rows[name])
             if said:
                 found[name] = said
     return found

@@ -20,6 +20,7 @@ from conjoin.search.calibration import (
 from conjoin.search.correction import Correction
 from conjoin.search.exact import top_sets
 from conjoin.search.fair import Edge, Mixing
+from conjoin.search.familiar import familiarity, spread
 from conjoin.search.filters import parse
 from conjoin.search.hits import MIXED, Hit, Hits
 from conjoin.search.kernels import Tiles
@@ -53,6 +54,7 @@ class Index:
     about : by modality, a line of metadata a row.
     engines : by modality, what finds candidates; every row is scored where there is none.
     finders : by modality, rows of items by id; ids are looked through where there is none.
+    familiar : by modality, rows that queries are compared with; those indexed where not given.
     """
 
     frame: Frame
@@ -64,6 +66,7 @@ class Index:
     about: Callable[[str], pa.Table] | None = None
     engines: Mapping[str, Engine] = field(default_factory=dict)
     finders: Mapping[str, Callable[[Sequence[str]], np.ndarray]] = field(default_factory=dict)
+    familiar: Mapping[str, Space] = field(default_factory=dict)
     _tiles: dict[Any, Tiles] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -172,18 +175,38 @@ class Index:
             )
             for name in targets
         }  # fmt: skip
+        near = self.near(queries, q, source, known)
         answers = []
         for place, item in enumerate(queries.ids):
             lists = {
                 name: told(column[place], known.get(name), len(self.spaces[name]))[:k]
                 for name, column in columns.items()
             }
-            nothing = nothing_of(lists, known, {name: len(self.spaces[name]) for name in known})
+            sizes = {name: len(self.spaces[name]) for name in known}
+            nothing = nothing_of(lists, known, sizes, None if near is None else float(near[place]))
             if len(targets) > 1:
                 lists[MIXED] = self.mixing.mix(lists, k, source)
             asked = {"shown": str(item), "modality": source, "id": str(item)}
             answers.append(Hits(asked, lists, self.frame.id, nothing))
         return answers
+
+    def near(
+        self, queries: Space, q: Any, source: str | None, known: Mapping[str, Calibration]
+    ) -> np.ndarray | None:
+        """How familiar queries are, where a calibration has a threshold for it.
+
+        The bank is as many rows of the query's modality as it was fitted with, without its own.
+        """
+        counts = [int(c.facts["bank"]) for c in known.values() if "near" in c.facts]
+        held = self.familiar.get(source or "", self.spaces.get(source or ""))
+        if not counts or held is None or self.frame.score == "maxsim":
+            return None
+        key = ("familiar", source)
+        rows = spread(len(held), max(counts))
+        if key not in self._tiles:
+            self._tiles[key] = Tiles(np.asarray(held.take(rows).vectors, dtype=np.float32))
+        bank = np.asarray(self._tiles[key].gallery)
+        return familiarity(q, bank, queries.ids[:, None] == held.ids[rows])
 
     def _asked(self, queries: Space) -> Any:
         """Queries as they are scored: token sets, or vectors as ``Frame.query`` gives them."""

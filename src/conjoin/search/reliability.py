@@ -1,6 +1,6 @@
 """Whether probabilities keep their word on held-out queries, and what "nothing" rejects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,6 +105,7 @@ def trust(bed: TestBed, binding: Binding, rules: Rules, *, seed: int = 0) -> Tru
         bound, rules.corrections(binding, whole, bed.train, bound, bed.rows),
         calibrations=rules.serving(bound), mixing=rules.mixing,
     )  # fmt: skip
+    index = replace(index, familiar=_trained(bed, binding, bound))
     found: list[Reliability] = []
     asked: dict[tuple[str, str], tuple[Relevance, list[Hits]]] = {}
     for query, target in bed.directions():
@@ -129,6 +130,15 @@ def trust(bed: TestBed, binding: Binding, rules: Rules, *, seed: int = 0) -> Tru
         )
     mixed = _mixed(bed, bound, asked, rules.mixing, seed)
     return Trust(tuple(found), tuple(mixed), rules.mixing.method)
+
+
+def _trained(bed: TestBed, binding: Binding, names: Iterable[str]) -> dict[str, Space]:
+    """The training rows of each modality, which queries are compared with."""
+    found = {}
+    for name in names:
+        rows = bed.train.column(name)
+        found[name] = binding.bind(name, bed.spaces[name].take(np.unique(rows[rows >= 0])))
+    return found
 
 
 def _scrambled(space: Space, seed: int) -> Space:
@@ -162,16 +172,17 @@ def _one(
     seed: int,
 ) -> Reliability:
     rows, right = len(gallery), right_ids(wanted, gallery)
-    best, hit, off, within = [], [], [], []
+    best, hit, off, within, refused = [], [], [], [], []
     for found, own in zip(lists, right, strict=True):
         shown = found.lists[edge[1]]
+        refused.append(edge[1] in found.nothing)
         best.append(shown[0].probability or 0.0)
         hit.append(shown[0].id in own)
         within.append(any(h.id in own for h in shown[:CONTEXT]))
         others = np.array([h.score for h in shown if h.id not in own])
         off.append(calibration.probabilities(others, rows)[0] if len(others) else 0.0)
-    odd = np.array([found.lists[edge[1]][0].probability or 0.0 for found in strange])
-    least = calibration.least(rows)
+    odd = np.array([edge[1] in found.nothing for found in strange])
+    no = np.array(refused)
     p, y = np.array(best), np.array(hit, dtype=float)
     every = np.ones(len(p), dtype=bool)
     error, low, high, ideal, table = expected_error(p, y, groups, seed)
@@ -183,8 +194,9 @@ def _one(
         return float(value.mean()), *interval(value, owner, seed=seed)
 
     return Reliability(
-        *edge, len(p), rows, error, low, high, ideal, table, share(p >= least, np.array(within)),
-        share(np.array(off) < least, every), share(odd < least, every), calibration.curve,
+        *edge, len(p), rows, error, low, high, ideal, table, share(~no, np.array(within)),
+        share((np.array(off) < calibration.least(rows)) | no, every), share(odd, every),
+        calibration.curve,
     )  # fmt: skip
 
 
