@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from conjoin.app.indexing import open_index
 from conjoin.app.upgrade_check import verify
 from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError
+from conjoin.maps.map import Affine
 from shelf import Caller, config, snapshot, write_table
 
 #: The old encoder reads a blurred column, the new one a sharp one of another width: whatever is
@@ -44,7 +46,7 @@ def table(seed=0):
 ENCODERS = """
 import json
 import numpy as np
-SHIFT = 0.0
+SHIFT, SHUFFLED = 0.0, False
 def _of(cells, key):
     rows = []
     for cell in cells:
@@ -59,8 +61,14 @@ def hash_of(cell):
 def old(cells):
     return _of(cells, "b")
 def new(cells):
-    return _of(cells, "s") + SHIFT
+    rows = _of(cells, "s") + SHIFT
+    return rows[np.random.default_rng(0).permutation(len(rows))] if SHUFFLED else rows
+def third(cells):
+    s = _of(cells, "s")
+    mix = np.random.default_rng(8).normal(size=(16, 40))
+    return np.tanh(0.3 * s @ mix).astype(np.float32)
 """
+THIRD = "python:upgrade_encoders:third?kind=text"
 OLD, NEW = "python:upgrade_encoders:old?kind=text", "python:upgrade_encoders:new?kind=text"
 
 
@@ -413,6 +421,79 @@ def test_a_plan_of_another_fit_is_refused(ws):
     jobs.fit(Workspace(ws), method="procrustes")
     with pytest.raises(ConjoinError, match="of another fit"):
         upgrading.apply(Workspace(ws), arm)
+
+
+def test_a_chain_of_upgrades_goes_on_from_the_last_and_back_by_one(ws, left_out, call):
+    planned(ws)
+    first = applied(ws, name="re-embed", others="stay")
+    frame, config_of_first = current_fit(first).binding.frame, (ws / "conjoin.toml").read_bytes()
+    call.bad(ws, "upgrade", "apply", "--arm", "bridge", "-w", ws, "--yes",
+             says=("was upgraded already",))  # fmt: skip
+    upgrading.plan(Workspace(ws), upgrading.Wanted("text", THIRD))
+    assert verify(Workspace(ws)).ok, "the plan of the next does not spoil the check of the last"
+    space = applied(ws, name="bridge", direction="new-to-old")
+    made = current_fit(space).binding
+    assert made.frame == frame
+    assert made.maps["text"].source.dim == 40
+    assert made.maps["text"].source == space.encoder("text").frame
+    found = verify(space)
+    assert found.ok, [c for c in found.checks if not c.ok]
+    call.good("search", '{"s": [0.1, 1, 2, 0, 1, 1, 0, 1, 0, 1, 1, 0, 0, 1, 0, 2]}', "-w", ws)
+    call.good("upgrade", "rollback", "-w", ws, "--yes")
+    assert (ws / "conjoin.toml").read_bytes() == config_of_first
+    assert current_fit(Workspace(ws)).folder == current_fit(first).folder
+
+
+def test_each_guard_is_asked_where_it_matters(ws, monkeypatch, left_out):
+    """A fault planted in the way of a plan or of its application, each stopped by its own guard."""
+    import upgrade_encoders
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade_encoders, "SHUFFLED", True)
+        with pytest.raises(ConjoinError, match="shuffled"):
+            planned(shutil.copytree(ws, ws.parent / "shuffled"))
+    with monkeypatch.context() as patch:
+        first = np.asarray(open_index(Workspace(ws)).spaces["text"].vectors)[:, 0]
+        order = [f"i{k}" for k in np.argsort(first)]
+        patch.setattr(upgrading, "drawn", lambda space, count, seed: order[:120])
+        with pytest.raises(ConjoinError, match="not like the collection"):
+            planned(shutil.copytree(ws, ws.parent / "skewed"))
+    planned(ws)
+    arm = upgrading.chosen_arm(
+        upgrade_state.read_plan(Workspace(ws)), "bridge", direction="new-to-old"
+    )
+    whole = upgrading.upgraded
+
+    def backwards(*given, **more):
+        made = whole(*given, **more)
+        item, d = made.maps["text"], made.frame.dim
+        turn = Affine(np.eye(d, dtype=np.float32)[::-1], *np.zeros((2, d), np.float32))
+        flipped = item.between(None, None).then(turn).between(item.source, item.target)
+        return replace(made, maps={**made.maps, "text": flipped})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrading, "upgraded", backwards)
+        with pytest.raises(ConjoinError, match="wrong way"):
+            upgrading.apply(Workspace(ws), arm)
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrading.guards, "check_direction", lambda *_: 1.0)
+        patch.setattr(upgrading.guards, "FAR", -9.0)
+        with pytest.raises(ConjoinError, match="fitted to other rows"):
+            upgrading.apply(Workspace(ws), arm)
+
+    def reused(space, change):
+        index, rules = open_index(space), current_fit(space).rules
+        made = upgrading.Index.build(
+            change.bound, index.corrections, calibrations=index.calibrations
+        )
+        return rules, made, ""
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrading, "rescored", reused)
+        upgrading.apply(Workspace(ws), arm)
+    failed = [check for check in verify(Workspace(ws)).checks if not check.ok]
+    assert [check.name for check in failed] == ["scores"]
+    assert "was fitted before the upgrade" in failed[0].said
 
 
 KILLED = """

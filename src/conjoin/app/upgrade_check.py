@@ -69,7 +69,7 @@ def verify(ws: Workspace) -> Verified:
     if job is None or job["step"] != "done":
         found = "nothing was applied" if job is None else "an upgrade was begun and not finished"
         raise ConjoinError("upgrade", found, "run: conjoin upgrade apply")
-    planned = state.read_plan(ws)
+    planned = state.applied_plan(ws)
     name, arm = job["modality"], job["arm"]
     made, index = current_fit(ws), open_index(ws)
     named = read_json(state.before_folder(ws) / "current.json", ("maps", "index"))

@@ -49,6 +49,17 @@ def write_plan(ws: Workspace, value: Mapping[str, Any]) -> None:
     write_json(folder_of(ws) / "plan.json", {"version": FORMAT, **value})
 
 
+def keep_plan(ws: Workspace, value: Mapping[str, Any]) -> None:
+    """Keep the plan that is applied beside what was in use before."""
+    write_json(folder_of(ws) / BEFORE / "plan.json", {"version": FORMAT, **value})
+
+
+def applied_plan(ws: Workspace) -> dict[str, Any]:
+    """The plan that was applied, though another may have been made since."""
+    path = folder_of(ws) / BEFORE / "plan.json"
+    return dict(read_json(path, ("modality", "uri", "arms"))) if path.exists() else read_plan(ws)
+
+
 def read_job(ws: Workspace) -> dict[str, Any] | None:
     """The upgrade that was begun, if any."""
     path = folder_of(ws) / "job.json"

@@ -340,6 +340,9 @@ def apply(ws: Workspace, arm: Mapping[str, Any], progress: Progress | None = Non
     """
     planned = state.read_plan(ws)
     job = state.read_job(ws)
+    if job is not None and job["step"] == "done" and planned["fit"] == job["key"]:
+        state.drop_job(ws)  # planned anew since: one more upgrade, of what that one made
+        job = None
     if job is not None and job["step"] == "done":
         raise ConjoinError(
             "upgrade", f"{job['modality']} was upgraded already", "verify it, or roll it back first"
@@ -352,6 +355,7 @@ def apply(ws: Workspace, arm: Mapping[str, Any], progress: Progress | None = Non
         job = {"modality": planned["modality"], "uri": planned["uri"], "arm": dict(arm),
                "step": "begun", "plan": digest(planned["items"])}  # fmt: skip
         state.keep_before(ws)
+        state.keep_plan(ws, planned)
         state.write_job(ws, job)
     return _go_on(ws, planned, job, progress)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.binding.arms import FIRST, METRIC, Arm, Curve, Rates, recommend
+from conjoin.binding.arms import FIRST, METRIC, Arm, Curve, Rates, recommend, together
 from conjoin.binding.binding import Binding
 from conjoin.binding.upgrade import (
     LABEL,
@@ -21,7 +21,7 @@ from conjoin.binding.upgrade import (
 )
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
-from conjoin.measures.bootstrap import holm, interval, paired_difference
+from conjoin.measures.bootstrap import interval, paired_difference
 from conjoin.measures.relevance import Relevance, relevance, relevance_by_id
 from conjoin.spaces import Pairs, Space, stable_hash
 from conjoin.spaces.frame import unit
@@ -518,18 +518,16 @@ def _add_arms(
 def curve(sample: Sample, rates: Rates, *, way: Way | None = None, seed: int = 0) -> Curve:
     """Fit and measure every arm, and say what to do.
 
-    Each arm is compared with doing nothing on the same queries, resampled by group; one-sided
-    p-values are Holm's over all arms. Of the arms that surely gain, the cheapest is recommended
-    whose value the best one does not surely pass by more than
+    Each arm is compared with doing nothing on the same queries, resampled by group; its p-value
+    holds for all arms at once (:func:`~conjoin.binding.arms.together`). Of the arms that surely
+    gain, the cheapest is recommended whose value the best one does not surely pass by more than
     :data:`~conjoin.binding.arms.SLACK`; where none surely gains: stay.
     """
     fits = fit_arms(sample, way=way, seed=seed)
     found, groups, asked, even = measure(sample, fits, rates, seed=seed)
     base = found[0][1]
     told = [paired_difference(values, base, groups, seed=seed) for _, values in found[1:]]
-    # Whether it gains is a question of one side: what surely loses is no rival to be corrected for.
-    sided = [p / 2 if gain > 0 else 1 - p / 2 for gain, *_, p in told]
-    adjusted = holm(np.array(sided))
+    adjusted = together(np.stack([v - base for _, v in found[1:]], axis=1), groups, seed)
     arms = [found[0][0]]
     for (arm, _), (gain, low, high, _), p in zip(found[1:], told, adjusted, strict=True):
         arms.append(replace(arm, gain=gain, gain_low=low, gain_high=high, p=float(p)))
