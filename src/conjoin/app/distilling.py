@@ -21,6 +21,7 @@ from conjoin.spaces import Frame, Space, digest
 from conjoin.spaces.files import FORMAT, atomic, read_json, write_json
 from conjoin.spaces.frame import unit
 from conjoin.spaces.store import SpaceStore
+from conjoin.transfer.kept import Kept
 from conjoin.transfer.students import RidgeStudent
 from conjoin.transfer.teachers import side_by_side
 from conjoin.transfer.teaching import K, Taught, distill, found_own, retention
@@ -183,14 +184,17 @@ def fit_student(ws: Workspace, ask: DistillAsk) -> MadeStudent:
     if fresh:
         learn = np.flatnonzero(~taught.held)
         own = {name: rows[learn] for name, rows in taught.teachers.items()}
+        kept = Kept(folder / "unfinished")
         made = distill(
-            taught.x[learn], own, method=ask.method, groups=taught.groups[learn], seed=ask.seed
-        )
+            taught.x[learn], own, method=ask.method, groups=taught.groups[learn], seed=ask.seed,
+            kept=kept,
+        )  # fmt: skip
         facts = _facts(ask, taught, made)
         save_map(made.map.between(taught.source, taught.target), folder / FILE)  # type: ignore[attr-defined]
         with atomic(folder / PAGE) as file:
             file.write(student_markdown(facts).encode())
         write_json(folder / FACTS, facts)
+        kept.clear()
     return MadeStudent(folder, read_json(folder / FACTS), fresh)
 
 
@@ -299,7 +303,7 @@ def check_use(ws: Workspace, ask: DistillAsk) -> str:
         )  # fmt: skip
     held = current_fit(ws).binding.maps.get(name)
     stored = (ws.state / "students").glob(f"*/{FILE}")
-    if held is not None and not any(_same(held, load_map(path)) for path in stored):
+    if held is not None and not any(same_map(held, load_map(path)) for path in stored):
         raise ConjoinError(
             "--use", f"modality {name!r} is bound by another map", "add a modality to teach"
         )
@@ -327,7 +331,8 @@ def use_student(ws: Workspace, ask: DistillAsk, made: MadeStudent) -> Fit:
     return extended
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_map(one: Any, other: Any) -> bool:
+    """Whether two maps are one: the same frames, fields and numbers."""
     (fields, arrays), (others, held) = one.state(), other.state()
     return (
         one.source == other.source and fields == others and arrays.keys() == held.keys()

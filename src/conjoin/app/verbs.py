@@ -372,9 +372,55 @@ def _unused(folder: Path, state: Path) -> list[Path]:
     found |= {p for p in state.glob("spaces/*") if _torn(p)}
     found |= {p.parent for p in state.glob("encoders/*/encoder.json") if not _whole(p, ["state"])}
     found |= {p for p in state.glob("runs/*.json") if not _whole(p, ["results"])}
+    found |= _unused_knowledge(state)
     if (state / "current.json").exists() and not keep & found and not frames:
         found.add(state / "current.json")
     return sorted(found | set(state.rglob("*.tmp")))
+
+
+def _unused_knowledge(state: Path) -> set[Path]:
+    """Heads that are not in use, students that bind nothing, and fusions that are torn or partial.
+
+    A fusion that is whole is what its question opens, so it stays until ``--all``.
+    """
+    from conjoin.spaces.files import read_json
+
+    facts = {p: p / "fusion.json" for p in (state / "fusions").glob("*")}
+    found = {p for p, f in facts.items() if not (f.exists() and _whole(f, ["arms"]))}
+    found |= set(state.glob("fusions/*/unfinished")) - {p / "unfinished" for p in found}
+    used: set[str] = set()
+    with contextlib.suppress(OSError, ConjoinError, KeyError, TypeError):
+        used.add(str(read_json(state / "heads" / "current.json", ["head"])["head"]))
+    found |= {p for p in (state / "heads").glob("*") if p.is_dir() and p.name not in used}
+    bound = _bound_maps(state)
+    for folder in (state / "students").glob("*"):
+        if bound is not None and not any(_binds(folder, one) for one in bound):
+            found.add(folder)
+    return found
+
+
+def _bound_maps(state: Path) -> list[Any] | None:
+    """The maps of the binding in use; ``None`` where it cannot be told."""
+    from conjoin.binding import Binding
+    from conjoin.spaces.files import read_json
+
+    if not (state / "current.json").exists():
+        return []
+    try:
+        current = read_json(state / "current.json", ("maps", "index"))
+        return list(Binding.load(state / current["maps"]).maps.values())
+    except (OSError, ConjoinError, KeyError, TypeError):
+        return None
+
+
+def _binds(folder: Path, bound: Any) -> bool:
+    """Whether a modality is bound by the student that lies here."""
+    from conjoin.app.distilling import FILE, same_map
+    from conjoin.maps.map import load_map
+
+    with contextlib.suppress(OSError, ConjoinError):
+        return same_map(bound, load_map(folder / FILE))
+    return False
 
 
 def _in_use(state: Path) -> tuple[set[str], set[Path]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from conjoin.catalogue import COSTS, find
 from conjoin.maps.map import Map
 from conjoin.measures.bootstrap import ends, mean_draws
 from conjoin.spaces import Pairs
+from conjoin.transfer.kept import Kept
 from conjoin.transfer.students import nearness_each, own_ranks, ready
 from conjoin.transfer.teachers import side_by_side
 
@@ -47,6 +49,7 @@ def distill(
     method: str = "auto",
     groups: Any = None,
     seed: int = 0,
+    kept: Kept | None = None,
 ) -> Taught:
     """Teach a small map of ``x`` to land where the teachers put the same items.
 
@@ -60,6 +63,7 @@ def distill(
     y : ``[n]`` labels, for students that weigh teachers by them.
     method : a student's name, or ``auto``.
     groups : ``[n]``; rows of one group are on one side.
+    kept : where what was tried lies, so that a run that was killed goes on.
 
     Raises
     ------
@@ -82,13 +86,17 @@ def distill(
         pairs = Pairs(("x",), np.arange(len(rows))[:, None], group=owners)
         held = pairs.folds(HELD, seed) == 0
         target = side_by_side(found)[held]
-        for name in CANDIDATES:
-            own = {key: each[~held] for key, each in found.items()}
-            told = None if labels is None else labels[~held]
+        own = {key: each[~held] for key, each in found.items()}
+        told = None if labels is None else labels[~held]
+
+        def tried(name: str) -> list[float]:
             fitted = find("student", name).make().fit(
                 rows[~held], own, told, groups=owners[~held], seed=seed
             )  # fmt: skip
-            scores[name] = nearness_each(fitted.apply(rows[held]), target)
+            return [float(v) for v in nearness_each(fitted.apply(rows[held]), target)]
+
+        for name in CANDIDATES:
+            scores[name] = np.array((kept or Kept()).value(name, partial(tried, name)))
     name = _cheapest(scores) if scores else CANDIDATES[0]
     made = find("student", name).make().fit(rows, found, labels, groups=owners, seed=seed)
     return Taught(name, {}, made, {key: float(each.mean()) for key, each in scores.items()})
