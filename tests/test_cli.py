@@ -313,6 +313,17 @@ def test_clean_removes_only_what_nothing_needs(conjoin, ready):
     gone = conjoin.good("clean", "-w", ready, "--yes", "--json").json["removed"]
     assert [Path(path).parts[1] for path in gone] == ["index", "maps"]
     conjoin.good("search", "red", "-w", ready)
+    state = ready / ".conjoin"
+    for name in ("heads/used", "heads/old", "students/old", "fusions/killed/unfinished"):
+        (state / name).mkdir(parents=True)
+    (state / "fusions" / "whole").mkdir()
+    for name, value in (
+        ("heads/current.json", {"version": 1, "head": "used"}),
+        ("fusions/whole/fusion.json", {"version": 1, "arms": []}),
+    ):
+        (state / name).write_text(json.dumps(value))
+    gone = conjoin.good("clean", "-w", ready, "--yes", "--json").json["removed"]
+    assert gone == [f".conjoin/{name}" for name in ("fusions/killed", "heads/old", "students/old")]
     conjoin.good("clean", "--all", "-w", ready, "--yes")
     assert sorted(path.name for path in ready.iterdir()) == ["conjoin.toml", "items.parquet"]
 

@@ -68,7 +68,7 @@ HEADS: tuple[Row, ...] = (
         ("zhang2022tipadapter",), _LABELS, "free", family=_FEW, settings={"gamma": 0.0},
         claims=(
             _shots(
-                "zero-shot-head", "62.0 against 60.3 on ImageNet with 16 shots",
+                "zero-shot-head", "62.0 against 60.3 on ImageNet with 16 shots (recalled)",
                 "the cache as theirs", "formula", condition={"shots": 16},
             ),
         )),
@@ -77,7 +77,8 @@ HEADS: tuple[Row, ...] = (
         ("udandarao2023susx",), _LABELS, "free", family=_FEW, settings={"gamma": 5.0},
         claims=(
             _shots(
-                "tip-adapter", "a mean gain of 0.9 points over Tip-Adapter on eleven data sets",
+                "tip-adapter", "a mean gain of 0.9 points over Tip-Adapter on eleven data sets "
+                "(recalled)",
                 "the range of divergences is taken from the cache, where theirs looks at the test "
                 "rows", "restated", condition={"shots": 4},
             ),
@@ -205,7 +206,8 @@ STUDENTS: tuple[Row, ...] = (
         _taught(
             "affinity-student", "transfer between any two models helps in 92.5 % of cases with "
             "partitioned data, where plain distillation often harms",
-            "probabilities are those of being alike, as there is no classifier",
+            "probabilities are those of being alike, as there is no classifier; that the "
+            "teacher stands first in the divergence is not checked against a source",
         ),
     ),
     _student(
