@@ -153,8 +153,9 @@ def test_a_query_like_no_other_is_said_to_have_no_answer():
     """Two crowds of queries, one calibrated: the other is refused, whatever it scores."""
     rng = np.random.default_rng(0)
     frame = Frame.mint("given", "t", 8, {})
-    known = unit(rng.normal(size=(60, 8)) + [4, 0, 0, 0, 0, 0, 0, 0]).astype(np.float32)
-    odd = unit(rng.normal(size=(5, 8)) - [4, 0, 0, 0, 0, 0, 0, 0]).astype(np.float32)
+    apart = 4 * np.eye(1, 8)
+    known = unit(rng.normal(size=(60, 8)) + apart).astype(np.float32)
+    odd = unit(rng.normal(size=(5, 8)) - apart).astype(np.float32)
     ids = np.arange(60).astype(str)
     spaces = {"a": Space(ids, known, frame), "b": Space(ids, known, frame)}
     sure = Calibration(frame.id, "cosine", 60, "logistic", {"beta": [0.0, 1.0]}, 0.0,
