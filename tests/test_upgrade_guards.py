@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from conjoin.binding import Binding, guards
-from conjoin.binding.arms import Curve, Rates
+from conjoin.binding.arms import Curve, Rates, together
 from conjoin.binding.merge import merge
 from conjoin.binding.plan import Sample, curve, hits
 from conjoin.binding.regression import Asked, regression
@@ -269,3 +270,25 @@ def test_ways_say_what_they_are():
     assert str(Way("ridge", "all")) == "ridge, toward all"
     lines = by_row(Space.of(OLD, name="a"), Space.of(NEW, name="b").take(np.arange(5)))
     np.testing.assert_array_equal(lines.rows, np.stack([np.arange(5)] * 2, axis=1))
+
+
+def test_arms_are_judged_all_at_once():
+    """One true gain among arms that err together is found, and hardly ever one among none."""
+    rng = np.random.default_rng(3)
+    groups = np.arange(200)
+    false = 0
+    for seed in range(40):
+        common = rng.normal(size=(200, 1))
+        gains = common + 0.3 * rng.normal(size=(200, 8))
+        p = together(gains, groups, seed, draws=400)
+        false += p.min() < 0.05
+        assert p.shape == (8,)
+        gains[:, 2] += 0.4
+        again = together(gains, groups, seed, draws=400)
+        assert again.argmin() == 2
+        assert again[2] < 0.05
+    assert false <= 6
+    # One arm alone: its own bootstrap's tail.
+    alone = together(gains[:, :1], groups, 0, draws=4000)
+    mean, error = gains[:, 0].mean(), gains[:, 0].std() / np.sqrt(200)
+    assert alone[0] == pytest.approx(2 * ndtr(-abs(mean) / error), abs=0.03)
