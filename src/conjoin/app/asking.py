@@ -80,7 +80,7 @@ def encoded(ws: Workspace, made: Fit, query: Query) -> tuple[str, Space]:
         raise ConjoinError(
             "--from", f"{name!r} reads {encoder.kind}, the query is {kind}", "name another"
         )
-    if encoder.frame != made.binding.maps[name].source:
+    if ws.frame(name) != made.binding.maps[name].source:
         raise stale(name)
     cell = query.text if query.text is not None else str(query.file)
     from conjoin.encoders.base import Quick
@@ -91,14 +91,14 @@ def encoded(ws: Workspace, made: Fit, query: Query) -> tuple[str, Space]:
     made_of = encode(encoder, [cell])
     if made_of.failed:
         raise ConjoinError(query.shown(), made_of.failed[0], "give a readable query")
-    return name, Space(np.array(["query"]), made_of.vectors, encoder.frame)
+    return name, ws.joined(name, Space(np.array(["query"]), made_of.vectors, encoder.frame))
 
 
 def _stored(ws: Workspace, made: Fit, item: str, source: str | None) -> tuple[str, Space]:
     if source is not None and source not in made.binding.maps:
         raise ConjoinError("--from", f"{source!r} is not bound", nearest(source, made.binding.maps))
     for name in [source] if source else list(made.binding.maps):
-        if ws.encoder(name).frame != made.binding.maps[name].source:
+        if ws.frame(name) != made.binding.maps[name].source:
             raise stale(name)
         rows = np.flatnonzero(ws.space(name).ids == item)
         if len(rows):

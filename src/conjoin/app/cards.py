@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.app.parts import EACH
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding
 from conjoin.binding.folds import Folds
@@ -36,7 +37,7 @@ def write_card(
         "modalities": [
             {
                 "name": name, "encoder": ws.modality(name).uri, "rows": len(space),
-                "dim": space.dim, "frame": space.frame.id,
+                "dim": space.dim, "frame": space.frame.id, **_parts(ws, name),
             }
             for name, space in spaces.items()
         ],
@@ -55,3 +56,8 @@ def write_card(
     with atomic(folder / PAGE) as file:
         file.write(card_markdown(facts).encode())
     return facts
+
+
+def _parts(ws: Workspace, name: str) -> dict[str, str]:
+    rule = ws.modality(name).parts
+    return {} if rule == EACH else {"parts": rule}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.app.fits import Fit
+from conjoin.app.parts import EACH
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding
 from conjoin.encoders.run import encode
@@ -97,12 +98,12 @@ def _vectors(ws: Workspace, name: str, hits: tuple[Hit, ...]) -> list[np.ndarray
     stored = ws.store(name).open()
     found: dict[tuple[str, int], np.ndarray] = {}
     if stored is not None:
-        space = stored.pooled().of_items([hit.id for hit in hits])
+        space = ws.joined(name, stored.pooled().of_items([hit.id for hit in hits]))
         rows: Any = space.vectors
         keys = zip(space.ids.tolist(), space.parts.tolist(), strict=True)
         found = {key: np.asarray(rows[at], np.float32) for at, key in enumerate(keys)}
     missing = [hit for hit in hits if (hit.id, hit.part) not in found]
-    if missing:
+    if missing and ws.modality(name).parts == EACH:
         encoder = ws.encoder(name)
         cells = ws.cells(name, encoder.kind)
         got = [(hit, cells.get(hit.id, hit.part)) for hit in missing]

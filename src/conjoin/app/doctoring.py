@@ -150,10 +150,10 @@ def _texts(
 
 def _binder(ws: Workspace) -> Any:
     """The method in use, where fitting it five times more is quick; else nothing."""
-    from conjoin.app.fits import current_fit
+    from conjoin.app.fits import fit_as_it_is
 
     try:
-        choice = current_fit(ws).binding.choice
+        choice = fit_as_it_is(ws).binding.choice
         made = choice.make()
     except ConjoinError:
         return None

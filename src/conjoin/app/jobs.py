@@ -1,6 +1,6 @@
 """What each verb does: from a workspace to a value; printing is the command line's."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from conjoin.app.cards import write_card
 from conjoin.app.fits import Fit, current_fit, open_fit, stale
 from conjoin.app.indexing import build_index
 from conjoin.app.judging import compared
+from conjoin.app.parts import EACH
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding, Choice, CycleReport, by_validation, cycle_report
 from conjoin.binding.binding import pairs_digest
@@ -81,13 +82,13 @@ def fit(
         rules = Rules.rehearse(binding, spaces, train, seed=seed)
         binding.save(folder)
         write_card(ws, folder, binding, rules, spaces, train)
-        _write_fit(folder, rules, seed)
+        _write_fit(folder, rules, seed, joined_parts(ws, binding.maps))
     made = open_fit(folder)
     if fresh or not (ws.state / "index" / key / "manifest.json").exists():
         build_index(ws, made, spaces, train)
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
-    return Fit(folder, made.binding, made.rules, fresh)
+    return Fit(folder, made.binding, made.rules, fresh, made.parts)
 
 
 def _among(ws: Workspace) -> list[str] | None:
@@ -131,11 +132,16 @@ def _rows(spaces: Mapping[str, Space]) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-def _write_fit(folder: Path, rules: Rules, seed: int) -> None:
+def _write_fit(folder: Path, rules: Rules, seed: int, parts: Mapping[str, str]) -> None:
     listed = [[*edge, rule.name] for edge, rule in sorted(rules.correctors.items())]
-    write_json(folder / "fit.json", {
-        "version": FORMAT, "corrections": listed, "seed": seed, "rules": rules.to_json(),
-    })  # fmt: skip
+    facts = {"version": FORMAT, "corrections": listed, "seed": seed, "rules": rules.to_json()}
+    write_json(folder / "fit.json", {**facts, "parts": dict(parts)} if parts else facts)
+
+
+def joined_parts(ws: Workspace, names: Iterable[str]) -> dict[str, str]:
+    """How parts are joined, of each modality where they are."""
+    rules = {name: ws.modality(name).parts for name in names}
+    return {name: rule for name, rule in rules.items() if rule != EACH}
 
 
 def add(ws: Workspace, names: Sequence[str]) -> Fit:
@@ -160,7 +166,11 @@ def add(ws: Workspace, names: Sequence[str]) -> Fit:
     train, _ = ws.pairs(spaces)
     binding = made.binding.extend(spaces, train)
     binding.save(made.folder)
-    extended = Fit(made.folder, binding, made.rules, True)
+    parts = joined_parts(ws, binding.maps)
+    if parts != made.parts:
+        raw = read_json(made.folder / "fit.json", ["corrections"])
+        write_json(made.folder / "fit.json", {**raw, "parts": parts})
+    extended = Fit(made.folder, binding, made.rules, True, parts)
     build_index(ws, extended, spaces, train)
     return extended
 

@@ -132,10 +132,10 @@ def _rows(ws: Workspace, name: str) -> str:
 
 
 def _fit(ws: Workspace) -> str:
-    from conjoin.app.fits import current_fit
+    from conjoin.app.fits import fit_as_it_is
 
     try:
-        binding = current_fit(ws).binding
+        binding = fit_as_it_is(ws).binding
     except ConjoinError:
         return "none"
     return f"{binding.choice.method}, hub {binding.hub}, of {', '.join(binding.maps)}"

@@ -175,7 +175,7 @@ def prototypes(ws: Workspace, named: Mapping[str, Sequence[str]]) -> Prototypes:
         raise ConjoinError("--names", "no bound modality reads text", "bind one, or give --label")
     name = binding.hub if binding.hub in readers else readers[0]
     encoder = ws.encoder(name)
-    if encoder.frame != binding.maps[name].source:
+    if ws.frame(name) != binding.maps[name].source:
         raise stale(name)
     labels = [label for label, prompts in named.items() for _ in prompts]
     words = [prompt for prompts in named.values() for prompt in prompts]
@@ -184,7 +184,7 @@ def prototypes(ws: Workspace, named: Mapping[str, Sequence[str]]) -> Prototypes:
         place, why = next(iter(made.failed.items()))
         raise ConjoinError("--names", f"{words[place]!r}: {why}", "mend that name")
     space = Space(np.arange(len(words)).astype(str), made.vectors, encoder.frame)
-    bound = binding.bind(name, space.pooled())
+    bound = binding.bind(name, ws.joined(name, space.pooled()))
     return Prototypes(np.array(labels), bound.frame.item(np.asarray(bound.vectors)))
 
 

@@ -113,14 +113,14 @@ def encode_texts(
     encoder = ws.encoder(name)
     if encoder.kind != "text":
         raise ConjoinError("--from", f"{name!r} reads {encoder.kind}", "name one that reads text")
-    if encoder.frame != made.binding.maps[name].source:
+    if ws.frame(name) != made.binding.maps[name].source:
         raise stale(name)
     found = encode(encoder, list(texts))
     if found.failed:
         place, why = next(iter(found.failed.items()))
         raise ConjoinError(f"query {texts[place]!r}", str(why), "mend it")
     ids = np.array([f"query{at}" for at in range(len(texts))])
-    return name, Space(ids, found.vectors, encoder.frame)
+    return name, ws.joined(name, Space(ids, found.vectors, encoder.frame))
 
 
 def _judged(

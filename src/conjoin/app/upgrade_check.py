@@ -87,7 +87,7 @@ def verify(ws: Workspace) -> Verified:
     def frames() -> None:
         from conjoin.spaces import require_same
 
-        require_same(ws.encoder(name).frame, made.binding.maps[name].source, f"encoder of {name}")
+        require_same(ws.frame(name), made.binding.maps[name].source, f"encoder of {name}")
         require_same(index.frame, made.binding.frame, "index")
 
     sample = _sample(ws, name, planned, before, kept)

@@ -12,6 +12,7 @@ import numpy as np
 from conjoin.app import upgrade_state as state
 from conjoin.app.fits import AGAIN, current_fit, open_fit, stale
 from conjoin.app.indexing import keep_index, open_index
+from conjoin.app.parts import EACH
 from conjoin.app.workspace import CONFIG, Workspace
 from conjoin.binding import Binding, guards
 from conjoin.binding.arms import Arm, Curve, Rates
@@ -83,6 +84,11 @@ def newer(ws: Workspace, wanted: Wanted) -> Workspace:
         raise ConjoinError(
             "--modality", f"{wanted.modality!r} is not bound",
             nearest(wanted.modality, made.binding.maps),
+        )  # fmt: skip
+    if modality.parts != EACH:
+        raise ConjoinError(
+            "--modality", f'{wanted.modality!r} has parts = "{modality.parts}": an upgrade works '
+            "part by part", "name the new encoder in conjoin.toml, then: conjoin embed, conjoin fit"
         )  # fmt: skip
     if wanted.uri == modality.uri:
         raise ConjoinError("--to", f"{wanted.uri} is the encoder in use", "name another")

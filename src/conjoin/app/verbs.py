@@ -315,7 +315,7 @@ def run_info(ws: Workspace, console: Console) -> None:
         )  # fmt: skip
     value: dict[str, Any] = {"modalities": stored, "versions": jobs.versions(), "bound": None}
     if (ws.state / "current.json").exists():
-        made = fits.current_fit(ws)
+        made = fits.fit_as_it_is(ws)
         value["bound"] = {
             "frame": made.binding.frame.id, "method": made.binding.choice.method,
             "hub": made.binding.hub, "modalities": list(made.binding.maps),

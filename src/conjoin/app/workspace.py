@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.app.parts import EACH, joined, joined_frame, open_joined
 from conjoin.doctor.fixes import Fixed, follow, read_table
 from conjoin.encoders.base import Encoder
 from conjoin.encoders.open import kind_of, open_encoder, restore, state_of
@@ -22,7 +23,7 @@ from conjoin.errors import CellError, ConjoinError, nearest
 from conjoin.items.config import Config
 from conjoin.items.items import Items
 from conjoin.items.split import Split
-from conjoin.spaces import Pairs, Space, digest, stable_hash
+from conjoin.spaces import Frame, Pairs, Space, digest, stable_hash
 from conjoin.spaces.files import FORMAT, read_json, write_json
 from conjoin.spaces.store import SpaceStore
 
@@ -44,6 +45,7 @@ class Modality:
     name: str
     column: Any
     uri: str
+    parts: str = EACH
 
 
 class Workspace:
@@ -71,6 +73,7 @@ class Workspace:
         self.config = Config.load(folder / CONFIG)
         self.state = folder / STATE
         self._encoders: dict[str, Encoder] = {}
+        self._joined: dict[str, Space] = {}
         self.fixes: bool | None = None
 
     @cached_property
@@ -82,7 +85,7 @@ class Workspace:
     def modalities(self) -> list[Modality]:
         """The modalities of the configuration, in order."""
         return [
-            Modality(name, entry.column, entry.encoder)
+            Modality(name, entry.column, entry.encoder, entry.parts)
             for name, entry in self.config.modalities.items()
         ]
 
@@ -161,6 +164,7 @@ class Workspace:
     ) -> EmbedResult:
         """Bring a modality's stored vectors up to date with the table."""
         encoder = self.encoder(name)
+        self._joined.pop(name, None)
         return embed(
             self.store(name),
             encoder,
@@ -170,13 +174,32 @@ class Workspace:
             progress=progress,
         )
 
+    def frame(self, name: str) -> Frame:
+        """The frame in which a modality is fitted and asked."""
+        frame, rule = self.encoder(name).frame, self.modality(name).parts
+        return frame if rule == EACH else joined_frame(frame, rule)
+
+    def joined(self, name: str, space: Space) -> Space:
+        """Rows as the encoder gave them, stored or of queries, as the modality is fitted."""
+        rule = self.modality(name).parts
+        return space if rule == EACH else joined(space, rule)
+
     def space(self, name: str) -> Space:
-        """A modality's stored vectors.
+        """A modality's stored vectors, its parts joined where the configuration says so.
 
         Raises
         ------
-        ConjoinError : it was never embedded, or nothing could be.
+        ConjoinError : it was never embedded, nothing could be, or token sets were to be joined.
         """
+        rule = self.modality(name).parts
+        if rule == EACH:
+            return self._each(name)
+        if name not in self._joined:
+            store, make = self.store(name), lambda: self._each(name)
+            self._joined[name] = open_joined(store, rule, make, keep=self.writes)
+        return self._joined[name]
+
+    def _each(self, name: str) -> Space:
         store = self.store(name)
         space = store.open()
         if space is None:

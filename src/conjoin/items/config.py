@@ -50,6 +50,11 @@ class ModalityPart(_Part):
         description="Column of cells; several for an encoder of table rows."
     )
     encoder: Text = Field(description="URI of the encoder: builtin:text, hf:NAME, st:NAME…")
+    parts: Literal["each", "mean", "first", "sum", "peak"] = Field(
+        default="each",
+        description="How an item of several parts is scored: by the best of each, or by one vector"
+        " pooled from them.",
+    )
 
     @field_validator("column")
     @classmethod

@@ -242,7 +242,7 @@ def _data(data: Mapping[str, Any]) -> str:
     modalities = table(
         ("modality", "encoder", "rows", "width", "frame"),
         [
-            (m["name"], m["encoder"], str(m["rows"]), str(m["dim"]), f"`{m['frame']}`")
+            (m["name"], _reader(m), str(m["rows"]), str(m["dim"]), f"`{m['frame']}`")
             for m in data["modalities"]
         ],
     )
@@ -253,6 +253,11 @@ def _data(data: Mapping[str, Any]) -> str:
         f"{data['items']} items in {data['groups']} groups; {data['held_out']} items held out and "
         f"not used here.\n\n{modalities}\n\n{pairs}"
     )
+
+
+def _reader(modality: Mapping[str, Any]) -> str:
+    joined = f", parts joined: {modality['parts']}" if "parts" in modality else ""
+    return f"{modality['encoder']}{joined}"
 
 
 def _method(facts: Mapping[str, Any]) -> str:

@@ -125,7 +125,7 @@ class Live:
         ws = Workspace(folder, writes=False)
         made = current_fit(ws)
         for name, map_ in made.binding.maps.items():
-            if ws.encoder(name).frame != map_.source:
+            if ws.frame(name) != map_.source:
                 raise stale(name)
         stage_of(made)  # read while it is there
         kept = {} if before is None else before._readers
@@ -321,6 +321,7 @@ class Live:
         if not good:
             return
         space = Space(np.arange(len(good)).astype(str), made.vectors, encoder.frame)
+        space = self.ws.joined(name, space)
         bound = self.fit.binding.bind(name, space)
         for row, (at, place, piece) in enumerate(good):
             if isinstance(out[at], list):
