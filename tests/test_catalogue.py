@@ -219,7 +219,7 @@ def test_a_row_of_ones_own_stands_among_the_others(guest):
 
 
 def test_a_row_whose_engine_is_not_there_is_refused(guest):
-    with pytest.raises(ConjoinError, match="Nobody.*module:class"):
+    with pytest.raises(ConjoinError, match=r"Nobody.*module:class"):
         catalogue.add(dataclasses.replace(guest, target="conjoin.maps.linear:Nobody"))
     assert "guest-ridge" not in catalogue.of_kind("binder")
 
