@@ -44,9 +44,7 @@ def run_explain(
 ) -> None:
     """Explain a hit, as tables or as JSON."""
     if sum(value is not None for value in (query.text, query.file, query.item)) != 1:
-        raise ConjoinError(
-            "explain", "asks by one thing", "give words, --query FILE or --item ID"
-        )
+        raise ConjoinError("explain", "asks by one thing", "give words, --query FILE or --item ID")
     found = explained(ws, query, item, into=into, count=count, refit=refit)
     label = ws.label(found.id)
     console.table(
