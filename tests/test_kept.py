@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from conjoin.claims.deciding import Fusing
+from conjoin import catalogue
+from conjoin.binding.trials import Clock
+from conjoin.claims.deciding import Fusing, FusionFolds, FusionSweep
 from conjoin.fusion.inputs import Inputs
 from conjoin.fusion.linear import HELD, Concat, Late
 from conjoin.transfer import teaching
@@ -47,6 +49,31 @@ def test_a_killed_fusion_goes_on(tmp_path, monkeypatch):
     assert there < {p.name for p in kept.folder.iterdir()}
     kept.clear()
     assert not kept.folder.exists()
+
+
+def test_folds_scored_before_the_kill_are_not_scored_again(tmp_path, monkeypatch):
+    score, calls = FusionFolds.score, []
+
+    def dying(self, number, fused):
+        calls.append(number)
+        if len(calls) == 3:
+            raise Killed
+        return score(self, number, fused)
+
+    kept = Kept(tmp_path / "unfinished")
+    monkeypatch.setattr(FusionFolds, "score", dying)
+    with pytest.raises(Killed):
+        sweep(job(kept)).trial({}, "")
+    assert 2 <= len(list(kept.folder.iterdir())) < 4
+    there = len(list(kept.folder.iterdir()))
+    calls[:] = [None] * 3
+    again = sweep(job(kept)).trial({}, "")
+    assert len(calls) - 3 == 4 - there
+    assert again.scores == sweep(job(Kept())).trial({}, "").scores
+
+
+def sweep(made):
+    return FusionSweep(catalogue.find("fusion", "late"), made.folds, 0, Clock())
 
 
 def test_a_killed_distillation_goes_on(tmp_path, monkeypatch):

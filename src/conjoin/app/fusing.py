@@ -56,6 +56,8 @@ def run_fuse(
     """
     kind, budget, seed = how
     path, dry = out
+    if path is not None and path.suffix not in (".csv", ".jsonl"):
+        raise ConjoinError(str(path), "neither .csv nor .jsonl", "name a file of either kind")
     table = table_of(ws, label, names)
     labels = typed(table.labels, kind, label)
     known = np.array([value is not None for value in labels])
@@ -221,12 +223,8 @@ def _show(console: Console, facts: Mapping[str, Any], fresh: bool) -> None:
 def apply(fused: Any, table: Table, labels: np.ndarray, path: Path) -> int:
     """Write a decision an item, with how far each modality was trusted; gives their number.
 
-    Raises
-    ------
-    ConjoinError : the file is neither CSV nor JSON lines.
+    The file holds JSON lines where its name ends in ``.jsonl``, CSV otherwise.
     """
-    if path.suffix not in (".csv", ".jsonl"):
-        raise ConjoinError(str(path), "neither .csv nor .jsonl", "name a file of either kind")
     names = fused.names
     present = {n: table.inputs.here[:, k] for k, n in enumerate(table.inputs.names)}
     views = dict(table.inputs.views)

@@ -1,5 +1,7 @@
 """Choose a fusion on folds, judge it on held-out items beside plain ones, say what to use."""
 
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
-from conjoin.binding.trials import Clock, Sweep, Trial, race, shortened
+from conjoin.binding.trials import Clock, Sweep, Trial, race, shortened, side_by_side
 from conjoin.catalogue import Row
 from conjoin.claims.statistics import DRAWS, LEVEL, Paired
 from conjoin.errors import ConjoinError, MissingDependency
@@ -159,7 +161,7 @@ class Fusing:
     Parameters
     ----------
     report : told what is being tried.
-    kept : where finished trials and fits lie, so that a run that was killed goes on.
+    kept : where scored folds and finished fits lie, so that a run that was killed goes on.
     """
 
     def __init__(
@@ -469,6 +471,7 @@ class FusionSweep(Sweep):
         self.row, self.seed, self.clock = row, seed, clock
         self.folds: Any = folds
         self._seen = {}
+        self._scored = dict[tuple[Any, ...], Mapping[str, float]]()
 
     def descend(self, hub: str) -> Trial:
         """As any sweep; the default alone where a single trial of it takes the time there is."""
@@ -476,18 +479,35 @@ class FusionSweep(Sweep):
         return super().descend(hub) if self.clock.allows(first.seconds) else first
 
     def trial(self, fields: dict[str, Any], hub: str, folds: int | None = None) -> Trial:
-        """A trial, or what a run that was killed had found by it."""
-        count = min(folds or len(self.folds), len(self.folds))
-        key = ["trial", self.row.name, dict(sorted(fields.items())), count, self.folds.most]
-        found = self.folds.job.kept.value(
-            key, lambda: _facts(super(FusionSweep, self).trial(fields, hub, folds))
-        )
-        return Trial(self.row.name, fields, hub, tuple(found["scores"]), found["seconds"])
+        """A trial; a fold scored before, or by a run that was killed, is not scored again."""
+        numbers = list(self.folds.numbers)[:folds]
+        apart = self.row.cost == "trained"
+        found = dict[int, Mapping[str, float]]()
+
+        def one(number: int) -> float:
+            found[number] = self._fold(fields, number)
+            return found[number]["score"]
+
+        scores = tuple(side_by_side(one, numbers, apart=apart))
+        spent = sum(found[number]["seconds"] for number in numbers)
+        if not apart:
+            spent /= min(os.cpu_count() or 1, len(numbers))
+        return Trial(self.row.name, fields, hub, scores, round(spent, 3))
+
+    def _fold(self, fields: dict[str, Any], number: int) -> Mapping[str, float]:
+        """The score of one fold and the seconds it took, remembered here and on disk."""
+        own = (number, *sorted(fields.items()))
+        key = ["fold", self.row.name, dict(sorted(fields.items())), number, self.folds.most]
+
+        def make() -> Mapping[str, float]:
+            start = time.perf_counter()
+            score = self.folds.score(number, self.fit(fields, number, ""))
+            return {"score": score, "seconds": time.perf_counter() - start}
+
+        if own not in self._scored:
+            self._scored[own] = self.folds.job.kept.value(key, make)
+        return self._scored[own]
 
     def fit(self, fields: Mapping[str, Any], number: int, hub: str) -> Any:
         """The method fitted to everything outside a fold."""
         return self.folds.job.fit(self.row.name, fields, self.folds.train(number))
-
-
-def _facts(trial: Trial) -> dict[str, Any]:
-    return {"scores": list(trial.scores), "seconds": trial.seconds}
