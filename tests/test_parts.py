@@ -148,6 +148,16 @@ def test_joined_vectors_are_kept_and_follow_the_table(tmp_path):
     assert np.array_equal(Workspace(ws.folder).space("a").vectors, made)
 
 
+def test_a_workspace_that_only_looks_keeps_joined_vectors_once_a_fit_is_in_use(tmp_path):
+    ws, _ = embedded(tmp_path / "ws", "mean")
+    looks = Workspace(ws.folder, writes=False)
+    looks.space("a")
+    assert not list(ws.state.rglob("joined-*"))
+    looks.publish({"maps": "maps/x", "index": "index/x"})
+    assert len(list(ws.state.rglob("joined-*"))) == 1
+    assert isinstance(looks.space("a").vectors, np.memmap)
+
+
 def test_every_verb_works_on_one_vector_an_item(fitted, call):
     folder, columns = fitted
     ws = Workspace(folder)

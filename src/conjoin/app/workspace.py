@@ -195,9 +195,12 @@ class Workspace:
         if rule == EACH:
             return self._each(name)
         if name not in self._joined:
-            store, make = self.store(name), lambda: self._each(name)
-            self._joined[name] = open_joined(store, rule, make, keep=self.writes)
+            self._joined[name] = self._open_joined(name, keep=self.writes)
         return self._joined[name]
+
+    def _open_joined(self, name: str, *, keep: bool) -> Space:
+        rule = self.modality(name).parts
+        return open_joined(self.store(name), rule, lambda: self._each(name), keep=keep)
 
     def _each(self, name: str) -> Space:
         store = self.store(name)
@@ -269,7 +272,9 @@ class Workspace:
         return dict(read_json(path, ("maps", "index")))
 
     def publish(self, entry: Mapping[str, Any]) -> None:
-        """Make a fit the one in use."""
+        """Make a fit the one in use, and keep the joined vectors that it was made of."""
+        for name in self._joined:
+            self._joined[name] = self._open_joined(name, keep=True)
         write_json(self.state / "current.json", {"version": FORMAT, **entry})
 
 
