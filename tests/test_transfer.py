@@ -265,6 +265,12 @@ def test_a_file_of_names_is_refused_in_one_line(call, ready, text, says):
     call.bad(ready, "head", "-w", ready, "--names", ready / "names.txt", says=(says,))
 
 
+def test_names_that_are_no_class_of_the_column_are_refused(call, ready):
+    (ready / "names.txt").write_text("violet\nochre\n", encoding="utf-8")
+    call.bad(ready, "head", "-w", ready, "--names", ready / "names.txt", "--label", "colour",
+             says=("none of its 2 names is a class of 'colour'", "such as 'blue'"))  # fmt: skip
+
+
 def test_a_new_binding_does_not_fit_an_old_head(call, ready):
     call.good("head", "-w", ready, "--label", "colour", "--from", "a", "--to", "b", "-q")
     call.good("fit", "-w", ready, "--method", "cca", "-q")

@@ -218,10 +218,14 @@ class Question:
 
 def question(ws: Workspace, ask: HeadAsk) -> Question:
     """Vectors, labels and names, or one clear refusal."""
+    if ask.reject is not None and not 0 <= ask.reject < 1:
+        raise ConjoinError("--reject", f"{ask.reject:g}", "give a rate from 0 to below 1")
     named = read_names(ask.names) if ask.names else {}
     source, target = _views(ws, ask, bool(named))
     bound = bool(named) or source != target
     labels, lost = _labels(ws, ask.label)
+    if named and labels:
+        _check_names(ask, set(labels.values()), named)
     names = prototypes(ws, named) if named else None
     rows = {n: _rows(ws, n, bound) for n in dict.fromkeys((source, target))}
     groups = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
@@ -260,6 +264,14 @@ def _check_sides(ask: HeadAsk, train: Lesson, test: Lesson, source: str, target:
         raise ConjoinError(where, "held-out items are of one group", "hold out more groups")
 
 
+def _check_names(ask: HeadAsk, classes: set[str], named: Mapping[str, Sequence[str]]) -> None:
+    if classes.isdisjoint(named):
+        raise ConjoinError(
+            str(ask.names), f"none of its {len(named)} names is a class of {ask.label!r}",
+            f"name classes as the column does, such as {min(classes)!r}",
+        )  # fmt: skip
+
+
 def _views(ws: Workspace, ask: HeadAsk, named: bool) -> tuple[str, str]:
     """The modality trained on and the one asked."""
     for name in (ask.source, ask.target):
@@ -282,7 +294,7 @@ def _labels(ws: Workspace, column: str | None) -> tuple[dict[str, str], int]:
     where = f"column {column!r}"
     if not kept:
         raise ConjoinError(where, f"all {len(values)} cells are missing", "name another column")
-    if all(isinstance(v, float) for _, v in kept) and any(v != int(v) for _, v in kept):
+    if all(isinstance(v, float) for _, v in kept) and not all(v.is_integer() for _, v in kept):
         raise ConjoinError(
             where, "holds numbers and no classes", "cut it into classes, or use conjoin fuse"
         )

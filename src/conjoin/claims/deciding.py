@@ -412,7 +412,7 @@ def _left(clock: Clock) -> str:
 
 
 def _together(trials: Mapping[str, Trial]) -> str:
-    """Whether views tell more side by side than apart (Du et al. 2023), on folds.
+    """Whether views tell more side by side than apart (Du et al. 2023, recalled), on folds.
 
     Where one head over all views does not beat the mean of a head a view, what tells lies within
     the views, and late fusion is enough.

@@ -99,10 +99,12 @@ TRAINED: tuple[Row, ...] = (
          (_claim("concat", "As good as parallel fusion on ten tasks, and no failure where absence "
                  "told the label in training and tells another in the test.",
                  condition={**_TELLING, "turned": True},
-                 differs=f"{_FROZEN}; an item skips what it lacks, not a batch"),
+                 differs=f"{_FROZEN}; an item skips what it lacks, not a batch, and "
+                 "the state joins before the hidden layer, in the authors' code after it"),
           _claim("concat", "As above, on tables of a hospital; here of a laboratory.", data=_TABLE,
                  condition={**_TELLING, "turned": True},
-                 differs=f"{_FROZEN}; an item skips what it lacks, not a batch"))),
+                 differs=f"{_FROZEN}; an item skips what it lacks, not a batch, and "
+                 "the state joins before the hidden layer, in the authors' code after it"))),
     _net("dm2s2", "Elements weighed within each view, then views weighed, all of them summed.",
          ("kitada2022dm2s2",), {"body": "levels"},
          (_claim("attention", "As good as earlier set models or better on MM-IMDb, Ads-Parallel; "
@@ -118,7 +120,8 @@ TRAINED: tuple[Row, ...] = (
          ("kim2024joint", "bardes2022vicreg"), {"body": "predicted", "extra": "guessed"},
          (_claim("side", "Ahead of prompt methods on MM-IMDb, Food-101 and Hateful Memes where 70 "
                  "% of items lack a view.",
-                 differs=f"{_FROZEN}; no prompts, guesses from the projections"),)),
+                 differs=f"{_FROZEN}; no prompts, guesses from the projections; that the loss is "
+                 "VICReg's is checked against a summary, its weights are not"),)),
     _net("poe", "A product of one normal expert a view, which rebuilds the views and decides.",
          ("wu2018mvae",), {"body": "poe", "extra": "bound"},
          (_claim("side", "No figure on deciding against networks that only decide."),),
@@ -131,8 +134,8 @@ TRAINED: tuple[Row, ...] = (
          {"body": "moe", "extra": "mutual"},
          (_claim("moe", "Better coherence than product and mixture on MNIST-SVHN and CUB, whole "
                  "and in part.", fidelity="idea",
-                 differs=f"{_FROZEN}; both priors fitted at once, without importance weights and "
-                 "pseudo-samples"),), "experts"),
+                 differs=f"{_FROZEN}; both priors fitted at once as in the authors' code, but "
+                 "without its importance weights and pseudo-samples"),), "experts"),
 )  # fmt: skip
 
 BALANCED: tuple[Row, ...] = (
@@ -140,7 +143,9 @@ BALANCED: tuple[Row, ...] = (
          ("kontras2025mcr",), {"body": "side", "balance": "competing", "strength": 0.1},
          (_claim("side", "Accuracy on CREMA-D, AVE and UCF above joint training and above earlier "
                  "ways of balance.",
-                 differs=f"{_FROZEN}; the greedy game, without the bottleneck term"),), "balance"),
+                 differs=f"{_FROZEN}; the greedy game, without the bottleneck term; in the "
+                 "authors' code, which it is checked against, the gradient of the decision "
+                 "before permuting cancels, and here it is followed"),), "balance"),
     _net("umt", "Each view's layer stays near that of a network trained on the view alone.",
          ("du2023umt",), {"body": "side", "balance": "taught"},
          (_claim("side", "Top-1 on VGG-Sound and UCF101 above late fusion without teachers; "
@@ -150,7 +155,7 @@ BALANCED: tuple[Row, ...] = (
          (_claim("attention", "Pre-training on HowTo100M gains some points downstream by it; no "
                  "figure on deciding.", fidelity="idea",
                  differs=f"{_FROZEN}; losses of single views and not of couples, and no "
-                 "curriculum"),), "balance"),
+                 "curriculum; the projection is checked against the abstract only"),), "balance"),
 )  # fmt: skip
 
 ROWS = (*LINEAR, *TRAINED, *BALANCED)
