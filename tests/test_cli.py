@@ -195,7 +195,7 @@ def test_hits_for_people(conjoin, ready, tmp_path):
         (["search", "--item", "i1", "--from", "zz"], ("--from", "zz")),
         (["search", "--query", "gone.png"], ("gone.png", "no such file")),
         (["search", "--query", "conjoin.toml"], ("conjoin.toml", ".toml")),
-        (["search"], ("one thing",)),
+        (["search"], ("nothing to look for", "--item ID")),
         (["search", " "], ("empty",)),
         (["fit", "--method", "rige"], ("did you mean ridge",)),
         (["fit", "--hub", "tex"], ("hub", "tex")),

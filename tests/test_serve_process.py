@@ -61,7 +61,7 @@ def test_it_says_where_it_is_answers_and_ends_with_zero(folder, monkeypatch, cap
         code, out, err = service.end()
         assert code == 0
         assert out == ""
-        assert err.count("\n") == 1
+        assert [line.split()[1] for line in err.splitlines()] == ["opening", "loading", "serving"]
         assert service.url in err
 
 

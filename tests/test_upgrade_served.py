@@ -22,6 +22,7 @@ from served import CONFIG, build, publish, serving
 
 #: A new encoder of the captions, of another width: each word at a place of its own.
 READS = """
+import numpy as np
 
 WORDS = ("red", "blue", "green", "yellow", "square", "bar", "frame", "cross")
 
@@ -32,7 +33,7 @@ def read(texts):
         rows.append([float(w in words) for w in WORDS] + [0.1 * len(words), 0.01 * len(text)])
     return np.array(rows, dtype=np.float32)
 """
-NEW = "python:eyes:read?kind=text"
+NEW = "python:reading:read?kind=text"
 ASKED = ("a red bar", "a blue frame", "a green cross, number 1")
 
 
@@ -44,8 +45,7 @@ def planned(tmp_path_factory):
         patch.setattr("served.publish", lambda folder: None)
         build(folder, each=8)
     (folder / "conjoin.toml").write_text(CONFIG.lstrip().replace("test = 0.2", "test = 0.3"))
-    eyes = folder / "eyes.py"
-    eyes.write_text(eyes.read_text() + READS)
+    (folder / "reading.py").write_text(READS)
     publish(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -50,6 +50,7 @@ def arm_of(name):
         "composed": "sum",
         "parts": "mean-parts",
         "terms": "nearest-words",
+        "detecting": "partner-rank",
     }.get(name, "ridge")
 
 
@@ -58,6 +59,7 @@ def other_of(name):
         "tracking": "cka", "unpaired": "nothing", "hubs": "nothing", "fusing": "late",
         "few-shot": "nothing", "distilling": "nothing",
         "hybrid": "rrf", "composed": "and", "parts": "max-part", "terms": "sliced-words",
+        "detecting": "nothing",
     }.get(name, "centring")  # fmt: skip
 
 
@@ -195,6 +197,16 @@ class Lottery:
         return sparse.csr_matrix(rng.normal(size=(len(x), 400)))
 
 
+@dataclass(frozen=True)
+class Suspicion:
+    """A detector that suspects anything."""
+
+    seed: int
+
+    def __call__(self, crossed, partners):
+        return np.random.default_rng(self.seed).random(np.shape(partners))
+
+
 #: Tasks whose arms read lists, parts or words.
 RANKED = ("hybrid", "composed", "parts", "terms")
 
@@ -217,11 +229,12 @@ def random_scores(name, seeds):
     # Parts that look alike are found together; chance is that of galleries in random order.
     setting = task.setting(data(name, 50.0 if name == "many-to-many" else 0.05), 0)
     for seed in range(seeds):
-        measures = name in ("tracking", "hubs")
+        measures = name in ("tracking", "hubs", "detecting")
         known = {
             "tracking": Noise,
             "hubs": Guess,
             "fusing": Blind,
+            "detecting": Suspicion,
             **dict.fromkeys(("few-shot", "distilling"), Astray),
             **dict.fromkeys(RANKED, Lottery),
         }
@@ -322,6 +335,7 @@ PLANTED = {
     "fusing": "concat",
     "hybrid": "cc",
     "parts": "mean-parts",
+    "detecting": "partner-rank",
 }
 #: Scores of the planted truth, which rotations find.
 EASY = {

@@ -105,7 +105,6 @@ def upgraded(
     require_enough(pairs, ("new",))
     spaces = {"old": bound[name], **{n: s for n, s in bound.items() if n != name}}
     spaces = {n: s for n, s in spaces.items() if n in pairs.names}
-    held = identity(binding.frame.dim)
     binder = find("binder", way.method).make() if isinstance(way, Way) else way
     views: dict[str, Any] = {n: s.vectors for n, s in spaces.items()} | {"new": new.vectors}
     if getattr(binder, "labelled", False):
@@ -114,7 +113,7 @@ def upgraded(
     fitted = binder.fit(
         views, pairs.select(tuple(views)),
         frames={n: binding.frame.id for n in spaces} | {"new": new.frame.id},
-        frozen=dict.fromkeys(spaces, held), seed=seed,
+        frozen=dict.fromkeys(spaces, identity(binding.frame.dim)), seed=seed,
     )  # fmt: skip
     item = _finish(fitted["new"], binding.frame).between(new.frame, binding.frame)
     maps = {key: item if key == name else own for key, own in binding.maps.items()}

@@ -132,11 +132,8 @@ def compare(
     found: dict[str, tuple[Trial, Scores]] = {}
     untried = dict(choice.skipped)
     for trial in _finalists(choice):
-        # The folds remember trained fits: only a closed form is fitted anew.
-        trained = catalogue.find("binder", trial.method).cost == "trained"
-        seconds = 0.0 if trained else trial.seconds
         # The choice and what it must beat are always asked: without either nothing is said.
-        if len(found) > 1 and not clock.allows(seconds):
+        if len(found) > 1 and not clock.allows(_still(trial)):
             untried[trial.method] = "time ran out before the held-out items"
             continue
         report(f"{trial.method} on held-out items")
@@ -184,6 +181,11 @@ def _finalists(choice: Choice) -> list[Trial]:
             near.append(trial.method)
     names = dict.fromkeys([choice.method, TO_BEAT, *near[:FINALISTS], *SIMPLE])
     return [complete[name] for name in names if name in complete]
+
+
+def _still(trial: Trial) -> float:
+    """Seconds that fitting a finalist takes: the folds remember trained fits."""
+    return 0.0 if catalogue.find("binder", trial.method).cost == "trained" else trial.seconds
 
 
 def _on_test(folds: Folds, setting: Setting, trial: Trial, seed: int) -> Scores:

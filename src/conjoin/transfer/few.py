@@ -146,12 +146,8 @@ def few_shot(
     points: list[Point] = []
     last, rights = train, dict[str, np.ndarray]()
     for count in shots:
-        draws = [train.take(draw_shots(train.y, count, seed + turn)) for turn in range(DRAWS)]
+        draws, choice = _chosen(train, count, method, seed)
         last = draws[0]
-        choice = choose_head(
-            last.x, last.y, prototypes=train.prototypes, groups=last.groups, method=method,
-            seed=seed,
-        )  # fmt: skip
         points.append(_chance(count, last, test, seed))
         rights = _answers(count, draws, choice, test, seed)
         points += [
@@ -159,11 +155,23 @@ def few_shot(
             for name, right in rights.items()
         ]
     gain = _gain(choice.method, rights, test, seed)
-    rejection = None
-    if reject is not None:
-        rejection, head = rejecting(last, test, choice, reject, alike, seed)
-        choice = replace(choice, head=head)
-    return Curve(tuple(points), choice, gain, rejection, tuple(_notes(train, test, shots)))
+    notes = tuple(_notes(train, test, shots))
+    if reject is None:
+        return Curve(tuple(points), choice, gain, None, notes)
+    rejection, head = rejecting(last, test, choice, reject, alike, seed)
+    return Curve(tuple(points), replace(choice, head=head), gain, rejection, notes)
+
+
+def _chosen(
+    train: Lesson, count: int | None, method: str, seed: int
+) -> tuple[list[Lesson], HeadChoice]:
+    """Draws of so many rows a class, and the head chosen on the first."""
+    draws = [train.take(draw_shots(train.y, count, seed + turn)) for turn in range(DRAWS)]
+    first = draws[0]
+    choice = choose_head(
+        first.x, first.y, prototypes=train.prototypes, groups=first.groups, method=method, seed=seed
+    )
+    return draws, choice
 
 
 def _answers(

@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from conjoin.app.fits import current_fit
 from conjoin.app.output import Console
 from conjoin.app.serve.desk import Settings
 from conjoin.app.serve.guard import is_local
 from conjoin.app.serve.limits import Limits
 from conjoin.app.serve.live import Live
 from conjoin.app.serve.metrics import Metrics
+from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError
 
 #: Environment variable that may hold the token.
@@ -64,6 +66,7 @@ def run_serve(
         local=token is None and not address.open, workers=workers,
     )  # fmt: skip
     held = bound(address)
+    current_fit(Workspace(folder, writes=False))  # refused before anything is said to be done
     console.note(f"conjoin: opening {folder.resolve().name}")
     live = Live.open(folder)
     console.note(f"conjoin: loading what reads {', '.join(live.kinds)}; this may take a minute")
