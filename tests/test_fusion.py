@@ -397,3 +397,17 @@ def test_a_target_is_a_class_or_a_number():
         Target.of([1.0, np.nan])
     with pytest.raises(ConjoinError, match="all 2 are 3"):
         Target.of([3.0, 3.0])
+
+
+def test_what_a_body_does_not_put_out_cannot_be_learned_from():
+    rng = np.random.default_rng(0)
+    views, y = {"a": rng.normal(size=(70, 3)), "b": rng.normal(size=(70, 2))}, np.arange(70) % 2
+    present = dict.fromkeys(views, np.ones(70, bool))
+    with pytest.raises(ConjoinError, match="stepwise with body sequence.*give body state"):
+        FusionNet(body="sequence", extra="stepwise").fit(views, present, labels=y)
+
+
+@pytest.mark.parametrize("name", ["attention", "multimodn", "poe", "joint-prediction"])
+def test_tries_for_settings_leave_what_a_row_is_made_of(name):
+    row = find("fusion", name)
+    assert {"body", "extra", "balance"} <= set(row.settings)

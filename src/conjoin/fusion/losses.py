@@ -315,6 +315,11 @@ EXTRAS: Mapping[str, Callable[..., Any]] = {
     "stepwise": stepwise, "similar": similar, "guessed": guessed, "bound": bound,
     "mutual": mutual,
 }  # fmt: skip
+#: Bodies that put out what an extra reads; the others go with any.
+BODIES_OF: Mapping[str, tuple[str, ...]] = {
+    "stepwise": ("state",), "guessed": ("predicted",), "bound": ("poe", "moe"),
+    "mutual": ("poe", "moe"),
+}  # fmt: skip
 BALANCES: Mapping[str, Callable[..., Any]] = {
     "competing": competing, "taught": taught, "harmonised": harmonised,
 }  # fmt: skip

@@ -67,8 +67,10 @@ def _net(
     name: str, summary: str, papers: tuple[str, ...], settings: dict[str, Any],
     claims: tuple[Claim, ...], family: str = "joint",
 ) -> Row:  # fmt: skip
+    # A row says what it is made of: tries for settings leave that as it is.
+    made = {"extra": "none", "balance": "none", **settings}
     return Row(
-        "fusion", name, _NET, summary, papers, _LABELS, "trained", settings, "train", family, claims
+        "fusion", name, _NET, summary, papers, _LABELS, "trained", made, "train", family, claims
     )
 
 

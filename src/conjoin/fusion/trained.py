@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import numpy as np
 
 from conjoin.catalogue import Choice, Search
-from conjoin.errors import optional
+from conjoin.errors import ConjoinError, optional
 from conjoin.fusion.bodies import Spec
 from conjoin.fusion.fused import Fused
 from conjoin.fusion.inputs import Inputs
 from conjoin.fusion.linear import prepared
-from conjoin.fusion.losses import BALANCES, EXTRAS, FusionLoss
+from conjoin.fusion.losses import BALANCES, BODIES_OF, EXTRAS, FusionLoss
 from conjoin.fusion.network import KINDS, Net, NetworkBody
 from conjoin.fusion.target import Target
 from conjoin.maps.standard import Standardise
@@ -98,9 +98,14 @@ class FusionNet:
 
         Raises
         ------
-        ConjoinError : as there; or torch is missing.
+        ConjoinError : as there; torch is missing, or ``extra`` does not go with ``body``.
         """
         optional("torch", "train")
+        bodies = BODIES_OF.get(self.extra, (self.body,))
+        if self.body not in bodies:
+            raise ConjoinError(
+                "extra", f"{self.extra} with body {self.body}", f"give body {' or '.join(bodies)}"
+            )
         inputs, target, y, w = prepared(views, present, labels, weight)
         scalers = {name: inputs.scaler(name) for name in inputs.names}
         dims = tuple(len(scaler.shift) for scaler in scalers.values())
