@@ -403,7 +403,7 @@ def test_what_a_body_does_not_put_out_cannot_be_learned_from():
     rng = np.random.default_rng(0)
     views, y = {"a": rng.normal(size=(70, 3)), "b": rng.normal(size=(70, 2))}, np.arange(70) % 2
     present = dict.fromkeys(views, np.ones(70, bool))
-    with pytest.raises(ConjoinError, match="stepwise with body sequence.*give body state"):
+    with pytest.raises(ConjoinError, match=r"stepwise with body sequence.*give body state"):
         FusionNet(body="sequence", extra="stepwise").fit(views, present, labels=y)
 
 
