@@ -139,6 +139,30 @@ def test_a_race_halves_its_field_and_keeps_the_best():
     assert {t.method for t in found.trials} == {"centring", "procrustes", "ridge", "cca"}
 
 
+def test_a_trained_fit_is_made_once_by_whoever_asks_these_folds(monkeypatch):
+    spaces = spaces_of()
+    folds, row = Folds(spaces, Pairs.by_id(spaces), 0), find("binder", "infonce-head")
+    asked = []
+    whole = row.load().fit
+
+    def counted(self, *given, **more):
+        asked.append(more["seed"])
+        return whole(self, *given, **more)
+
+    monkeypatch.setattr(row.load(), "fit", counted)
+    few = {**row.settings, "steps": 2}
+    Sweep(row, folds, 0).trial(few, "a", folds=2)
+    assert asked == [0, 1]  # a seed of its own for each fold
+    again = Sweep(row, folds, 0).fit(few, 1, "a")
+    assert asked == [0, 1]
+    Sweep(row, folds, 7).fit(few, 1, "a")
+    Sweep(row, folds, 0).fit({**few, "steps": 3}, 1, "a")
+    assert asked == [0, 1, 8, 1]
+    fresh = Sweep(row, Folds(spaces, Pairs.by_id(spaces), 0), 0).fit(few, 1, "a")
+    rows = np.asarray(spaces["b"].vectors[:5])
+    np.testing.assert_array_equal(again["b"].apply(rows), fresh["b"].apply(rows))
+
+
 def test_a_race_names_what_time_or_the_data_kept_from_it():
     spaces = spaces_of(widths=(6, 9))
     folds = Folds(spaces, Pairs.by_id(spaces), 0)

@@ -7,13 +7,17 @@ import html
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from conjoin.app import doctoring
+from conjoin.app.workspace import Workspace
 from conjoin.doctor.finding import KINDS
+from conjoin.errors import ConjoinError
 
 from shelf import Caller, config, shelf, table, write_table  # isort: skip
 
@@ -156,7 +160,6 @@ def test_decisions_become_a_table_and_a_fit(conjoin, ws, tmp_path):
 
 
 def test_both_arms_are_asked_the_same_held_out_pairs(conjoin, ws, tmp_path):
-    from conjoin.app.workspace import Workspace
 
     held = [str(i) for i in Workspace(ws, writes=False).split.test][:7]
     path = decided(tmp_path / "a.csv", [drop(item) for item in held])
@@ -186,6 +189,22 @@ def test_faults_are_one_line_each(conjoin, ws, tmp_path):
     conjoin.bad(ws, "doctor", "-w", ws, "--label", "color", says=("did you mean colour",))
     conjoin.bad(ws, "doctor", "-w", ws, "--label", "id", says=("200 different values",))
     conjoin.bad(ws, "fit", "-w", ws, "--with-fixes", says=("--with-fixes", "conjoin doctor"))
+
+
+def test_figures_become_fifths_and_cells_without_a_number_are_empty(tmp_path):
+    more = {
+        "weight": [float(n) for n in range(100)], "none": [float("nan")] * 100,
+        "half": [1.0, 2.0, float("nan"), None] * 25,
+    }  # fmt: skip
+    write_table(tmp_path, {**table(100), **more})
+    config(tmp_path)
+    named = partial(doctoring._named, Workspace(tmp_path, writes=False))
+    (weights,) = named(["weight"]).values()
+    assert [weights.count(each) for each in dict.fromkeys(weights)] == [20] * 5
+    assert weights[0] == "≤ 19.8"
+    assert named(["half"])["half"][:4] == ["1.0", "2.0", None, None]
+    with pytest.raises(ConjoinError, match="none has 0 different values"):
+        named(["none"])
 
 
 def test_nothing_embedded_is_refused_and_one_modality_is_a_note(conjoin, tmp_path):

@@ -1,6 +1,5 @@
 """An upgrade from plan to rollback, as its user meets it, on small tables with a planted truth."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -16,83 +15,16 @@ from conjoin.app.upgrade_check import verify
 from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError
 from conjoin.maps.map import Affine
-from shelf import Caller, config, snapshot, write_table
-
-#: The old encoder reads a blurred column, the new one a sharp one of another width: whatever is
-#: embedded anew is found better.
-COLUMNS = ("blurred", "sharp", "image")
-N = 240
-
-
-def table(seed=0):
-    rng = np.random.default_rng(seed)
-    z = rng.normal(size=(N, 10))
-    near = z[: N // 2] + 0.05 * rng.normal(size=(N // 2, 10))
-    z[N // 2 :] = near
-    mix = np.random.default_rng(5)
-    blurred = z @ mix.normal(size=(10, 12)) + 2.2 * rng.normal(size=(N, 12))
-    sharp = z @ mix.normal(size=(10, 16)) + 0.1 * rng.normal(size=(N, 16))
-    image = z @ mix.normal(size=(10, 14)) + 0.1 * rng.normal(size=(N, 14))
-    return {
-        "id": [f"i{k}" for k in range(N)],
-        "name": [f"thing {k}" for k in range(N)],
-        "kind": ["one" if a < -0.5 else "two" if a < 0.5 else "three" for a in z[:, 0]],
-        "text": [json.dumps({"b": b.round(5).tolist(), "s": s.round(5).tolist()})
-                 for b, s in zip(blurred, sharp, strict=True)],
-        "a": image.astype(np.float32).tolist(),
-    }  # fmt: skip
-
-
-ENCODERS = """
-import json
-import numpy as np
-SHIFT, SHUFFLED = 0.0, False
-def _of(cells, key):
-    rows = []
-    for cell in cells:
-        try:
-            rows.append(json.loads(cell)[key])
-        except ValueError:
-            width = 12 if key == "b" else 16
-            rows.append([(hash_of(cell) % (7 + k)) + 1.0 for k in range(width)])
-    return np.asarray(rows, np.float32)
-def hash_of(cell):
-    return sum(ord(c) * (i + 1) for i, c in enumerate(cell))
-def old(cells):
-    return _of(cells, "b")
-def new(cells):
-    rows = _of(cells, "s") + SHIFT
-    return rows[np.random.default_rng(0).permutation(len(rows))] if SHUFFLED else rows
-def third(cells):
-    s = _of(cells, "s")
-    mix = np.random.default_rng(8).normal(size=(16, 40))
-    return np.tanh(0.3 * s @ mix).astype(np.float32)
-"""
-THIRD = "python:upgrade_encoders:third?kind=text"
-OLD, NEW = "python:upgrade_encoders:old?kind=text", "python:upgrade_encoders:new?kind=text"
+from shelf import Caller, snapshot
+from upgrades import NEW, OLD, THIRD, N, encoders, fitted
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A fitted workspace, made once and copied."""
     folder = tmp_path_factory.mktemp("upgrade")
-    code = folder / "code"
-    code.mkdir()
-    (code / "upgrade_encoders.py").write_text(ENCODERS)
-    sys.path.insert(0, str(code))
-    ws = folder / "ws"
-    write_table(ws, table())
-    config(ws, (("text", "text", OLD), "a"), '[fit]\nmethod = "ridge"')
-    patch = pytest.MonkeyPatch()
-    from conjoin.app import jobs
-
-    space = Workspace(ws)
-    for name in ("text", "a"):
-        space.embed(name)
-    jobs.fit(space, method="ridge")
-    yield ws
-    patch.undo()
-    sys.path.remove(str(code))
+    with encoders(folder / "code"):
+        yield fitted(folder / "ws")
 
 
 @pytest.fixture
@@ -148,20 +80,12 @@ def test_the_curve_has_every_arm_and_finds_what_is_worth_it(ws, call):
 
 
 def test_staying_is_recommended_where_the_new_encoder_is_worse(made, tmp_path):
-    folder = tmp_path / "ws"
-    write_table(folder, table())
-    config(folder, (("text", "text", NEW), "a"), '[fit]\nmethod = "ridge"')
-    space = Workspace(folder)
-    for name in ("text", "a"):
-        space.embed(name)
-    from conjoin.app import jobs
-
-    jobs.fit(space, method="ridge")
+    folder = fitted(tmp_path / "ws", NEW)
     found = upgrading.plan(Workspace(folder), upgrading.Wanted("text", OLD))
     assert found.recommendation == "stay"
     assert found.chosen.name == "nothing"
     with pytest.raises(ConjoinError, match="the plan says stay"):
-        upgrading.chosen_arm(upgrade_state.read_plan(space), None)
+        upgrading.chosen_arm(upgrade_state.read_plan(Workspace(folder)), None)
 
 
 def test_a_sample_is_embedded_once_and_a_larger_one_adds_to_it(ws):
@@ -543,72 +467,3 @@ def test_killed_for_good_in_the_middle_a_plan_and_a_partial_upgrade_go_on(ws, tm
     one, two = (open_index(Workspace(folder)).spaces["text"] for folder in (ws, other))
     assert np.asarray(one.vectors).tobytes() == np.asarray(two.vectors).tobytes()
     assert verify(Workspace(ws)).ok
-
-
-def third(folder, made):
-    """A workspace with a third modality, to take out."""
-    columns = table()
-    columns["b"] = (np.asarray(columns["a"])[:, :9] * 1.5).astype(np.float32).tolist()
-    write_table(folder, columns)
-    config(folder, (("text", "text", NEW), "a", "b"), '[fit]\nmethod = "ridge"')
-    space = Workspace(folder)
-    for name in ("text", "a", "b"):
-        space.embed(name)
-    from conjoin.app import jobs
-
-    jobs.fit(space, method="ridge", hub="text")
-    return folder
-
-
-def test_a_modality_is_taken_out_and_the_others_stay(made, tmp_path, call):
-    folder = third(tmp_path / "ws", made)
-    before = open_index(Workspace(folder))
-    held = {n: np.asarray(before.spaces[n].vectors).tobytes() for n in ("text", "a")}
-    frozen = snapshot(folder)
-    dry = call.good("remove", "b", "-w", folder, "--dry-run", "--json").json
-    assert {k: v for k, v in snapshot(folder).items() if "card" not in k} == {
-        k: v for k, v in frozen.items() if "card" not in k
-    }
-    call.bad(folder, "remove", "--undo", "-w", folder, "--yes", says=("--undo", "no modality"))
-    call.bad(folder, "remove", "-w", folder, "--yes", says=("names no modality",))
-    call.good("remove", "b", "-w", folder, "--yes")
-    call.good("remove", "--undo", "-w", folder, "--yes")
-    back = snapshot(folder)
-    for path in ("conjoin.toml", ".conjoin/current.json"):
-        assert back[path] == frozen[path]
-    assert set(open_index(Workspace(folder)).spaces) == {"text", "a", "b"}
-    told = call.good("remove", "b", "-w", folder, "--yes", "--json").json
-    assert told["directions"] == dry["directions"]
-    said = {(c["query"], c["target"]): c for c in told["directions"]}
-    assert said["text", "a"]["said"] == "no sure change"
-    assert said["text", "a"]["gain"] == 0
-    assert said["text", "b"]["said"] == "gone"
-    index = open_index(Workspace(folder))
-    assert set(index.spaces) == {"text", "a"}
-    for name, vectors in held.items():
-        assert np.asarray(index.spaces[name].vectors).tobytes() == vectors
-    assert "modalities.b" not in (folder / "conjoin.toml").read_text().replace('"', "")
-    call.good("search", "thing", "-w", folder)
-    call.bad(folder, "remove", "text", "-w", folder, "--yes", says=("hub",))
-    call.bad(folder, "remove", "bb", "-w", folder, "--yes", says=("bb", "not bound"))
-    call.bad(folder, "remove", "a", "-w", folder, "--yes", says=("one would be left",))
-
-
-def test_two_workspaces_merge_through_the_items_they_share(ws, made, tmp_path, call):
-    other = third(tmp_path / "other", made)
-    before = snapshot(ws), snapshot(other)
-    told = call.good("merge", other, "-w", ws, "--out", tmp_path / "both", "--json").json
-    assert (snapshot(ws), snapshot(other)) == before
-    assert set(told["modalities"]) == {"text", "a", "other.text", "other.a", "b"}
-    said = {(c["query"], c["target"]): c for c in told["directions"]}
-    assert said["a", "b"]["said"] == "new"
-    assert said["a", "b"]["after"] > 0.5
-    assert said["text", "a"]["gain"] == 0
-    assert abs(said["other.text", "b"]["gain"]) < 0.3
-    from conjoin.binding import Binding
-    from conjoin.search.index import Index
-
-    binding, index = Binding.load(tmp_path / "both/maps"), Index.open(tmp_path / "both/index")
-    assert binding.frame == index.frame == current_fit(Workspace(ws)).binding.frame
-    assert set(index.spaces) == set(binding.maps)
-    call.bad(ws, "merge", other, "-w", ws, "--anchors", "nmae", says=("--anchors", "name"))

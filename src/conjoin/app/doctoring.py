@@ -1,5 +1,6 @@
 """The doctor on a workspace: what it is shown, what is printed, decisions and the page."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def _named(ws: Workspace, labels: Sequence[str]) -> dict[str, list[Any]]:
     for name in labels:
         if name not in ws.items.names:
             raise ConjoinError("--label", f"no column {name!r}", nearest(name, ws.items.names))
-        values = ws.items.column(name)
+        values = [None if _empty(v) else v for v in ws.items.column(name)]
         filled = [v for v in values if v is not None]
         if not all(isinstance(v, str | int | float | bool) for v in filled):
             raise ConjoinError(
@@ -86,17 +87,18 @@ def _named(ws: Workspace, labels: Sequence[str]) -> dict[str, list[Any]]:
     return found
 
 
+def _empty(value: Any) -> bool:
+    """Whether a cell holds nothing, or no number."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
 def _fifths(values: Sequence[Any]) -> list[Any]:
     """Figures by the fifth of all they lie in, as ``≤ 3.2``."""
     import numpy as np
 
-    known = np.array([v for v in values if v is not None and np.isfinite(v)], dtype=float)
-    marks = np.unique(np.quantile(known, [0.2, 0.4, 0.6, 0.8, 1.0]))
+    marks = np.unique(np.quantile([v for v in values if v is not None], [0.2, 0.4, 0.6, 0.8, 1.0]))
     told = [f"≤ {mark:.4g}" for mark in marks]
-    return [
-        None if v is None or not np.isfinite(v) else told[int(np.searchsorted(marks, v))]
-        for v in values
-    ]
+    return [None if v is None else told[int(np.searchsorted(marks, v))] for v in values]
 
 
 def _pairs(ws: Workspace, spaces: Mapping[str, Space], notes: list[str]) -> Pairs | None:
@@ -126,7 +128,7 @@ def _columns(ws: Workspace) -> dict[str, list[Any]]:
     for name in ws.items.names:
         if name in used or len(found) >= COLUMNS:
             continue
-        values = ws.items.column(name)
+        values = [None if _empty(v) else v for v in ws.items.column(name)]
         filled = [v for v in values if v is not None]
         if not filled or not all(isinstance(v, str | int | bool) for v in filled):
             continue

@@ -26,7 +26,8 @@ from conjoin.spaces.files import read_json
 
 #: Hits a list that words are mixed with, at least; the rest count as its last.
 DEPTH = 200
-#: Items that words are looked up for at most; the rest count as the last of them.
+#: Items that words are looked up for at most where no filter may drop any of them; the rest count
+#: as the last.
 WORDS_MOST = 10_000
 #: Hits looked at again, and hits clustered, at least.
 AGAIN, CLUSTERED = 50, 40
@@ -368,7 +369,8 @@ def _with_words(
     """The lists of vectors, the list of words, and all of them mixed."""
     words, gone = asked
     dense = tuple(name for name in hits.lists if name != MIXED)
-    found = open_words(ws).search(words, WORDS_MOST, exclude=gone)
+    most = WORDS_MOST if how.where is None else None
+    found = open_words(ws).search(words, most, exclude=gone)
     return with_words(index, hits, found, places(index, dense, how.where), mixture, how)
 
 

@@ -1,6 +1,6 @@
 """Heads on a fixed classifier: encoders that agree because their classes stay where they are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -9,12 +9,11 @@ import numpy as np
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError, optional
 from conjoin.maps.bridges import Reached
-from conjoin.maps.bridges_trained import Following, Pace, Rate, Steps, ridge_of
+from conjoin.maps.bridges_trained import Pace, Rate, Steps, follow, ridge_of
 from conjoin.maps.linear import Lam, _reached
 from conjoin.maps.map import Affine, Map, as_array
 from conjoin.maps.moments import Joint
-from conjoin.maps.stopping import HOLD_OUT
-from conjoin.maps.train import Arrays, PairBatches, Schedule, train
+from conjoin.maps.train import Arrays
 from conjoin.objectives import Param
 from conjoin.spaces import Batch, Pairs, Rows
 from conjoin.spaces.frame import unit
@@ -109,37 +108,9 @@ def contrast(before: Any, y: Any, label: Any, sharp: float) -> Any:
     return torch.logsumexp(scores * other, dim=1) - torch.diagonal(scores)
 
 
-def taught(network: FixedHead, given: Reached, pace: Pace, seed: int) -> Arrays:
-    """Train on all rows for as long as named the classes of an eighth of their groups best.
-
-    With fewer than sixteen groups training runs its whole length.
-    """
-    rows = {"x": given.x, "target": given.target}
-    at = np.arange(len(given.x))
-    lines = Pairs(("x", "target"), np.stack([at, at], axis=1), given.weight, given.group)
-
-    def run(pairs: Pairs, held: np.ndarray | None, stop: int | None) -> Any:
-        batches = PairBatches(rows, pairs, pace.batch)
-        epochs = max(1, -(-pace.steps // len(batches)))
-        every = max(1, epochs // 10)
-        schedule = Schedule(epochs, stop, pace.lr, pace.weight_decay, every=every, patience=3)
-
-        def validate(arrays: Arrays) -> float:
-            y = network.map_of(arrays).apply(given.x[held])
-            return -surprise(y @ network.classifier.T, given.target[held][:, -1].astype(int))
-
-        return train(network, batches, Following(network.loss), seed=seed, schedule=schedule,
-                     validate=None if held is None else validate)  # fmt: skip
-
-    if len(np.unique(lines.group)) < 2 * HOLD_OUT:
-        whole: Arrays = run(lines, None, None).params
-        return whole
-    fold = lines.folds(HOLD_OUT, seed)
-    found = run(lines.take(fold != 0), np.flatnonzero(fold == 0), None)
-    if found.epoch == 0:
-        return {key: np.asarray(p.value, np.float32) for key, p in network.init(seed).items()}
-    last: Arrays = run(lines, None, found.epoch).params
-    return last
+def named(classifier: np.ndarray) -> Callable[[np.ndarray, Reached, np.ndarray], float]:
+    """How well mapped rows name their classes, which their targets end with."""
+    return lambda y, given, own: -surprise(y @ classifier.T, given.target[own][:, -1].astype(int))
 
 
 def surprise(scores: np.ndarray, label: np.ndarray) -> float:
@@ -264,7 +235,7 @@ class SimplexHeads:
         mean = np.average(given.x, axis=0, weights=weight).astype(np.float32)
         network = FixedHead(mean, start, classifier, self.share, self.sharp)
         pace = Pace(self.steps, self.batch, self.lr, self.weight_decay)
-        head = taught(network, given, pace, seed)["head"].astype(np.float32)
+        head = follow(network, given, pace, seed, named(classifier))["head"].astype(np.float32)
         return Affine(head / size, mean * size, np.zeros(network.dim, np.float32))
 
 

@@ -1,6 +1,6 @@
 """Bridges that are trained: a small network beside ridge, and rotations that lose nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -40,10 +40,23 @@ class Following:
         return (loss * batch.weights).sum() / batch.weights.sum()
 
 
-def follow(network: Any, given: Reached, pace: "Pace", seed: int) -> Arrays:
+def nearness(y: np.ndarray, given: Reached, own: np.ndarray) -> float:
+    """Mean cosine of mapped rows to their targets."""
+    y, target = y[:, : given.used], given.target[own][:, : given.used]
+    return float((unit(y) * unit(target)).sum(1).mean())
+
+
+def follow(
+    network: Any, given: Reached, pace: "Pace", seed: int,
+    worth: Callable[[np.ndarray, Reached, np.ndarray], float] = nearness,
+) -> Arrays:  # fmt: skip
     """Train on all lines for as long as was best on an eighth of their groups.
 
     With fewer than sixteen groups training runs its whole length.
+
+    Parameters
+    ----------
+    worth : of mapped rows, given the numbers of those that were held out; more is better.
     """
     rows = {"x": given.x, "target": given.target}
     at = np.arange(len(given.x))
@@ -60,8 +73,7 @@ def follow(network: Any, given: Reached, pace: "Pace", seed: int) -> Arrays:
             own = held.rows[:, 0]
 
             def validate(arrays: Arrays) -> float:
-                y = network.map_of(arrays).apply(given.x[own])[:, : given.used]
-                return float((unit(y) * unit(given.target[own][:, : given.used])).sum(1).mean())
+                return worth(network.map_of(arrays).apply(given.x[own]), given, own)
 
         return train(
             network, batches, Following(network.loss), seed=seed, schedule=schedule,
