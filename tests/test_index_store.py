@@ -270,3 +270,27 @@ def test_rows_of_items_are_found_without_looking_through_ids(tmp_path):
     for ids in (["y"], ["y", "w", "zz", "none-such"], ["longer-than-the-others", "é"], []):
         wanted = np.flatnonzero(np.isin(index.spaces["a"].ids, np.array(ids, dtype=str)))
         np.testing.assert_array_equal(index.rows_of("a", ids), wanted)
+
+
+@pytest.mark.parametrize("needed", [40, 500, 3000])
+@pytest.mark.parametrize("rows", [3.0, 300.0])
+def test_the_cheapest_setting_that_reaches_the_goal_is_taken(needed, rows):
+    steps, asked = approximate._steps(1024), []
+
+    def enough(nprobe, wide):
+        return nprobe * wide >= needed
+
+    def reaches(nprobe, wide):
+        asked.append((nprobe, wide))
+        return enough(nprobe, wide)
+
+    both = [(n, w) for n in steps for w in approximate.WIDES if enough(n, w)]
+    wanted = min(both, key=lambda one: approximate._cost(*one, rows))
+    assert approximate._cheapest(steps, rows, reaches) == wanted
+    assert len(asked) < len(steps) * len(approximate.WIDES) / 2
+    assert approximate._cost(20, 10, rows) > approximate._cost(10, 10, rows)
+    assert approximate._cost(10, 20, rows) > approximate._cost(10, 10, rows)
+
+
+def test_where_nothing_reaches_the_goal_there_is_no_setting():
+    assert approximate._cheapest(approximate._steps(64), 10.0, lambda *_: False) is None

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError
-from conjoin.maps.bridges import LocalAffine, LocalBridge, LowRank, ReEmbed, k_means
+from conjoin.maps.bridges import LocalAffine, LocalBridge, LowRank, Reached, ReEmbed, k_means
 from conjoin.maps.bridges_basis import BasisBridge, BasisChange, completed, turned, turned_tensor
-from conjoin.maps.bridges_simplex import FixedHead, SimplexHeads, simplex
+from conjoin.maps.bridges_simplex import FixedHead, SimplexHeads, named, simplex
 from conjoin.maps.bridges_trained import XBT, ResidualBridge
 from conjoin.maps.linear import Nothing, Ridge
 from conjoin.maps.map import identity
@@ -257,6 +257,21 @@ def test_the_loss_of_a_fixed_head_is_written_out():
     assert alone.numpy()[3] == pytest.approx(
         np.log(sum(np.exp(y[3] @ w) for w in classifier)) - y[3] @ classifier[label[3]], abs=1e-4
     )
+
+
+def test_a_head_stops_where_it_names_held_out_classes_best():
+    """``named``: the worth of mapped rows is minus their mean cross-entropy."""
+    classifier = simplex(3)
+    label = np.array([0, 2, 1, 2])
+    target = np.concatenate([classifier[label], label[:, None]], axis=1)
+    given = Reached("x", np.zeros((4, 2)), target, np.ones(4), np.arange(4), 2)
+    own = np.array([1, 3])
+    y = RNG.normal(size=(2, 2))
+    scores = [[float(row @ w) for w in classifier] for row in y]
+    slow = -np.mean([np.log(np.sum(np.exp(s))) - s[2] for s in scores])
+    worth = named(classifier)
+    assert worth(y, given, own) == pytest.approx(slow)
+    assert worth(5 * classifier[[2, 2]], given, own) > worth(5 * classifier[[0, 1]], given, own)
 
 
 def test_classes_stand_at_the_vertices_or_at_the_means_of_a_frozen_frame():

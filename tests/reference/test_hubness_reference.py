@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from conjoin.search.banks import DualSoftmax, InvertedSoftmax
+from conjoin.search.banks import DualSoftmax, InvertedSoftmax, bank_sums
 from conjoin.search.invgc import InvGC
+from conjoin.spaces import unit
 
 RNG = np.random.default_rng(11)
 
@@ -44,6 +45,24 @@ def test_inverted_softmax(beta):
     for q, row in zip(QUERIES, found, strict=True):
         slow = [math.exp(beta * float(q @ x)) / total(BANK, x, beta) for x in GALLERY]
         assert row.tolist() == order_of(slow)
+
+
+@pytest.mark.parametrize("beta", [20.0, 79.0, 150.0])
+@pytest.mark.parametrize("several", [False, True])
+def test_sums_over_a_bank_of_many_tiles(monkeypatch, beta, several):
+    """The nearest bank rows come last, so that the running maximum rises from tile to tile."""
+    monkeypatch.setattr("conjoin.search.banks.TILE", (5, 7))
+    rng = np.random.default_rng(3)
+    bank, gallery = unit(rng.normal(size=(40, 4))), unit(rng.normal(size=(12, 4)))
+    bank = bank[np.argsort(bank @ gallery.mean(axis=0))]
+    asked = [beta, 1.0] if several else [beta]
+    found = bank_sums(gallery.astype(np.float32), bank.astype(np.float32), asked)
+    for row, x in enumerate(gallery):
+        top = max(float(b @ x) for b in bank)
+        slow = beta * top + math.log(
+            sum(math.exp(beta * (float(b @ x) - top)) for b in bank) / len(bank)
+        )
+        assert found[row, 0] == pytest.approx(slow, abs=1e-3)
 
 
 @pytest.mark.parametrize(("beta", "k"), [(5.0, 1), (30.0, 2)])

@@ -4,7 +4,7 @@ Which engine serves a modality is decided by its size and by the recall measured
 were not used to build it; what was chosen and measured stands in the store's manifest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -284,23 +284,15 @@ def _tuned(
         most = lists_for(held.rows)
         made = LanceIVF(store.listed(held.modality, most), live.numbers)
     wanted = exact_scores(index, held.modality, asked)
-    cheapest: tuple[float, int, int] | None = None
-    first = 0
-    steps = _steps(most)
-    for wide in WIDES:
-        for place in range(first, len(steps)):
-            cost = _cost(steps[place], wide, held.rows / most)
-            if cheapest is not None and cost >= cheapest[0]:
-                break
-            made.nprobe, made.wide = steps[place], wide
-            found = recall_of(index, held.modality, asked, made, timed=0, wanted=wanted)
-            if found.low >= GOAL:
-                cheapest, first = (cost, steps[place], wide), place
-                break
-        if cheapest is None:
-            break  # fewer candidates find no more
+
+    def reaches(nprobe: int, wide: int) -> bool:
+        made.nprobe, made.wide = nprobe, wide
+        found = recall_of(index, held.modality, asked, made, timed=0, wanted=wanted)
+        return found.low >= GOAL
+
+    cheapest = _cheapest(_steps(most), held.rows / most, reaches)
     if cheapest is not None:
-        made.nprobe, made.wide = cheapest[1:]
+        made.nprobe, made.wide = cheapest
     found = recall_of(index, held.modality, asked, made, wanted=wanted)
     if cheapest is None:
         return None, found
@@ -308,6 +300,29 @@ def _tuned(
     if use == "faiss":
         told |= _written(store, index, held, lists)
     return told, found
+
+
+def _cheapest(
+    steps: Sequence[int], rows: float, reaches: Callable[[int, int], bool]
+) -> tuple[int, int] | None:
+    """The numbers of lists and of candidates that cost least and reach the goal.
+
+    Fewer candidates never need fewer lists, and more lists always cost more: what follows from a
+    trial is not tried.
+    """
+    best: tuple[float, int, int] | None = None
+    first = 0
+    for wide in WIDES:
+        for place in range(first, len(steps)):
+            cost = _cost(steps[place], wide, rows)
+            if best is not None and cost >= best[0]:
+                break
+            if reaches(steps[place], wide):
+                best, first = (cost, steps[place], wide), place
+                break
+        if best is None:
+            break
+    return None if best is None else best[1:]
 
 
 def _cost(nprobe: int, wide: int, rows: float) -> float:
