@@ -1,8 +1,6 @@
 """Does a detector put planted wrong pairs before right ones, on data it has not been fitted to?"""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -11,13 +9,14 @@ from scipy.stats import rankdata
 from conjoin.catalogue import Search
 from conjoin.claims.arms import Made, Scores, Units
 from conjoin.claims.bench import Bench, Setting, whole_setting
+from conjoin.claims.once import once
 from conjoin.claims.retrieval import drawn
 from conjoin.doctor.case import Case
 from conjoin.doctor.crossed import Edge, cross
 from conjoin.doctor.detectors import Detector
 from conjoin.errors import ConjoinError
 from conjoin.maps.linear import Nothing
-from conjoin.spaces import Pairs, digest, stable_hash
+from conjoin.spaces import Pairs, stable_hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +76,7 @@ class Detecting:
         if not isinstance(made.binder, Nothing | Detector):
             raise ConjoinError("arm", "no detector", "name one, such as partner-rank")
         turns = []
-        for planted, edge, place in _kept(_question(setting, self.share, seed)):
+        for planted, edge, place in _planted(setting, self.share, seed):
             if isinstance(made.binder, Nothing):
                 found = np.zeros(len(edge.crossed))
             else:
@@ -165,30 +164,10 @@ def _lines(pairs: Pairs, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([i, j], axis=1), np.array(groups, dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A setting's plantings by what decides them, so that every detector is asked the same."""
-
-    digest: str
-    share: float
-    seed: int
-    setting: Setting = field(compare=False, hash=False)
-
-
-def _question(setting: Setting, share: float, seed: int) -> _Question:
-    pairs = [setting.train, setting.bed.test]
-    held = [digest(np.ascontiguousarray(each.rows).tobytes()) for each in pairs]
-    return _Question(digest([setting.bench.digest, held]), share, seed, setting)
-
-
-@lru_cache(maxsize=6)
-def _kept(question: _Question) -> list[tuple[np.ndarray, Edge, np.ndarray]]:
-    return list(_planted(question.setting, question.share, question.seed))
-
-
+@once(6)
 def _planted(
     setting: Setting, share: float, seed: int
-) -> Iterator[tuple[np.ndarray, Edge, np.ndarray]]:
+) -> list[tuple[np.ndarray, Edge, np.ndarray]]:
     """Each turn: what is planted, the lines as the doctor crosses them, and where the held lie."""
     train, own = _lines(setting.train, setting)
     test, groups = _lines(setting.bed.test, setting)
@@ -200,6 +179,7 @@ def _planted(
     spaces = {name: setting.spaces[name] for name in names}
     items = np.unique(np.concatenate([space.ids for space in spaces.values()]))
     case = Case(spaces, None, items, setting.bench.groups, seed=seed)
+    turns = []
     for planted in parts(groups, share):
         rows = np.concatenate([train, moved(test, planted)])
         lines = Pairs(names, rows, group=np.concatenate([own, groups]))
@@ -212,4 +192,5 @@ def _planted(
                 f"data {setting.bench.name}", "a held-out row that is zero or not finite",
                 "drop it",
             )  # fmt: skip
-        yield planted, edge, np.array([at[pair] for pair in asked])
+        turns.append((planted, edge, np.array([at[pair] for pair in asked])))
+    return turns

@@ -1,7 +1,6 @@
 """Does a correction find more partners, and show the gallery more evenly?"""
 
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -10,6 +9,7 @@ from conjoin.binding import Binding
 from conjoin.catalogue import Choice
 from conjoin.claims.arms import Made, Scores, Units
 from conjoin.claims.bench import Bench, Setting, whole_setting
+from conjoin.claims.once import once
 from conjoin.claims.retrieval import answers, by_chance, directions, drawn, gathered
 from conjoin.errors import ConjoinError
 from conjoin.maps.linear import Nothing
@@ -19,7 +19,6 @@ from conjoin.search.correction import Correction, Corrector
 from conjoin.search.exact import top_k
 from conjoin.search.hubs import K, blocks_of, left_out, skewness
 from conjoin.search.rehearsal import bank_of
-from conjoin.spaces import digest
 
 #: Metrics of single queries; evenness is that of a whole gallery.
 RECALLS = ("recall@10", "recall@1")
@@ -65,7 +64,7 @@ class Hubs:
         ------
         ConjoinError : the arm is no correction.
         """
-        binding = _bound(_question(setting, self.binder, seed))
+        binding = _bound(setting, self.binder, seed)
         found: dict[tuple[str, str], Correction | None] = {}
         banks = {
             name: bank_of(binding, setting.spaces, setting.train, name)
@@ -127,26 +126,8 @@ def _rows(setting: Setting, binding: Binding, name: str) -> Any:
     return binding.frame.item(np.asarray(binding.bind(name, held).vectors, dtype=np.float32))
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A binding by what decides it, so that every arm reads the same one."""
-
-    digest: str
-    binder: str
-    seed: int
-    setting: Setting = field(compare=False, hash=False)
-
-
-def _question(setting: Setting, binder: str, seed: int) -> _Question:
-    lines = digest(np.ascontiguousarray(setting.train.rows).tobytes())
-    return _Question(digest([setting.bench.digest, lines]), binder, seed, setting)
-
-
-@lru_cache(maxsize=4)
-def _bound(question: _Question) -> Binding:
-    setting = question.setting
+@once(4)
+def _bound(setting: Setting, binder: str, seed: int) -> Binding:
     names = setting.train.names
     spaces = {name: setting.spaces[name].pooled() for name in names}
-    return Binding.fit(
-        spaces, setting.train, method=question.binder, hub=names[0], seed=question.seed
-    )
+    return Binding.fit(spaces, setting.train, method=binder, hub=names[0], seed=seed)

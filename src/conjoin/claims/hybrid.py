@@ -2,8 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +11,7 @@ import numpy as np
 from conjoin.catalogue import Choice, Search
 from conjoin.claims.arms import Made, Scores, Units
 from conjoin.claims.bench import Bench, Setting, refuse_leak, whole_setting
+from conjoin.claims.once import once
 from conjoin.claims.retrieval import by_chance, drawn
 from conjoin.claims.words import bound_views, captions
 from conjoin.errors import ConjoinError
@@ -19,7 +19,7 @@ from conjoin.maps.linear import Nothing
 from conjoin.search.hybrid import Judged, place_of, tune
 from conjoin.search.lexical import Lexical
 from conjoin.search.mixers import Alone, Mixer, Scored
-from conjoin.spaces import digest, stable_hash
+from conjoin.spaces import stable_hash
 
 LISTS = ("dense", "bm25")
 
@@ -77,12 +77,12 @@ class Hybrid:
             return Mixed(made.binder, {}, seed)
         inner = setting.inner(seed)
         refuse_leak(inner.train, setting.bed.test)
-        judged = _judged(_Question.of(inner, self, seed, self.queries))
+        judged = _judged(inner, self.binder, seed, self.queries)
         return Mixed(made.binder, tune(judged, made.binder, LISTS), seed)
 
     def judge(self, setting: Setting, fitted: Mixed) -> Scores:
         """Every held-out query's first right answer."""
-        judged = _judged(_Question.of(setting, self, fitted.seed, self.asked))
+        judged = _judged(setting, self.binder, fitted.seed, self.asked)
         weights = fitted.weights or None
         places = [place_of(fitted.mixer.mix(q.lists, weights), q.relevant) for q in judged]
         groups = np.array([int(q.group) for q in judged])
@@ -114,34 +114,16 @@ def _chosen(setting: Setting, query: str, target: str, most: int) -> np.ndarray:
     return np.sort(order[:most])
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A setting's queries by what decides them, so that every mixer reads the same lists."""
-
-    key: str
-    most: int
-    binder: str
-    seed: int
-    setting: Setting = field(compare=False, hash=False)
-
-    @classmethod
-    def of(cls, setting: Setting, task: Hybrid, seed: int, most: int) -> "_Question":
-        lines = [np.ascontiguousarray(p.rows).tobytes() for p in (setting.train, setting.bed.test)]
-        held = [digest(line) for line in lines]
-        return cls(digest([setting.bench.digest, held]), most, task.binder, seed, setting)
-
-
-@lru_cache(maxsize=4)
-def _judged(question: _Question) -> tuple[Judged, ...]:
-    setting = question.setting
+@once(4)
+def _judged(setting: Setting, binder: str, seed: int, most: int) -> tuple[Judged, ...]:
     query, target = setting.train.names[:2]
-    _, bound = bound_views(setting, question.binder, query, question.seed)
+    _, bound = bound_views(setting, binder, query, seed)
     gallery = bound[target].take(setting.bed.rows[target])
     shown = gallery.frame.item(np.asarray(gallery.vectors, np.float32))
     ids = np.unique(gallery.ids)
     owner = np.searchsorted(ids, gallery.ids)
     wanted = setting.bed.relevance(query, target)
-    kept = _chosen(setting, query, target, question.most)
+    kept = _chosen(setting, query, target, most)
     labels = setting.bed.clusters(query, wanted)
     asked = captions(setting.bench, query)
     called = captions(setting.bench, target)

@@ -1,8 +1,7 @@
 """Does a measure, read without the test items, order bindings as their recall on those does?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -12,11 +11,12 @@ from conjoin.binding import Binding
 from conjoin.catalogue import Choice
 from conjoin.claims.arms import Made, Scores, Units
 from conjoin.claims.bench import INNER, Bench, Setting, refuse_leak, whole_setting
+from conjoin.claims.once import once
 from conjoin.claims.retrieval import drawn, judged
 from conjoin.errors import ConjoinError
 from conjoin.maps.linear import Nothing
 from conjoin.measures.geometry import Geometry
-from conjoin.spaces import Pairs, digest, stable_hash
+from conjoin.spaces import Pairs, stable_hash
 from conjoin.spaces.pairs import ABSENT
 
 #: Recipes of bindings: a label, a binder, its fields, and which view is the hub.
@@ -116,7 +116,7 @@ class Tracking:
         ------
         ConjoinError : the arm is no measure of vectors, or cannot read such views.
         """
-        cases = _kept(_question(setting, self.over, seed))
+        cases = _cases(setting, self.over, seed)
         if isinstance(made.binder, Nothing):
             return Followed(np.zeros(len(cases)), cases)
         if not isinstance(made.binder, Geometry):
@@ -178,27 +178,11 @@ def _left_out(cases: Sequence[Case], over: str) -> tuple[list[np.ndarray], np.nd
     return left, np.array([stable_hash(name) for name in names])
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A setting's cases by what decides them, so that every measure reads the same ones."""
-
-    digest: str
-    over: str
-    seed: int
-    setting: Setting = field(compare=False, hash=False)
-
-
-def _question(setting: Setting, over: str, seed: int) -> _Question:
-    parts = [setting.train, setting.bed.test]
-    held = [digest(np.ascontiguousarray(pairs.rows).tobytes()) for pairs in parts]
-    return _Question(digest([setting.bench.digest, held]), over, seed, setting)
-
-
-@lru_cache(maxsize=6)
-def _kept(question: _Question) -> tuple[Case, ...]:
-    learn, held = validation(question.setting, question.seed)
-    cases = _of_bindings if question.over == "bindings" else _of_encoders
-    return tuple(cases(question.setting, learn, held, question.seed))
+@once(6)
+def _cases(setting: Setting, over: str, seed: int) -> tuple[Case, ...]:
+    learn, held = validation(setting, seed)
+    make = _of_bindings if over == "bindings" else _of_encoders
+    return tuple(make(setting, learn, held, seed))
 
 
 def validation(setting: Setting, seed: int) -> tuple[Pairs, Pairs]:
