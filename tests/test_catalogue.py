@@ -35,11 +35,15 @@ METHODS = (
     "sparse",
     "detector",
     "curation",
+    "storage",
+    "cutoff",
+    "suggester",
 )
 #: Kinds whose engines are compared with a slow restatement of their formula.
 RESTATED = (
     "objective", "measure", "binder", "correction", "head", "student", "fusion",
-    "mixer", "composer", "aggregation", "sparse", "detector", "curation",
+    "mixer", "composer", "aggregation", "sparse", "detector", "curation", "storage", "cutoff",
+    "suggester",
 )  # fmt: skip
 
 
@@ -106,6 +110,9 @@ PROMISES = {
     "composer": ("conjoin.search.composed:Composer", ("fit", "restore")),
     "aggregation": ("conjoin.search.aggregate:Aggregation", ("fit", "queries", "items", "scores")),
     "sparse": ("conjoin.search.sparse:Sparse", ("fit",)),
+    "storage": ("conjoin.search.shelves:Shelving", ("find",)),
+    "cutoff": ("conjoin.search.cutting:Cutter", ("choose",)),
+    "suggester": ("conjoin.search.suggest:Suggester", ("words",)),
 }
 
 

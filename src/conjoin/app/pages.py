@@ -29,6 +29,9 @@ CALLS: Mapping[str, str] = {
     "composer": "fit",
     "aggregation": "fit",
     "sparse": "fit",
+    "storage": "find",
+    "cutoff": "choose",
+    "suggester": "words",
     "data": "load",
     "task": "setting",
 }

@@ -121,4 +121,17 @@ LOOKING: tuple[Row, ...] = (
         ("huang2021ncr", "bahri2020deepknn"), cost="free"),
 )  # fmt: skip
 
-ROWS = (*LOOKING, *UPGRADES, *TASKS, *RANKED, *DATA, *FUSING, *TRANSFER_TASKS)
+#: Tasks that judge how an index finds, ends and goes on from its lists.
+LISTED: tuple[Row, ...] = (
+    Row("task", "stored", f"{_HERE}.stored:Stored",
+        "Find by a cheap first look what scoring every row would have found.",
+        ("kusupati2022matryoshka",), cost="free"),
+    Row("task", "cutting", f"{_HERE}.cutting:Cutting",
+        "End lists where what is right ends, be it one item, thirty or none.",
+        ("mortaheb2025reranking",), cost="free"),
+    Row("task", "suggesting", f"{_HERE}.suggesting:Suggesting",
+        "Ask for one cluster of the first hits by words put behind the query.",
+        ("pacini2025croqs",), cost="free"),
+)  # fmt: skip
+
+ROWS = (*LOOKING, *UPGRADES, *TASKS, *RANKED, *LISTED, *DATA, *FUSING, *TRANSFER_TASKS)

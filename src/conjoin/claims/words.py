@@ -22,7 +22,7 @@ def captions(bench: Bench, view: str) -> dict[str, list[str]]:
     Of the bundled sample these are the view's own column (a picture's is its label). Elsewhere an
     item's text is its class and its id.
     """
-    if not _is_emoji(bench):
+    if not is_emoji(bench):
         ids = dict.fromkeys(map(str, bench.view(view).ids))
         return {item: [f"{bench.labels.get(item, 'thing')} {item}"] for item in ids}
     from pyarrow import parquet
@@ -50,7 +50,7 @@ def embedded_words(bench: Bench, view: str, words: Sequence[str]) -> np.ndarray:
     ------
     ConjoinError : a word names nothing there.
     """
-    if not _is_emoji(bench):
+    if not is_emoji(bench):
         return np.stack([_named(bench, view, word) for word in words])
     from conjoin.claims.data_emoji import VIEWS
 
@@ -71,7 +71,8 @@ def _named(bench: Bench, view: str, word: str) -> np.ndarray:
     raise ConjoinError(f"data {bench.name}", f"{word!r} has no vector", "take emoji")
 
 
-def _is_emoji(bench: Bench) -> bool:
+def is_emoji(bench: Bench) -> bool:
+    """Whether a bench is of the bundled sample, whose encoders and captions are at hand."""
     name = bench.name.partition(":")[0]
     return name in catalogue.of_kind("data") and parse(bench.name)[0].target == _EMOJI
 

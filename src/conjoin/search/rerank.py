@@ -74,6 +74,10 @@ class Cutoff:
         """The hits that are kept, as they are."""
         return tuple(hit for hit in hits[: self.most] if hit.score >= self.threshold)
 
+    def kept(self, scores: Sequence[float]) -> int:
+        """How many of a list's first hits are kept, by its falling scores."""
+        return sum(score >= self.threshold for score in scores[: self.most])
+
     @classmethod
     def choose(
         cls, scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]], most: int = 10

@@ -1,6 +1,7 @@
 """Catalogue rows of this room."""
 
 from conjoin.catalogue import Claim, Row
+from conjoin.search.listing_rows import LISTING
 from conjoin.search.ranking_rows import RANKING
 
 _BANKS = "conjoin.search.banks"
@@ -77,4 +78,4 @@ CORRECTIONS: tuple[Row, ...] = (
     ),
 )  # fmt: skip
 
-ROWS: tuple[Row, ...] = (*CORRECTIONS, *RANKING)
+ROWS: tuple[Row, ...] = (*CORRECTIONS, *RANKING, *LISTING)

@@ -215,7 +215,7 @@ class Codes:
             penalty = None if penalty is None else Penalty(penalty.offset[allowed], penalty.gate)
         scorer = self.coder.scorer(q, codes)
         rows = sweep(scorer, len(q), len(codes), keep, penalty, TILE)
-        if self.coder.storage.funnel:
+        if self.coder.storage.funnel and keep < len(codes):  # else there is nothing to leave out
             rows = self._through(q, gallery, rows, penalty)
         return rows if allowed is None else allowed[rows]
 

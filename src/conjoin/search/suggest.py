@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from conjoin.spaces import unit
 CLUSTERS, SMALLEST = 6, 2
 #: What one word more or less is smoothed by.
 PRIOR = 0.5
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 #: Ids found by a new query, best first.
 Ask = Callable[[str], Sequence[str]]
@@ -48,6 +50,70 @@ class Suggestion:
         return {**self.__dict__, "words": list(self.words), "items": list(self.items)}
 
 
+@runtime_checkable
+class Suggester(Protocol):
+    """Finds the words that ask for one cluster of a query's hits."""
+
+    def words(
+        self, query: str, members: Sequence[int], vectors: np.ndarray, texts: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Words to put behind the query; none where nothing sets the cluster apart.
+
+        Parameters
+        ----------
+        members : places of the cluster among the hits.
+        vectors, texts : where each hit lies ``[n, d]``, and what is written of it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Distinctive:
+    """The words that set a cluster apart from the other hits.
+
+    A word's worth is its log odds in the texts of the cluster against those of the other hits,
+    ``log((a + ½) / (n − a + ½)) − log((b + ½) / (m − b + ½))``, a of n and b of m texts holding
+    it; only words in at least half of a cluster, and not in the query, count.
+
+    Parameters
+    ----------
+    most : words at most.
+    """
+
+    most: int = 2
+
+    def words(
+        self, query: str, members: Sequence[int], vectors: np.ndarray, texts: Sequence[str]
+    ) -> tuple[str, ...]:
+        """The words of the largest worth."""
+        own = set(members)
+        inside = [words_in(texts[at]) for at in members]
+        outside = [words_in(text) for at, text in enumerate(texts) if at not in own]
+        return apart(inside, outside, words_in(query), self.most)
+
+
+@dataclass(frozen=True)
+class Central:
+    """What is written of the hit in the middle of the cluster, ``argmax_i x_i · mean_j x_j``.
+
+    Parameters
+    ----------
+    most : words at most, those that the query does not hold.
+    """
+
+    most: int = 8
+
+    def words(
+        self, query: str, members: Sequence[int], vectors: np.ndarray, texts: Sequence[str]
+    ) -> tuple[str, ...]:
+        """The text of the hit nearest to the cluster's mean direction."""
+        x = unit(np.asarray(vectors, dtype=np.float64)[list(members)])
+        middle = texts[members[int(np.argmax(x @ x.mean(axis=0)))]]
+        known = words_in(query)
+        said = [word for word in _WORD.findall(middle.lower()) if word not in known]
+        return tuple(dict.fromkeys(said))[: self.most]
+
+
 def suggest(
     query: str,
     ids: Sequence[str],
@@ -55,14 +121,12 @@ def suggest(
     texts: Mapping[str, str],
     *,
     ask: Ask | None = None,
+    method: Suggester | None = None,
     seed: int = 0,
 ) -> list[Suggestion]:
     """Cluster hits by direction, name each cluster, and put the names behind the query.
 
-    The number of clusters is the one of the largest mean silhouette. A word's worth to a cluster
-    is its log odds in the texts of the cluster against those of the other hits,
-    ``log((a + ½) / (n − a + ½)) − log((b + ½) / (m − b + ½))``, a of n and b of m texts holding
-    it; only words in at least half of a cluster, and not in the query, name it.
+    The number of clusters is the one of the largest mean silhouette.
 
     Parameters
     ----------
@@ -70,12 +134,15 @@ def suggest(
     texts : what is written of each item.
     ask : runs a query, so that suggestions are scored and come by what they find of their
         cluster; without it, the largest cluster first.
+    method : names a cluster; :class:`Distinctive` where not given.
 
     References
     ----------
     Pacini et al., Maybe you are looking for CroQS, ECIR 2025: the task and its three figures.
     There a language model writes the query.
     """
+    method = Distinctive() if method is None else method
+    written = [texts.get(item, "") for item in ids]
     found = []
     groups = clusters(vectors, seed)
     if len(groups) < 2:
@@ -83,9 +150,7 @@ def suggest(
     for members in groups:
         if len(members) < SMALLEST:
             continue
-        inside = [words_in(texts.get(ids[at], "")) for at in members]
-        outside = [words_in(texts.get(ids[at], "")) for at in set(range(len(ids))) - set(members)]
-        words = apart(inside, outside, words_in(query))
+        words = method.words(query, members, vectors, written)
         if words:
             own = tuple(ids[at] for at in members)
             found.append(_scored(query, words, own, ask, len(ids)))
@@ -120,7 +185,7 @@ def clusters(vectors: np.ndarray, seed: int = 0, most: int = CLUSTERS) -> list[l
 
 def words_in(text: str) -> set[str]:
     """The words of a text, in lower case."""
-    return set(re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower()))
+    return set(_WORD.findall(text.lower()))
 
 
 def apart(
