@@ -15,7 +15,7 @@ from conjoin.binding import trials as tried_on
 from conjoin.binding.choose import _prefer_cheap, cannot_feed
 from conjoin.binding.climb import Climb, moved
 from conjoin.binding.folds import FOLDS, Folds
-from conjoin.binding.trials import Clock, Sweep, race, shortened, side_by_side
+from conjoin.binding.trials import Clock, Sweep, afforded, race, shortened, side_by_side
 from conjoin.catalogue import Search, check_fields, find
 from conjoin.errors import ConjoinError
 from conjoin.maps.linear import CCA, Ridge
@@ -137,6 +137,30 @@ def test_a_race_halves_its_field_and_keeps_the_best():
     assert len(whole) == 1  # four, then two, then one
     assert "centring" not in whole
     assert {t.method for t in found.trials} == {"centring", "procrustes", "ridge", "cca"}
+
+
+def test_a_race_takes_as_many_to_its_end_as_time_allows():
+    costs = [4.0, 3.0, 2.0, 1.0]
+    # Half a training each, a whole one of the better two, four more folds of those.
+    assert afforded(costs, (0.5, 1.0), 4, Clock(5 + 7 + 28 + 1)) == 4
+    # Of three or two the better one or two go on: 4.5 + 7 + 28, or 3.5 + 4 + 16.
+    assert afforded(costs, (0.5, 1.0), 4, Clock(39)) == 2
+    assert afforded(costs, (0.5, 1.0), 4, Clock(20)) == 1
+    assert afforded(costs, (), 4, Clock(28.5)) == 2
+    assert afforded(costs, (), 4, Clock()) == 4
+    assert afforded([], (0.5,), 4, Clock(0.0)) == 0
+
+
+def test_a_race_says_whom_time_stopped_and_at_what_place(monkeypatch):
+    spaces = spaces_of()
+    folds = Folds(spaces, Pairs.by_id(spaces), 0)
+    monkeypatch.setattr("conjoin.binding.trials.afforded", lambda costs, *_: min(1, len(costs)))
+    names = ["centring", "procrustes", "ridge", "cca"]
+    found = race(sweeps_of(names, folds), "a", 0.0, Clock())
+    (stopped,) = found.unfinished.items()
+    first = [max(t.scores[0] for t in found.trials if t.method == name) for name in names]
+    assert stopped[1] == "place 2 of 4 after 25% of its training, and no time for more"
+    assert sorted(first)[-2] == first[names.index(stopped[0])]
 
 
 def test_a_trained_fit_is_made_once_by_whoever_asks_these_folds(monkeypatch):
@@ -395,3 +419,6 @@ def test_a_share_of_no_end_has_no_end():
     assert Clock().share(0.1).allows(1e9)
     assert not Clock(10.0).share(0.1).allows(1.5)
     assert Clock(10.0).share(5.0).budget <= 10.0
+    late = Clock(10.0)
+    late._start -= 8.0  # eight seconds ago
+    assert 1.5 < late.share(0.5).budget <= 2.0

@@ -20,7 +20,7 @@ FEWEST_TRAINED = 50
 #: Of a budget this long or longer, in seconds, half is kept for trained methods; a shorter one
 #: would not see a single of them through, and goes to closed forms first.
 LONG = 120.0
-#: A closed form may climb for so many even shares of the time that closed forms have left.
+#: A closed form may climb for so many even shares of the time that closed forms have.
 SHARES = 2.0
 #: Shown beside every result, whatever was chosen.
 BASELINES = ("nothing", "centring", "ridge", "procrustes", "cca")
@@ -146,13 +146,13 @@ def on_folds(
     shared = budget is not None and budget >= LONG and rows and rows[-1].cost == "trained"
     closing = Clock(budget / 2) if budget is not None and shared else clock
     closed = [r for r in rows if r.cost != "trained"]
-    for place, row in enumerate(closed):
+    for row in closed:
         if trials and not closing.allows():
             skipped[row.name] = "time ran out"
             continue
         report(row.name)
         try:
-            sweep = Sweep(row, folds, seed, closing.share(SHARES / (len(closed) - place)))
+            sweep = Sweep(row, folds, seed, closing.share(SHARES / len(closed)))
             trials.extend(_climbed(sweep, hubs))
             if sweep.cut:
                 skipped[row.name] = "time ran out on its climb"
@@ -220,7 +220,9 @@ def cannot_feed(row: Row, spaces: Mapping[str, Space]) -> str:
 def _climbed(sweep: Sweep, hubs: Sequence[str]) -> list[Trial]:
     # Of two views either may be the hub at little cost; of more, each hub means new moments of all.
     for hub in hubs if _directed(sweep.row) and len(hubs) <= 2 else hubs[:1]:
-        sweep.descend(hub)
+        # What found no time to climb from one hub would only cost the time of the next method.
+        if not sweep.cut:
+            sweep.descend(hub)
     return sweep.trials()
 
 

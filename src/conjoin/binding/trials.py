@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from conjoin.errors import ConjoinError
 
 #: Folds on which a closed form climbs; its best setting is then scored on all.
 PROBES = 2
+#: Shares of its training steps that a method runs in turn.
+RUNGS = (0.25, 0.5, 1.0)
 #: A trained method that fails to stay among this share of its rung goes no further.
 KEPT = 0.5
 #: Trained methods taken to all folds at most.
@@ -65,16 +68,16 @@ class Clock:
         return self.budget is None or self.spent + seconds < self.budget
 
     def share(self, part: float) -> "Clock":
-        """A clock of its own over a part, at most the whole, of what is left of this one.
+        """A clock of its own over a part of this one's budget, at most what is left of it.
 
         Examples
         --------
-        >>> Clock(60.0).share(0.5).budget < 30.1
-        True
+        >>> Clock(60.0).share(0.5).budget
+        30.0
         """
         if self.budget is None:
             return self
-        return Clock(max(0.0, self.budget - self.spent) * min(1.0, part))
+        return Clock(min(part * self.budget, max(0.0, self.budget - self.spent)))
 
 
 class Sweep:
@@ -165,15 +168,18 @@ def race(sweeps: Mapping[str, Sweep], hub: str, to_beat: float, clock: Clock) ->
 
     Every method runs a quarter of its steps, the better half of them half, and the better half
     of those all (Jamieson and Talwalkar 2016); those then within reach of ``to_beat``, the best
-    closed form on that fold, at most :data:`FINALISTS`, are scored on every fold.
+    closed form on that fold, at most :data:`FINALISTS`, are scored on every fold. Where the time
+    left would not see a half through to its end, only so many of the best go on as it would.
     """
     left: dict[str, str] = {}
     alive: list[str] = list(sweeps)
     reached: dict[str, Trial] = {}
-    for share in (0.25, 0.5, 1.0):
+    if any(sweep.row.extra == "train" for sweep in sweeps.values()):
+        _warm()
+    for place, share in enumerate(RUNGS):
         here = {}
         for name in alive:
-            if not clock.allows(reached[name].seconds if name in reached else 0.0):
+            if not clock.allows(2 * reached[name].seconds if name in reached else 0.0):
                 left[name] = "time ran out"
                 continue
             try:
@@ -183,7 +189,13 @@ def race(sweeps: Mapping[str, Sweep], hub: str, to_beat: float, clock: Clock) ->
                 left[name] = str(error)
         reached |= here
         order = sorted(here, key=lambda n: -here[n].mean)
-        alive = order if share == 1 else order[: max(1, round(len(order) * KEPT))]
+        half = order[: kept(len(order), share)]
+        others = len(sweeps[order[0]].folds.numbers) - 1 if order else 0
+        costs = [here[name].seconds / share for name in half]
+        alive = half[: afforded(costs, RUNGS[place + 1 :], others, clock)]
+        for lost in half[len(alive) :]:
+            said = f"place {order.index(lost) + 1} of {len(order)} after {share:.0%}"
+            left[lost] = f"{said} of its training, and no time for more"
     for name in alive[:FINALISTS]:
         others = len(sweeps[name].folds.numbers) - 1
         if reached[name].scores[0] < to_beat:
@@ -193,6 +205,47 @@ def race(sweeps: Mapping[str, Sweep], hub: str, to_beat: float, clock: Clock) ->
         else:
             left[name] = "time ran out before all folds"
     return Raced(tuple(reached.values()), left)
+
+
+def _warm() -> None:
+    """Import what training imports: it is no cost of the method that happens to come first."""
+    if find_spec("torch") is not None:
+        import torch
+
+        torch.optim.AdamW([torch.zeros(1)])
+
+
+def kept(count: int, share: float) -> int:
+    """How many of a rung go on: the better half, or all after the last rung."""
+    return count if share == 1 else max(1, round(count * KEPT))
+
+
+def afforded(costs: Sequence[float], rungs: Sequence[float], others: int, clock: Clock) -> int:
+    """How many of the best see the race's end in the time left; the leader always goes on.
+
+    Parameters
+    ----------
+    costs : seconds of a whole training on one fold, best method first.
+    rungs : shares of the training that are still to run.
+    others : folds on which the finalists are then scored.
+
+    Examples
+    --------
+    >>> afforded([10.0, 10.0, 10.0, 10.0], (0.5, 1.0), 4, Clock(75.0))
+    2
+    """
+    count = len(costs)
+    while count > 1 and not clock.allows(_ahead(costs[:count], rungs, others)):
+        count -= 1
+    return count
+
+
+def _ahead(costs: Sequence[float], rungs: Sequence[float], others: int) -> float:
+    """Seconds from here to the end of the race."""
+    if not rungs:
+        return others * sum(costs[:FINALISTS])
+    on = costs[: kept(len(costs), rungs[0])]
+    return rungs[0] * sum(costs) + _ahead(on, rungs[1:], others)
 
 
 def shortened(row: Row, share: float) -> dict[str, Any]:

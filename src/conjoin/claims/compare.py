@@ -25,7 +25,7 @@ TO_BEAT = "ridge"
 #: Finalists scored on held-out items at most, the simple ones aside.
 FINALISTS = 8
 #: Share of the budget after which nothing new is tried on validation.
-VALIDATION = 0.7
+VALIDATION = 0.85
 METRIC = "recall@10"
 
 
