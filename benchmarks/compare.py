@@ -1,6 +1,6 @@
 """How long a comparison of every method takes on ten thousand pairs, and how much memory.
 
-    python benchmarks/compare.py [--pairs 10000] [--budget 600] [--json]
+    python benchmarks/compare.py [--pairs 10000] [--budget 600] [--out FILE]
 
 The vectors are drawn, at the widths of the built-in encoders (1280 and 384), since only time and
 memory are asked; what is recommended means nothing here. They are noisy enough for methods to
@@ -10,8 +10,11 @@ every method the catalogue has for pairs, five seeds, in ten minutes of two core
 
 import argparse
 import json
+import os
 import resource
 from dataclasses import replace
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 
@@ -44,7 +47,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--pairs", type=int, default=10_000)
     asked.add_argument("--budget", type=float, default=600.0)
-    asked.add_argument("--json", action="store_true")
+    asked.add_argument("--out", help="write the figures there, as JSON")
     given = asked.parse_args()
     bed = drawn(given.pairs)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -56,9 +59,11 @@ def main() -> None:
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     late = {name: why for name, why in found.untried.items() if "time" in why}
+    methods = len(feedable(bed.spaces, None, {}, given.pairs))
     result = {
-        "pairs": given.pairs, "methods": len(feedable(bed.spaces, None, {}, given.pairs)),
-        "finished": len({t.method for t in found.choice.trials}), "late": late,
+        "date": date.today().isoformat(), "cores": os.cpu_count(), "load": os.getloadavg()[0],
+        "pairs": given.pairs, "methods": methods,
+        "decided": methods - len(late), "late": late,
         "trials": len(found.choice.trials), "finalists": len(found.ranked),
         "seconds": round(found.seconds), "peak_gb": round(peak / 1e6, 2),
         "data_gb": round(before / 1e6, 2),
@@ -70,8 +75,8 @@ def main() -> None:
     )
     for name, why in late.items():
         print(f"not finished: {name}: {why}")
-    if given.json:
-        print(json.dumps(result))
+    if given.out:
+        Path(given.out).write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ class Sweep:
     def descend(self, hub: str) -> Trial:
         """Climb on the first folds; score the best setting, and the default, on all.
 
-        Where time runs out the climb ends at the best met so far.
+        Where time runs out the climb ends at the best met so far, which alone is scored.
         """
         probes = min(PROBES, len(self.folds.numbers))
         start = dict(self.row.settings)
@@ -108,7 +108,7 @@ class Sweep:
             return self.trial(fields, hub, folds=probes).mean
 
         best, _ = Climb(self.row, score).run()
-        ends = [self.trial(fields, hub) for fields in ({**start}, best)]
+        ends = [self.trial(fields, hub) for fields in ([best] if self.cut else [start, best])]
         return max(ends, key=lambda t: t.mean)
 
     def trial(self, fields: dict[str, Any], hub: str, folds: int | None = None) -> Trial:
