@@ -100,7 +100,7 @@ def _kept_at(ws: Workspace, parts: Sequence[Any]) -> Path:
 
 
 def _forecast_parts(made: Fit, seed: int) -> list[Any]:
-    return ["forecast", made.folder.name, seed]
+    return ["forecast carried on", made.folder.name, seed]
 
 
 def _kept(ws: Workspace, parts: Sequence[Any], job: Callable[[], Facts]) -> Facts:
@@ -148,7 +148,9 @@ def _queries(ws: Workspace, bed: TestBed, bound: Mapping[str, Space]) -> Iterato
             continue
         asked, gallery = _scored(bound[query], query=True), _scored(bound[target], query=False)
         best = rank_queries(asked, gallery, wanted).best
-        order = np.argsort(best, kind="stable")
+        # of equal ranks a draw, so that hits are not all the table's first rows
+        drawn = np.random.default_rng([0, stable_hash(f"shown {query} {target}")])
+        order = np.lexsort((drawn.permutation(len(best)), best))
         shown = min(SHOWN, (len(order) + 1) // 2)
         for kind, lines in (("hit", order[:shown]), ("miss", order[shown:][::-1][:SHOWN])):
             for line in lines.tolist():

@@ -64,6 +64,10 @@ class Curve:
         """The recall at ``n`` pairs."""
         return float(np.clip(self.top - self.drop * (n / self.start) ** -self.rate, 0.0, 1.0))
 
+    def shift(self, n: float, measured: float) -> float:
+        """How far what was measured at ``n`` pairs lies above the curve."""
+        return measured - self.at(n)
+
 
 @dataclass(frozen=True)
 class Point:
@@ -122,7 +126,8 @@ def forecast(
     A quarter of the training groups is set apart to read the curve on; of the others growing
     subsets are drawn, nested within a seed. The curve is refitted in resamples of seeds and of
     groups read, which gives the interval; the error made in forecasting the largest size from
-    the others widens it.
+    the others widens it. What the curve gains from there on is added to what was measured last:
+    a curve that passes below it forecasts no loss.
 
     Parameters
     ----------
@@ -159,10 +164,12 @@ def forecast(
         for n, m, low, high, e in zip(sizes, means, *spread, ends, strict=False)
     ]
     whole = Curve.fit(sizes.astype(float), means)
+    shift = whole.shift(float(total), float(means[-1]))
     for n, (low, high) in zip((total + more, 2 * total), ends[len(sizes) :], strict=True):
-        points.append(Point(
-            int(n), whole.at(n), max(0.0, float(low) - slack), min(1.0, float(high) + slack), False
-        ))  # fmt: skip
+        value, low, high = (
+            float(np.clip(x + shift, 0, 1)) for x in (whole.at(n), low - slack, high + slack)
+        )
+        points.append(Point(int(n), value, min(low, value), max(high, value), False))
     points.sort(key=lambda p: p.pairs)
     picking = pick(bed, setting, choice, count=count, seed=seed, report=report)
     return Forecast(choice.method, tuple(points), check, picking, _said(points, total, more, check))
@@ -171,13 +178,12 @@ def forecast(
 def _said(points: Sequence[Point], total: int, more: int, check: Check) -> str:
     now = next(p for p in points if p.measured and p.pairs == total)
     then = next(p for p in points if not p.measured and p.pairs == total + more)
-    half = (now.high - now.low) / 2
     trust = "held" if check.held else "failed: trust this one less"
     return (
-        f"{total} pairs → {METRIC} {now.value:.2f} ± {half:.2f}; the next {more} add about "
-        f"{then.value - now.value:+.3f} (to {then.low:.2f}–{then.high:.2f}). Forecasting "
-        f"{check.pairs} pairs from fewer gave {check.forecast:.3f} for {check.measured:.3f}: "
-        f"the check {trust}."
+        f"{total:,} pairs give {METRIC} {now.value:.2f} [{now.low:.2f}, {now.high:.2f}]; the next "
+        f"{more:,} add about {then.value - now.value:+.3f}, to {then.value:.2f} "
+        f"[{then.low:.2f}, {then.high:.2f}]. As a check, {check.pairs:,} were forecast from fewer: "
+        f"{check.forecast:.2f}, measured {check.measured:.2f}; the check {trust}."
     )
 
 
@@ -229,13 +235,22 @@ def _curves(sizes: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: int
 def _checked(sizes: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: int) -> Check:
     """Forecast the largest size from the others."""
     last = float(sizes[-1])
-    before = _curves(sizes[:-1], scores[:-1], groups, seed)
-    known = [curve.at(last) for curve in before]
-    earlier = Curve.fit(sizes[:-2].astype(float), scores[:-2].mean(axis=(1, 2)))
-    slack = max(abs(earlier.at(float(sizes[-2])) - scores[-2].mean()), FLOOR)
-    low, high = np.quantile(known, [0.025, 0.975])
-    mean = Curve.fit(sizes[:-1].astype(float), scores[:-1].mean(axis=(1, 2))).at(last)
-    return Check(int(last), mean, float(low - slack), float(high + slack), float(scores[-1].mean()))
+    means = scores.mean(axis=(1, 2))
+
+    def carried(count: int) -> tuple[Curve, float]:
+        """The curve of the first sizes, and how far the last of them lies above it."""
+        curve = Curve.fit(sizes[:count].astype(float), means[:count])
+        return curve, curve.shift(float(sizes[count - 1]), float(means[count - 1]))
+
+    whole, up = carried(len(sizes) - 1)
+    known = [curve.at(last) + up for curve in _curves(sizes[:-1], scores[:-1], groups, seed)]
+    earlier, before = carried(len(sizes) - 2)
+    slack = max(abs(earlier.at(float(sizes[-2])) + before - means[-2]), FLOOR)
+    mean = float(np.clip(whole.at(last) + up, 0, 1))
+    low, high = (float(x) for x in np.quantile(known, [0.025, 0.975]))
+    return Check(
+        int(last), mean, min(low - slack, mean), max(high + slack, mean), float(means[-1])
+    )  # fmt: skip
 
 
 def method_of(name: str | None, chosen: Choice) -> Choice:

@@ -20,6 +20,17 @@ REMEDIES: Mapping[str, str] = {
     "effective-rank": "Few directions in use: a wider encoder, or more pairs.",
 }
 
+#: And what people call them.
+PLAIN: Mapping[str, str] = {
+    "centroid-distance": "Gap",
+    "linear-separability": "Gap, as a plane sees it",
+    "hub-skewness": "Hubs",
+    "anti-hubs": "Items never found",
+    "alignment": "Distance of partners",
+    "uniformity": "Spread",
+    "effective-rank": "Directions in use",
+}
+
 
 def report_page(facts: Facts) -> str:
     """The page as HTML: figures drawn by the inlined plotting library, everything else plain.
@@ -42,7 +53,8 @@ def report_page(facts: Facts) -> str:
     }  # fmt: skip
     source, _, _ = pages.loader.get_source(pages, "report.js")  # type: ignore[union-attr]
     return pages.get_template("report.html").render(
-        title=facts["title"], card=facts["card"], figures=figures, geometry=geometry(facts),
+        title=facts["title"], card=facts["card"], words=in_words(facts),
+        figures=figures, geometry=geometry(facts),
         fusions=deciding(facts.get("fusions") or ()), layers=by_layer(facts.get("layers") or ()),
         queries=grouped(facts.get("queries") or ()), notes=facts["notes"], costs=facts["costs"],
         columns=facts["map"]["columns"], drawn=embedded(drawn), plotly=plotly.get_plotlyjs(),
@@ -74,18 +86,47 @@ def figures_of(facts: Facts) -> Iterator[plots.Figure]:
         yield plots.masks(facts["masks"])
 
 
+def in_words(facts: Facts) -> str:
+    """How often the best and the worst direction find an answer, in a sentence anyone can read."""
+    rows = [
+        r for r in (facts.get("evaluation") or {}).get("results", ()) if r["metric"] == "recall@10"
+    ]
+    chosen = sorted((r for r in rows if r["chosen"]), key=lambda r: -r["value"])
+    if not chosen:
+        return ""
+    by_chance = {(r["query"], r["target"]): r["value"] for r in rows if r["method"] == "chance"}
+
+    def said(r: Facts) -> str:
+        chance = by_chance.get((r["query"], r["target"]))
+        return f"{100 * r['value']:.0f}" + (
+            "" if chance is None else f" ({100 * chance:.0f} by chance)"
+        )
+
+    best, worst = chosen[0], chosen[-1]
+    told = f"Of 100 queries {best['query']} → {best['target']}, {said(best)} find a right answer "
+    told += "among their first ten"
+    if len(chosen) > 1:
+        told += (
+            f"; in the weakest direction, {worst['query']} → {worst['target']}, {said(worst)} do"
+        )
+    return told + "."
+
+
 def geometry(facts: Facts) -> list[Facts]:
-    """Measures of the joint space in words: what each says and what to do."""
+    """Measures of the joint space in words: what each says and what to do, and its values."""
     rows = (facts.get("measured") or {}).get("measured", ())
-    return [
-        {
-            "views": " – ".join(row["views"]), "stage": row["stage"], "name": row["metric"],
-            "value": plots.shown(row["value"], row["low"], row["high"]),
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["stage"] != "after binding":
+            continue
+        one = found.setdefault(row["metric"], {
+            "name": row["metric"], "plain": PLAIN.get(row["metric"], row["metric"]),
             "meaning": row["meaning"], "remedy": REMEDIES.get(row["metric"], ""),
-            "better": "higher" if row["higher_is_better"] else "lower",
-        }
-        for row in rows if row["stage"] == "after binding"
-    ]  # fmt: skip
+            "better": "higher" if row["higher_is_better"] else "lower", "rows": [],
+        })  # fmt: skip
+        value = plots.shown(row["value"], row["low"], row["high"])
+        one["rows"].append((" – ".join(row["views"]), value))
+    return list(found.values())
 
 
 def deciding(found: Sequence[Facts]) -> list[Facts]:

@@ -79,6 +79,8 @@ def retrieval(evaluation: Facts, metric: str = "recall@10") -> Figure:
             "hovertemplate": "%{text} %{x:.3f}<extra></extra>",
         })  # fmt: skip
     labels = [f"{query} → {target}" for query, target in ways]
+    direct = ' "direct pairs" is what pairs of the two themselves would give.'
+    direct = direct if "direct pairs" in names else ""
     layout = {
         "xaxis": {"title": {"text": metric}, "rangemode": "tozero"},
         "yaxis": {"tickvals": list(range(len(ways))), "ticktext": labels, "autorange": "reversed"},
@@ -92,7 +94,7 @@ def retrieval(evaluation: Facts, metric: str = "recall@10") -> Figure:
     return Figure(
         "retrieval", "Retrieval", f"Retrieval by direction: {metric} on held-out items",
         "Bars are 95 % intervals by group. What was chosen should lie right of chance and of the "
-        "baselines; where intervals overlap much, the simpler one does.",
+        "baselines; where intervals overlap much, the simpler one does." + direct,
         traces, ("direction", "method", metric, "queries"), table, layout,
     )  # fmt: skip
 

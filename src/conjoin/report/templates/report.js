@@ -1,14 +1,16 @@
 "use strict";
 const drawn = JSON.parse(document.getElementById("data").textContent);
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const dark = matchMedia("screen and (prefers-color-scheme: dark)");
+let printing = false;
 
 function theme(layout) {
-  const ink = getComputedStyle(document.body).color;
-  const line = dark.matches ? "#3b4552" : "#d5dae2";
+  const ink = printing ? "#000" : getComputedStyle(document.body).color;
+  const line = dark.matches && !printing ? "#3b4552" : "#d5dae2";
   const axis = (own) => ({ gridcolor: line, zerolinecolor: line, automargin: true, ...own });
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 },
-    margin: { l: 60, r: 20, t: 10, b: 50 }, legend: { orientation: "h", y: -0.28 }, ...layout,
+    margin: { l: 60, r: 20, t: 10, b: 50 }, width: printing ? 690 : undefined,
+    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" }, ...layout,
     xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
   };
 }
@@ -27,6 +29,7 @@ const words = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&
 const points = drawn.map.points;
 let order = points.map((_, i) => i);
 let now = -1;
+let kept = false;
 
 function mapped() {
   const by = document.getElementById("colour").value;
@@ -38,15 +41,16 @@ function mapped() {
       type: "scatter", mode: "markers", name: words(name), x: own.map((i) => points[i].x),
       y: own.map((i) => points[i].y), customdata: own, text: own.map((i) => words(points[i].label)),
       hovertemplate: "%{text}<extra>" + words(name) + "</extra>",
-      marker: { color: drawn.colours[place % 8], symbol: drawn.shapes[place % 8], size: 7, opacity: 0.8 },
+      marker: { color: drawn.colours[place % 8], symbol: drawn.shapes[(place + 3 * Math.floor(place / 8)) % 8], size: 7, opacity: 0.8 },
     };
   });
   if (now >= 0) {
     traces.push({ type: "scatter", mode: "markers", name: "shown", x: [points[now].x], y: [points[now].y],
       hoverinfo: "skip", marker: { size: 18, symbol: "circle-open", line: { width: 3 }, color: getComputedStyle(document.body).color } });
   }
-  const bare = { showticklabels: false, zeroline: false };
-  Plotly.react("plot-map", traces, theme({ height: 560, xaxis: bare, yaxis: { ...bare, scaleanchor: "x" } }), quiet);
+  const bare = { visible: false };
+  Plotly.react("plot-map", traces, theme({ height: 560, hovermode: "closest", margin: { l: 0, r: 0, t: 10, b: 10 },
+    xaxis: bare, yaxis: bare }), quiet);
 }
 
 function tell(index) {
@@ -75,11 +79,27 @@ function tell(index) {
     panel.append(words);
   }
   panel.append(name);
+  const by = drawn.map.columns.map((c) => c + ": " + point.by[c]).join(" · ");
+  if (by) {
+    const also = document.createElement("p");
+    also.className = "soft";
+    also.textContent = by;
+    panel.append(also);
+  }
 }
 
 function step(by) {
-  now = (now + by + order.length) % order.length;
+  now = now < 0 && by < 0 ? order.length - 1 : (now + by + order.length) % order.length;
+  kept = true;
   tell(now);
+  mapped();
+}
+
+// A point that was clicked stays in the panel while the pointer goes there to play it.
+function keep(index) {
+  kept = !(kept && now === index);
+  now = kept ? index : -1;
+  tell(index);
   mapped();
 }
 
@@ -91,18 +111,33 @@ function save(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+function table(name, rows) {
+  const cell = (value) => '"' + String(value).replaceAll('"', '""') + '"';
+  save(name, rows.map((r) => r.map(cell).join(",")).join("\r\n"), "text/csv");
+}
+
 function csv(key) {
   const figure = drawn.figures.find((f) => f.key === key);
-  const cell = (value) => '"' + String(value).replaceAll('"', '""') + '"';
-  save(key + ".csv", [figure.columns, ...figure.rows].map((r) => r.map(cell).join(",")).join("\r\n"), "text/csv");
+  table(key + ".csv", [figure.columns, ...figure.rows]);
+}
+
+function places() {
+  const columns = drawn.map.columns;
+  table("map.csv", [["id", "modality", "label", "x", "y", ...columns],
+    ...points.map((p) => [p.id, p.modality, p.label, p.x, p.y, ...columns.map((c) => p.by[c])])]);
 }
 
 figures();
 mapped();
 document.getElementById("plot-map").on("plotly_hover", (event) => {
   const index = event.points[0].customdata;
-  if (index !== undefined) tell(index);
+  if (index !== undefined && !kept) tell(index);
 });
+document.getElementById("plot-map").on("plotly_click", (event) => {
+  const index = event.points[0].customdata;
+  if (index !== undefined) keep(index);
+});
+document.getElementById("places").addEventListener("click", places);
 document.getElementById("colour").addEventListener("change", mapped);
 document.getElementById("next").addEventListener("click", () => step(1));
 document.getElementById("previous").addEventListener("click", () => step(-1));
@@ -112,4 +147,10 @@ for (const button of document.querySelectorAll("[data-csv]")) {
 document.getElementById("facts").addEventListener("click", () =>
   save("report.json", document.getElementById("all").textContent, "application/json"));
 dark.addEventListener("change", () => { figures(); mapped(); });
-addEventListener("beforeprint", () => { for (const d of document.querySelectorAll("details")) d.open = true; });
+addEventListener("beforeprint", () => {
+  for (const d of document.querySelectorAll("details")) d.open = true;
+  printing = true;
+  figures();
+  mapped();
+});
+addEventListener("afterprint", () => { printing = false; figures(); mapped(); });
