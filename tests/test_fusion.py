@@ -86,7 +86,7 @@ def test_groups_stay_on_one_side_and_numbers_are_explained():
     assert found.metric == "explained"
     arms = {arm.method: arm for arm in found.arms}
     assert arms["concat"].value > 0.5
-    assert abs(arms["class shares"].value) < 0.2
+    assert abs(arms["training mean"].value) < 0.2
     assert arms["concat"].balanced is None
 
 

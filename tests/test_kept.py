@@ -5,7 +5,9 @@ import pytest
 
 from conjoin import catalogue
 from conjoin.binding.trials import Clock
-from conjoin.claims.deciding import Fusing, FusionFolds, FusionSweep
+from conjoin.claims.deciding import Fusing
+from conjoin.claims.fusion_trials import FusionFolds, FusionSweep
+from conjoin.errors import ConjoinError
 from conjoin.fusion.inputs import Inputs
 from conjoin.fusion.linear import HELD, Concat, Late
 from conjoin.transfer import teaching
@@ -134,3 +136,109 @@ def test_methods_are_chosen_on_fewer_items_where_time_is_short(monkeypatch):
     assert asked._sample(None) >= len(asked.learn)
     assert asked._sample(1e-6) == 40
     assert f"chosen on 40 of {len(asked.learn)} training items" in asked.notes[-1]
+
+
+class Ticking:
+    """A clock that stands still but for what fits are said to take."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+#: Seconds that so many items take; of trained methods seconds a step.
+PACE = {"best-single": 30.0, "concat": 10.0, "concat-zero": 10.0}
+STEP, ITEMS = 0.05, 333
+
+
+@pytest.fixture
+def ticking(monkeypatch):
+    """Fits that take no time of their own, on a clock that says otherwise; what was fitted."""
+    clock, fits = Ticking(), []
+    made = timed(100)
+    fused = made.fit("late", {}, made.learn)
+    for module in ("binding.trials", "claims.fusion_trials", "claims.deciding"):
+        monkeypatch.setattr(f"conjoin.{module}.time", clock)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("conjoin.claims.deciding.PROBE", 60)
+    monkeypatch.setattr("conjoin.claims.deciding.LEAST", 60)
+    monkeypatch.setattr("conjoin.claims.deciding.DRAWS", 100)
+    monkeypatch.setattr("conjoin.fusion.masks.DRAWS", 9)
+    monkeypatch.setattr(FusionFolds, "score", lambda self, number, fused: 0.5 + number / 100)
+
+    def fit(self, name, fields, lines):
+        row = catalogue.find("fusion", name)
+        fits.append((name, len(lines), fields.get("steps")))
+        if row.cost == "trained":
+            clock.now += STEP * (fields.get("steps") or 400)
+        else:
+            clock.now += PACE.get(name, 10.0) * len(lines) / ITEMS
+        return fused
+
+    monkeypatch.setattr(Fusing, "fit", fit)
+    return clock, fits
+
+
+def timed(items=400):
+    rng = np.random.default_rng(0)
+    label = np.arange(items) % 2
+    views = {name: label[:, None] + rng.normal(size=(items, 3)) for name in ("ear", "eye")}
+    return Fusing(Inputs.of(views, {}), label, None, None, 0)
+
+
+@pytest.mark.parametrize("budget", [75.0, 400.0, 800.0])
+def test_all_of_a_run_ends_near_its_budget(ticking, budget):
+    clock, fits = ticking
+    found = timed().run("auto", budget)
+    assert clock.now <= 1.1 * budget
+    shown = [name for name, lines, _ in fits if lines == len(timed().learn)]
+    assert {"best-single", "late", "concat"} <= set(shown)
+    assert not any("the budget was" in note for note in found.notes)
+    assert {"best-single", "late", "concat"} <= {t["method"] for t in found.trials}
+    if budget == 800:
+        assert {"side", "attention"} <= {name for name, _, _ in fits}
+        assert not any("folds, for time" in note for note in found.notes)
+    if budget == 75:
+        assert found.untried["mbt"] == "no time to let it race"
+
+
+def test_a_budget_too_short_for_plain_methods_is_said(ticking):
+    clock, _ = ticking
+    found = timed().run("auto", 10.0)
+    assert any("and the budget was 10 s" in note for note in found.notes)
+    assert any(note.startswith("methods were chosen on 60 of") for note in found.notes)
+    # What cannot be left out: the plain methods on all training items, and a little choosing.
+    assert clock.now < 80
+
+
+def test_a_named_trained_method_is_fitted_before_others_take_its_time(ticking):
+    _, fits = ticking
+    timed().run("attention", 60.0)
+    assert fits[0] == ("attention", len(timed().learn), None)
+    assert [name for name, _, _ in fits].count("attention") == 1
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_late_means_share_their_heads_exactly(numbers):
+    made = job(Kept())
+    if numbers:
+        made = Fusing(made.inputs, made.labels + 0.5, None, None, 0)
+    names = ["best-single", "late"] if numbers else ["best-single", "late", "entropy-late"]
+    alone = {}
+    for name in names:
+        method = catalogue.find("fusion", name).make({"lam": 0.1})
+        alone[name] = made.fitted(method, made.learn)
+    for order in (names, names[::-1]):
+        fresh = Fusing(made.inputs, made.labels, None, None, 0)
+        for name in order:
+            shared = fresh.fit(name, {"lam": 0.1}, made.learn)
+            fields, arrays = shared.body.state()
+            others, held = alone[name].body.state()
+            assert fields == others
+            assert shared.method == name
+            assert all(np.array_equal(arrays[key], held[key]) for key in held)
+    if numbers:
+        with pytest.raises(ConjoinError, match="weighs classes"):
+            fresh.fit("entropy-late", {"lam": 0.1}, made.learn)

@@ -1,43 +1,49 @@
 """Choose a fusion on folds, judge it on held-out items beside plain ones, say what to use."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from conjoin import catalogue
-from conjoin.binding.trials import Clock, Sweep, Trial, race, shortened, side_by_side
-from conjoin.catalogue import Row
+from conjoin.binding.trials import Clock, Trial
+from conjoin.claims.fusion_trials import (
+    FEWEST,
+    FOLDS,
+    PLAIN,
+    Choosing,
+    FusionFolds,
+    Plan,
+)
 from conjoin.claims.statistics import DRAWS, LEVEL, Paired
-from conjoin.errors import ConjoinError, MissingDependency
+from conjoin.errors import ConjoinError
 from conjoin.fusion.fused import Fused
 from conjoin.fusion.inputs import Inputs
+from conjoin.fusion.linear import Late
 from conjoin.fusion.masks import Missing, credit, missing_report
 from conjoin.fusion.target import Target
 from conjoin.items.split import make_split
-from conjoin.spaces import Rows, stable_hash
+from conjoin.spaces import Rows, digest, stable_hash
 from conjoin.transfer.kept import Kept
 
-#: Always on the table, simplest first.
-PLAIN = ("best-single", "late", "concat")
 #: What a fusion must beat.
 TO_BEAT = "best-single"
-#: Folds of the training items, and items of them at most that methods are chosen by.
-FOLDS, SAMPLE = 4, 20_000
+#: Training items at most that methods are chosen by.
+SAMPLE = 20_000
 #: Fewer of them where views are wide and time is short: so many numbers a second of the budget,
-#: but not fewer items than this.
+#: but not fewer items than this, if a machine is quick enough for these.
 NUMBERS, LEAST = 2**17, 4_000
+#: Items that a first fit is timed on; plain methods take so many such fits.
+PROBE, PLAIN_FITS = 500, 5.0
 #: Resampled groups that intervals rest on: fewer draws where groups are many.
 RESAMPLED = 2**25
-#: Share of the budget after which nothing new is tried.
-VALIDATION = 0.6
-#: Share of that time which linear methods may climb in, all of them together.
-CLOSED = 0.4
-#: A racing method takes about so many times its first, shortest trial.
-RACE = 10.0
+#: Numbers of heads that are remembered at most.
+REMEMBERED = 2**24
+#: From so many times the budget it is said that it was too short.
+LATE = 1.3
 #: Share of the items held out where no split is given.
 HELD_OUT = 0.25
 
@@ -137,7 +143,8 @@ def fuse(
     groups : items of one group are never on both sides.
     held : ``[n]`` booleans, which items judge; a quarter of the groups where not given.
     method : a row of kind ``fusion``, or ``auto``.
-    budget : seconds that choosing may take; ``None`` for no end.
+    budget : seconds that all of it should take: fewer items, folds and methods are tried where
+        time is short. The plain methods on all training items are its floor. ``None`` for no end.
 
     Raises
     ------
@@ -190,6 +197,7 @@ class Fusing:
         self.target = Target.of(self.labels[self.learn])
         self.inputs = self._known(inputs)
         self.folds = FusionFolds(self, SAMPLE)
+        self._heads, self._fitted = SharedHeads(), dict[tuple[Any, ...], Fused]()
 
     def _known(self, inputs: Inputs) -> Inputs:
         """Note labels that only held-out items have: they can never be right."""
@@ -205,23 +213,28 @@ class Fusing:
 
     def run(self, method: str, budget: float | None) -> Decision:
         """Choose, fit, judge and report."""
-        clock, untried = Clock(budget), dict[str, str]()
-        if method != "auto":
-            catalogue.find("fusion", method)
+        clock = Clock(budget)
+        cost = "" if method == "auto" else catalogue.find("fusion", method).cost
+        if cost == "trained":  # what was asked for has no settings to choose: it goes first
+            self.report(f"{method} on all training items")
+            self._whole(method, {})
         self.folds = FusionFolds(self, self._sample(budget))
-        trials = self._tried(method, clock, untried)
+        plan = Plan(clock, self.folds)
+        choosing = Choosing(self, self.folds, method, plan)
+        trials = choosing.run()
         chosen = method if method != "auto" else self._best(trials)
         names = list(dict.fromkeys((*PLAIN, chosen)))
         fitted, values = dict[str, Fused](), dict[str, np.ndarray]()
         asked = self.inputs.take(self.test)
         for place, name in enumerate(names):
-            left = sum(self._seconds(other, trials) for other in names[place:])
+            left = sum(plan.whole(other) for other in names[place:])
             self.report(f"{name} on held-out items; about {max(left, 1):.0f} s left")
             fitted[name] = self._whole(name, trials[name].fields if name in trials else {})
             values[name] = credit(fitted[name], asked, self.labels[self.test])
-        values["class shares"] = self._guess()
+        values[self.guess] = self._guess()
         arms = self._arms(values, trials)
         use, said = self._recommended(method, chosen, arms, fitted, trials)
+        said += self._doubts(use, values)
         fused = fitted[use]
         self.report("every subset of the modalities")
         missing = self._missing(fused)
@@ -231,12 +244,22 @@ class Fusing:
              "folds": len(t.scores), "seconds": t.seconds}
             for t in sorted(trials.values(), key=lambda t: -t.mean)
         ]  # fmt: skip
+        if budget is not None and clock.spent > LATE * budget:
+            self.notes.append(
+                f"it took {clock.spent:.0f} s and the budget was {budget:.0f} s: plain methods on "
+                "all training items take so long here"
+            )
         return Decision(
             (*said, *missing.said), fused, trials[use].fields if use in trials else {},
-            arms, missing.metric, missing, tuple(tried), untried,
+            arms, missing.metric, missing, tuple(tried), choosing.untried,
             self.inputs.names[order[0]], (len(self.learn), len(self.test)), clock.spent,
             tuple(self.notes), catalogue.find("fusion", use).papers,
         )  # fmt: skip
+
+    @property
+    def guess(self) -> str:
+        """What knowing the training labels alone is called."""
+        return "class shares" if self.target.classes is not None else "training mean"
 
     def _sample(self, budget: float | None) -> int:
         """How many training items methods are chosen by."""
@@ -244,6 +267,7 @@ class Fusing:
             return SAMPLE
         width = sum(self.inputs.dims().values())
         count = min(SAMPLE, max(LEAST, int(NUMBERS * budget / width)))
+        count = min(count, max(min(LEAST, PROBE), self._by_pace(budget)))
         if count < len(self.learn):
             self.notes.append(
                 f"methods were chosen on {count} of {len(self.learn)} training items, and those "
@@ -251,79 +275,50 @@ class Fusing:
             )
         return count
 
-    def _seconds(self, name: str, trials: Mapping[str, Trial]) -> float:
-        """About how long a method takes on all training items, by its trials on folds."""
-        if name not in trials:
-            return 0.0
-        one = trials[name].seconds / len(trials[name].scores)
-        if catalogue.find("fusion", name).cost == "trained":
-            return one  # so many steps, whatever the items
-        return one * len(self.learn) / max(len(self.folds.train(0)), 1)
+    def _by_pace(self, budget: float) -> int:
+        """As many items as linear methods can be tried on, by how long a few of them take."""
+        count = min(PROBE, len(self.learn))
+        rng = np.random.default_rng([self.seed, stable_hash("pace")])
+        some = np.sort(rng.choice(self.learn, count, replace=False))
+
+        def timed() -> float:
+            start = time.perf_counter()
+            try:
+                self.fit("concat", {}, some)
+            except ConjoinError:
+                return 0.0  # too few of a class or of a view to say
+            return time.perf_counter() - start
+
+        self.report(f"concat on {count} items")
+        each = self.kept.value(["pace", count], timed) / count * PLAIN_FITS
+        if not each:
+            return SAMPLE
+        left = max(budget - each * len(self.learn), 0) / 2
+        return int(left / (each * FEWEST * (1 - 1 / FOLDS)))
 
     def _whole(self, name: str, fields: Mapping[str, Any]) -> Fused:
         """A method fitted to all training items, or opened where it was before."""
-        return self.kept.file(
-            ["fit", name, dict(fields)], lambda: self.fit(name, fields, self.learn), Fused.load,
-            lambda fused, path: fused.save(path),
-        )  # fmt: skip
+        asked = (name, *sorted(fields.items()))
+        if asked not in self._fitted:
+            self._fitted[asked] = self.kept.file(
+                ["fit", name, dict(fields)], lambda: self.fit(name, fields, self.learn),
+                Fused.load, lambda fused, path: fused.save(path),
+            )  # fmt: skip
+        return self._fitted[asked]
 
     def fit(self, name: str, fields: Mapping[str, Any], lines: np.ndarray) -> Fused:
         """A method on some items."""
+        made = catalogue.find("fusion", name).make(dict(fields))
+        if isinstance(made, Late):
+            return replace(self._heads.fit(self, made, lines), method=name)
+        return replace(self.fitted(made, lines), method=name)
+
+    def fitted(self, made: Any, lines: np.ndarray) -> Fused:
+        """A method, with its settings, on some items."""
         own = self.inputs.take(lines)
         present = {view: own.here[:, k] for k, view in enumerate(own.names)}
-        made = catalogue.find("fusion", name).make(dict(fields))
-        fused = made.fit(own.views, present, labels=self.labels[lines], seed=self.seed)
-        return replace(fused, method=name)
-
-    def _tried(self, method: str, clock: Clock, untried: dict[str, str]) -> dict[str, Trial]:
-        """The best trial of each method on folds; of the named one and the plain ones only."""
-        rows = catalogue.of_kind("fusion")
-        limit = Clock(None if clock.budget is None else VALIDATION * clock.budget)
-        wanted = list(rows) if method == "auto" else list(dict.fromkeys((*PLAIN, method)))
-        closed = [n for n in (*PLAIN, *rows) if n in wanted and rows[n].cost != "trained"]
-        closed = list(dict.fromkeys(closed))
-        found: dict[str, Trial] = {}
-        for name in closed:
-            if name not in PLAIN and not limit.allows():
-                untried[name] = "time ran out"
-                continue
-            self.report(f"{name} on folds{_left(limit)}")
-            own = Clock(limit.budget and CLOSED * limit.budget / len(closed))
-            try:
-                found[name] = FusionSweep(rows[name], self.folds, self.seed, own).descend("")
-            except ConjoinError as error:
-                if name in PLAIN:
-                    raise
-                untried[name] = str(error)
-        if method == "auto":
-            trained = {n: rows[n] for n in wanted if rows[n].cost == "trained"}
-            found |= self._raced(trained, found, limit, untried)
-        return found
-
-    def _raced(
-        self, rows: Mapping[str, Row], found: Mapping[str, Trial], clock: Clock,
-        untried: dict[str, str],
-    ) -> dict[str, Trial]:  # fmt: skip
-        """Trained methods that were scored on all folds: as many race as time allows."""
-        sweeps = {n: FusionSweep(row, self.folds, self.seed, clock) for n, row in rows.items()}
-        first = next(iter(sweeps))
-        try:
-            self.report(f"{first} on a fold")
-            trial = sweeps[first].trial(shortened(rows[first], 0.25), "", folds=1)
-        except MissingDependency as error:
-            untried |= dict.fromkeys(rows, str(error))
-            return {}
-        count = len(rows)
-        if clock.budget is not None:
-            left = clock.budget - clock.spent
-            count = min(count, max(2, int(left / (RACE * max(trial.seconds, 1e-3)))))
-        named = list(rows)[:count]
-        untried |= dict.fromkeys(list(rows)[count:], "no time to let it race")
-        self.report(f"{', '.join(named)} race{_left(clock)}")
-        lead = max(trial.scores[0] for trial in found.values())
-        raced = race({n: sweeps[n] for n in named}, "", lead, clock)
-        untried |= dict(raced.unfinished)
-        return {t.method: t for t in raced.trials if len(t.scores) == len(self.folds)}
+        fused: Fused = made.fit(own.views, present, labels=self.labels[lines], seed=self.seed)
+        return fused
 
     def _best(self, trials: Mapping[str, Trial]) -> str:
         """The leader, or the simplest that folds cannot tell from it."""
@@ -349,13 +344,15 @@ class Fusing:
         self, values: Mapping[str, np.ndarray], trials: Mapping[str, Trial]
     ) -> tuple[Arm, ...]:
         groups, labels = self.groups[self.test], self.labels[self.test].astype(str)
-        draws = min(DRAWS, max(1000, RESAMPLED // len(np.unique(groups))))
-        paired = Paired.of({n: own[None] for n, own in values.items()}, groups, draws=draws)
+        paired = Paired.of(
+            {n: own[None] for n, own in values.items()}, groups, draws=_draws(groups)
+        )
         level = 1 - LEVEL / max(len(values) - 2, 1)
         found = []
         for name, own in values.items():
             low, high = paired.effect(name).interval()
-            gain = None if name in (TO_BEAT, "class shares") else paired.effect(name, TO_BEAT)
+            low, high = max(low, 0.0 if self.target.classes else low), min(high, 1.0)
+            gain = None if name in (TO_BEAT, self.guess) else paired.effect(name, TO_BEAT)
             span = (None, None) if gain is None else gain.interval(level)
             even = None
             if self.target.classes is not None:
@@ -396,6 +393,19 @@ class Fusing:
             said.append(_together(trials))
         return use, [line for line in said if line]
 
+    def _doubts(self, use: str, values: Mapping[str, np.ndarray]) -> list[str]:
+        """What is said where a decision is not clearly better than knowing the labels alone."""
+        groups = self.groups[self.test]
+        pair = {name: values[name][None] for name in (use, self.guess)}
+        effect = Paired.of(pair, groups, draws=_draws(groups)).effect(use, self.guess)
+        low, high = effect.interval()
+        if low > 0:
+            return []
+        return [
+            f"do not rely on it: {use} is {effect.value:+.3f} [{low:+.3f}, {high:+.3f}] over the "
+            f"{self.guess}, which look at no modality"
+        ]
+
     def _missing(self, fused: Fused) -> Missing:
         known = self.test
         return missing_report(
@@ -404,11 +414,50 @@ class Fusing:
         )  # fmt: skip
 
 
-def _left(clock: Clock) -> str:
-    """The time that choosing may still take."""
-    if clock.budget is None:
-        return ""
-    return f"; at most {max(clock.budget - clock.spent, 0):.0f} s more of choosing"
+def _draws(groups: np.ndarray) -> int:
+    """Resamples behind an interval: fewer where groups are many."""
+    return min(DRAWS, max(1000, RESAMPLED // len(np.unique(groups))))
+
+
+class SharedHeads:
+    """Late means that differ in their rule only share their heads, and are fitted once.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> views = {name: rng.normal(size=(60, 3)) for name in ("ear", "eye")}
+    >>> job = Fusing(Inputs.of(views, {}), np.arange(60) % 2, None, None, 0)
+    >>> job.fit("best-single", {}, job.learn).body.order, job.fit("late", {}, job.learn).body.order
+    ((0, 1), (0, 1))
+    """
+
+    def __init__(self) -> None:
+        self._held = dict[tuple[float, str], Fused]()
+        self._size, self._lock = 0, Lock()  # folds are fitted side by side
+
+    def fit(self, job: "Fusing", made: Late, lines: np.ndarray) -> Fused:
+        """What ``made.fit`` gives, from heads that are there already where they are."""
+        key, best = (made.lam, digest(lines.tolist())), made.weigh == "best"
+        held = self._held.get(key)
+        refused = job.target.classes is None and not (best or made.weigh == "even")
+        if held is None or refused or (best and held.body.weigh != "best"):
+            fused = job.fitted(made, lines)
+            self._keep(key, fused)
+            return fused
+        order = held.body.order if best else tuple(range(len(held.body.order)))
+        body = replace(held.body, weigh=made.weigh, temperature=made.temperature, order=order)
+        return replace(held, body=body)
+
+    def _keep(self, key: tuple[float, str], fused: Fused) -> None:
+        size = sum(weight.size for weight, _ in fused.body.heads.values())
+        with self._lock:
+            if self._held.pop(key, None) is not None:
+                self._size -= size
+            while self._held and self._size + size > REMEMBERED:
+                gone = self._held.pop(next(iter(self._held)))
+                self._size -= sum(weight.size for weight, _ in gone.body.heads.values())
+            if size <= REMEMBERED:
+                self._held[key], self._size = fused, self._size + size
 
 
 def _together(trials: Mapping[str, Trial]) -> str:
@@ -426,88 +475,3 @@ def _together(trials: Mapping[str, Trial]) -> str:
     if gap.mean() < -2 * error:
         return "the modalities tell it apart: a model each and their mean is the way (late)"
     return "one model over all and a mean of one each cannot be told apart on folds"
-
-
-class FusionFolds:
-    """Folds of whole groups of the training items.
-
-    Parameters
-    ----------
-    job : the run they belong to.
-    most : items of them at most.
-    """
-
-    def __init__(self, job: Fusing, most: int):
-        self.job, self.most = job, most
-        rng = np.random.default_rng([job.seed, stable_hash("folds")])
-        lines = job.learn
-        if len(lines) > most:
-            lines = np.sort(rng.choice(lines, most, replace=False))
-        names, owner = np.unique(job.groups[lines], return_inverse=True)
-        count = min(FOLDS, len(names))
-        if count < 2:
-            raise ConjoinError("groups", "one in training", "give items of more groups")
-        self.lines = lines
-        self.fold = rng.permutation(np.arange(len(names)) % count)[owner]
-        self.numbers = range(count)
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def train(self, number: int) -> np.ndarray:
-        """The items outside a fold."""
-        return self.lines[self.fold != number]
-
-    def score(self, number: int, fused: Fused) -> float:
-        """The mean credit of a fold."""
-        lines = self.lines[self.fold == number]
-        return float(credit(fused, self.job.inputs.take(lines), self.job.labels[lines]).mean())
-
-
-class FusionSweep(Sweep):
-    """Trials of one fusion on folds, remembered; climbs and races as any sweep does."""
-
-    def __init__(self, row: Row, folds: FusionFolds, seed: int, clock: Clock):
-        self.row, self.seed, self.clock = row, seed, clock
-        self.folds: Any = folds
-        self._seen = {}
-        self._scored = dict[tuple[Any, ...], Mapping[str, float]]()
-
-    def descend(self, hub: str) -> Trial:
-        """As any sweep; the default alone where a single trial of it takes the time there is."""
-        first = self.trial(dict(self.row.settings), hub)
-        return super().descend(hub) if self.clock.allows(first.seconds) else first
-
-    def trial(self, fields: dict[str, Any], hub: str, folds: int | None = None) -> Trial:
-        """A trial; a fold scored before, or by a run that was killed, is not scored again."""
-        numbers = list(self.folds.numbers)[:folds]
-        apart = self.row.cost == "trained"
-        found = dict[int, Mapping[str, float]]()
-
-        def one(number: int) -> float:
-            found[number] = self._fold(fields, number)
-            return found[number]["score"]
-
-        scores = tuple(side_by_side(one, numbers, apart=apart))
-        spent = sum(found[number]["seconds"] for number in numbers)
-        if not apart:
-            spent /= min(os.cpu_count() or 1, len(numbers))
-        return Trial(self.row.name, fields, hub, scores, round(spent, 3))
-
-    def _fold(self, fields: dict[str, Any], number: int) -> Mapping[str, float]:
-        """The score of one fold and the seconds it took, remembered here and on disk."""
-        own = (number, *sorted(fields.items()))
-        key = ["fold", self.row.name, dict(sorted(fields.items())), number, self.folds.most]
-
-        def make() -> Mapping[str, float]:
-            start = time.perf_counter()
-            score = self.folds.score(number, self.fit(fields, number, ""))
-            return {"score": score, "seconds": time.perf_counter() - start}
-
-        if own not in self._scored:
-            self._scored[own] = self.folds.job.kept.value(key, make)
-        return self._scored[own]
-
-    def fit(self, fields: Mapping[str, Any], number: int, hub: str) -> Any:
-        """The method fitted to everything outside a fold."""
-        return self.folds.job.fit(self.row.name, fields, self.folds.train(number))
