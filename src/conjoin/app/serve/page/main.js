@@ -78,15 +78,22 @@ function show(took) {
   $("view").hidden = !names.includes("mixed");
   const shown = mixed ? ["mixed"] : single;
   const silent = single.filter((name) => asked.nothing[name]);
+  const none = nothing(single, silent);
   $("lists").replaceChildren(...shown.map((name) => {
-    const sentence = name === "mixed"
-      ? (silent.length === single.length && silent.length ? asked.nothing[silent[0]] : "")
-      : asked.nothing[name];
+    const sentence = name === "mixed" ? none : asked.nothing[name];
     return list(name === "mixed" ? "All results" : name, asked.lists[name], sentence, act);
   }));
   const count = shown.reduce((sum, name) => sum + asked.lists[name].length, 0);
-  const none = silent.length && silent.length === single.length ? " Nothing relevant was found; these are the nearest." : "";
-  say(`${count} ${count === 1 ? "result" : "results"} for ${asked.query.shown}${took === undefined ? "" : `, in ${took} ms`}.${none}`);
+  say(`${count} ${count === 1 ? "result" : "results"} for ${asked.query.shown}${took === undefined ? "" : `, in ${took} ms`}.${none ? ` ${none}.` : ""}`);
+}
+
+// What a list of everything says where some kinds hold nothing that is likely to match.
+function nothing(single, silent) {
+  if (!silent.length) return "";
+  if (silent.length === single.length) return "Nothing relevant was found; these are the nearest";
+  const mute = single.filter((name) => asked.lists[name].length && asked.lists[name].every((hit) => typeof hit.probability !== "number"));
+  const also = mute.length && mute.length + silent.length === single.length ? `; of ${mute.join(", ")} it cannot be told` : "";
+  return `Nothing relevant among ${silent.join(", ")}${also}`;
 }
 
 // Reasons are known for one thing asked in words or by an item.
@@ -115,6 +122,7 @@ function act(what, hit) {
 function draw() {
   const words = state.terms.length === 1 && state.terms[0].kind === "text" && state.terms[0].weight === 1;
   $("terms").hidden = words || !state.terms.length;
+  $("also").hidden = !state.terms.length;
   $("terms").replaceChildren(...state.terms.map((one, place) => term(one, (weight) => {
     state.terms = weight === 0
       ? state.terms.filter((_, at) => at !== place)
@@ -180,6 +188,8 @@ async function learn() {
   options($("column"), columns.map((one) => [one.name, one.name]));
   $("build").hidden = !columns.length;
   $("where").parentElement.hidden = !columns.length;
+  const [few] = columns.filter((one) => one.values?.length);
+  $("where").placeholder = few ? condition(few.name, "=", String(few.values[0])) : "";
   suggest();
 }
 

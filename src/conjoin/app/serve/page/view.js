@@ -19,7 +19,7 @@ const WEIGHTS = [
 ];
 
 export const MEANINGS = {
-  cosine: "nearness of the vectors",
+  cosine: "nearness of the vectors (the same: 1)",
   dot: "nearness of the vectors",
   csls: "nearness, less what is near to everything",
   rrf: "places in the lists, added up",
@@ -79,6 +79,9 @@ function rows(pairs) {
 
 async function explain(where, hit, act) {
   where.append(rows(Object.entries(hit.scores).map(([name, value]) => [MEANINGS[name] || name, figure(value)])));
+  if (typeof hit.probability !== "number") {
+    where.append(el("p", { class: "what" }, `How likely it matches was not measured for ${hit.modality} here.`));
+  }
   try {
     const [found, reasons] = await Promise.all([item(hit.id), act("why", hit)]);
     if (reasons) behind(where, reasons);
