@@ -1,8 +1,7 @@
 """Does a list that ends by its scores hold more of what is right than one of a fixed length?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -10,13 +9,14 @@ import numpy as np
 from conjoin.catalogue import Choice, Search
 from conjoin.claims.arms import Made, Scores, Units
 from conjoin.claims.bench import Bench, Setting, refuse_leak, whole_setting
+from conjoin.claims.once import once
 from conjoin.claims.retrieval import drawn
 from conjoin.claims.words import bound_views
 from conjoin.errors import ConjoinError
 from conjoin.maps.linear import Nothing
 from conjoin.search.cutting import Cut, Cutter
 from conjoin.search.rerank import Cutoff
-from conjoin.spaces import digest, stable_hash
+from conjoin.spaces import stable_hash
 
 #: Hits at most.
 MOST = 10
@@ -81,7 +81,7 @@ class Cutting:
             raise ConjoinError("arm", "ends no lists", "name one that does: score-threshold")
         inner = setting.inner(seed, parts=2)
         refuse_leak(inner.train, setting.bed.test)
-        lists = _kept(_question(inner, inner, self, seed))
+        lists = _lists(inner, self.binder, self.astray, seed)
         cut = made.binder.choose([one.scores for one in lists], [one.right for one in lists])
         return Chosen(cut, seed)
 
@@ -98,7 +98,8 @@ class Cutting:
         return {"f1": Units(np.array(found), np.array([one.group for one in lists]))}
 
     def _held(self, setting: Setting, seed: int) -> tuple[List, ...]:
-        return _kept(_question(setting, setting.inner(seed, parts=2), self, seed))
+        half = setting.with_train(setting.inner(seed, parts=2).train)
+        return _lists(half, self.binder, self.astray, seed)
 
 
 def f1(right: Sequence[bool], kept: int) -> float:
@@ -115,31 +116,11 @@ def f1(right: Sequence[bool], kept: int) -> float:
     return 2 * found / (min(kept, len(right)) + total)
 
 
-@dataclass(frozen=True)
-class _Question:
-    """Lists by what decides them, so that every arm ends the same ones."""
-
-    key: str
-    astray: float
-    binder: str
-    seed: int
-    asked: Setting = field(compare=False, hash=False)
-    bound: Setting = field(compare=False, hash=False)
-
-
-def _question(asked: Setting, bound: Setting, task: Cutting, seed: int) -> _Question:
-    """Queries and gallery of one setting under the binding of another's training pairs."""
-    pairs = (bound.train, asked.bed.test)
-    held = [digest(np.ascontiguousarray(p.rows).tobytes()) for p in pairs]
-    key = digest([asked.bench.digest, held])
-    return _Question(key, task.astray, task.binder, seed, asked, bound)
-
-
-@lru_cache(maxsize=8)
-def _kept(question: _Question) -> tuple[List, ...]:
-    asked = question.asked
+@once(8)
+def _lists(asked: Setting, binder: str, astray: float, seed: int) -> tuple[List, ...]:
+    """What every query of the gallery finds, under the binding of the training pairs."""
     target, query = asked.train.names[:2]
-    _, bound = bound_views(question.bound, question.binder, query, question.seed)
+    _, bound = bound_views(asked, binder, query, seed)
     gallery = bound[target].take(asked.bed.rows[target])
     queries = bound[query].take(asked.bed.rows[query])
     wanted = asked.bed.relevance(query, target)
@@ -153,7 +134,7 @@ def _kept(question: _Question) -> tuple[List, ...]:
         items = np.full(wanted.n_items, -np.inf)
         np.maximum.at(items, wanted.item_of, shown @ q)
         right = np.isin(np.arange(wanted.n_items), wanted.of(int(line)))
-        if _share(f"{queries.ids[row]}/{queries.parts[row]}") < question.astray:
+        if _share(f"{queries.ids[row]}/{queries.parts[row]}") < astray:
             items, right = items[~right], right[~right]
         order = np.argsort(-items, kind="stable")
         group = stable_hash(str(labels[line]))

@@ -1,8 +1,6 @@
 """Does a cheap first look find what scoring every row would have found?"""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -11,6 +9,7 @@ from scipy.special import gammaln
 from conjoin.catalogue import Choice
 from conjoin.claims.arms import Made, Scores
 from conjoin.claims.bench import Bench, Setting, whole_setting
+from conjoin.claims.once import once
 from conjoin.claims.retrieval import answers, directions, drawn, gathered
 from conjoin.claims.words import bound_views
 from conjoin.errors import ConjoinError
@@ -18,7 +17,6 @@ from conjoin.maps.linear import Nothing
 from conjoin.measures.relevance import Relevance
 from conjoin.search.exact import top_k
 from conjoin.search.shelves import Shelving
-from conjoin.spaces import digest
 
 #: Rows that a search gives.
 K = 10
@@ -70,7 +68,7 @@ class Stored:
         if not isinstance(made.binder, Nothing | Shelving):
             raise ConjoinError("arm", "no storage", "name one, such as two-stage")
         found = []
-        for one in _kept(_question(setting, self.binder, seed)):
+        for one in _asked(setting, self.binder, seed):
             rows = one.exact
             if isinstance(made.binder, Shelving):
                 rows = made.binder.find(one.q, one.gallery, K, cosine=one.cosine)
@@ -111,35 +109,15 @@ def _missed(n: int, m: int, k: int) -> float:
     return float(np.exp(ways[0] - ways[1] - ways[2] + ways[3]))
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A setting by what decides its vectors, so that every arm scans the same ones."""
-
-    key: str
-    binder: str
-    seed: int
-    setting: Setting = field(compare=False, hash=False)
-
-
-def _question(setting: Setting, binder: str, seed: int) -> _Question:
-    held = [
-        digest(np.ascontiguousarray(p.rows).tobytes()) for p in (setting.train, setting.bed.test)
-    ]
-    return _Question(digest([setting.bench.digest, held]), binder, seed, setting)
-
-
-@lru_cache(maxsize=4)
-def _kept(question: _Question) -> tuple[Asked, ...]:
-    return tuple(_asked(question))
-
-
-def _asked(question: _Question) -> Iterator[Asked]:
-    setting = question.setting
-    hub = setting.train.names[0]
-    _, bound = bound_views(setting, question.binder, hub, question.seed)
+@once(4)
+def _asked(setting: Setting, binder: str, seed: int) -> tuple[Asked, ...]:
+    _, bound = bound_views(setting, binder, setting.train.names[0], seed)
+    found = []
     for query, target, wanted, groups in answers(setting, directions(setting)):
         asked, shown = (bound[name].take(setting.bed.rows[name]) for name in (query, target))
         q = asked.frame.query(np.asarray(asked.vectors, np.float32))[wanted.queries]
         x = shown.frame.item(np.asarray(shown.vectors, np.float32))
         k = min(K, len(x))
-        yield Asked(q, x, shown.frame.score == "cosine", wanted, groups, top_k(q, x, k)[1])
+        cosine = shown.frame.score == "cosine"
+        found.append(Asked(q, x, cosine, wanted, groups, top_k(q, x, k)[1]))
+    return tuple(found)

@@ -11,12 +11,13 @@ from conjoin.binding import Binding
 from conjoin.catalogue import Choice, Search
 from conjoin.claims.arms import Made, Scores, Units
 from conjoin.claims.bench import Bench, Setting, whole_setting
+from conjoin.claims.once import once
 from conjoin.claims.retrieval import drawn
 from conjoin.claims.words import bound_views, captions, is_emoji
 from conjoin.errors import ConjoinError
 from conjoin.maps.linear import Nothing
 from conjoin.search.suggest import SMALLEST, Suggester, clusters, words_in
-from conjoin.spaces import Space, digest, stable_hash, unit
+from conjoin.spaces import Space, stable_hash, unit
 
 METRICS = ("specificity", "representativeness")
 
@@ -107,7 +108,7 @@ class Suggesting:
         """
         if not isinstance(made.binder, Nothing | Suggester):
             raise ConjoinError("arm", "suggests nothing", "name one that does: cluster-words")
-        scene = _kept(_question(setting, self))
+        scene = _scene(setting, self.hits, self.binder)
         found = []
         for shown in scene.queries:
             worth = []
@@ -123,7 +124,7 @@ class Suggesting:
 
     def chance(self, setting: Setting) -> Scores:
         """A gallery in random order."""
-        scene = _kept(_question(setting, self))
+        scene = _scene(setting, self.hits, self.binder)
         n = len(scene.gallery)
         found = [
             np.mean([(len(own) / n, random_precision(len(own), n)) for own in shown.groups], axis=0)
@@ -216,34 +217,18 @@ def _units(scene: Scene, found: np.ndarray) -> Scores:
     return {metric: Units(found[:, at], groups) for at, metric in enumerate(METRICS)}
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A setting's hits by what decides them, so that every arm is asked about the same clusters."""
-
-    key: str
-    hits: int
-    binder: str
-    setting: Setting = field(compare=False, hash=False)
-
-
-def _question(setting: Setting, task: Suggesting) -> _Question:
-    rows = setting.bed.rows[setting.train.names[0]]
-    held = [digest(np.ascontiguousarray(x).tobytes()) for x in (setting.train.rows, rows)]
-    return _Question(digest([setting.bench.digest, held]), task.hits, task.binder, setting)
-
-
-@lru_cache(maxsize=4)
-def _kept(question: _Question) -> Scene:
+@once(4)
+def _scene(setting: Setting, hits: int, binder: str) -> Scene:
     """The first hits of every class's name, in clusters."""
-    setting, bench = question.setting, question.setting.bench
+    bench = setting.bench
     target, view = setting.train.names[:2]
-    fitted, bound = bound_views(setting, question.binder, view, 0)
+    fitted, bound = bound_views(setting, binder, view, 0)
     gallery = bound[target].take(setting.bed.rows[target])
     shown = gallery.frame.item(np.asarray(gallery.vectors, np.float32))
     said = captions(bench, target)
     blank = Scene(fitted, bench, view, shown, ())
     names = sorted({name.replace("-", " ") for name in map(str, bench.names[view].ids)})
-    depth = min(question.hits, max(4, len(shown) // 2))
+    depth = min(hits, max(4, len(shown) // 2))
     found = []
     for name in names:
         rows = blank.order(name)[:depth]
