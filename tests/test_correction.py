@@ -5,7 +5,7 @@ import pytest
 
 from conjoin.errors import ConjoinError
 from conjoin.maps.map import Affine
-from conjoin.search.correction import CSLS, Correction
+from conjoin.search.correction import CSLS, Correction, largest, mean_nearest
 from conjoin.search.exact import top_k
 from conjoin.spaces import unit
 
@@ -74,3 +74,37 @@ def test_bad_parts_are_named():
         Correction("csls", 0.0, np.zeros((3, 1)))
     with pytest.raises(ConjoinError, match="finite"):
         Correction("csls", 1.0, np.full((3, 1), np.nan))
+
+
+@pytest.mark.parametrize(("width", "k"), [(5, 3), (64, 1), (700, 4), (700, 11), (3, 9)])
+def test_the_largest_of_a_line_are_those_of_a_sort(width, k):
+    rng = np.random.default_rng(width + k)
+    values = rng.normal(size=(40, width)).astype(np.float32)
+    values[:10] = values[:10].round(1)  # ties
+    values[10:14] = -np.inf
+    values[14, 2:] = -np.inf
+    want = np.full((40, max(k, width)), -np.inf, dtype=np.float32)
+    want[:, :width] = -np.sort(-values, axis=1)
+    np.testing.assert_array_equal(largest(values, k), want[:, :k])
+
+
+@pytest.mark.parametrize("tile", [(7, 64), (64, 33), (4096, 4096)])
+def test_neighbourhoods_leave_partners_out_however_they_are_walked(monkeypatch, tile):
+    monkeypatch.setattr("conjoin.search.correction.TILE", tile)
+    rng = np.random.default_rng(4)
+    x, bank = (rng.normal(size=(n, 6)).astype(np.float32) for n in (50, 300))
+    of_x, of_bank = rng.integers(-1, 20, 50), rng.integers(-1, 20, 300)
+    alike = (x / np.linalg.norm(x, axis=1)[:, None]) @ (
+        bank / np.linalg.norm(bank, axis=1)[:, None]
+    ).T
+    alike[(of_x[:, None] == of_bank) & (of_bank >= 0)] = np.nan
+    found = mean_nearest(x, unit(bank), [2, 7, 400], (of_x, of_bank))
+    for place, k in enumerate([2, 7, 400]):
+        want = [np.mean(np.sort(line[~np.isnan(line)])[::-1][:k]) for line in alike]
+        np.testing.assert_allclose(found[:, place], want, atol=1e-6)
+
+
+def test_a_bank_of_nothing_but_partners_is_refused():
+    own = np.zeros(5, dtype=np.int64)
+    with pytest.raises(ConjoinError, match="own partners"):
+        mean_nearest(np.eye(5, dtype=np.float32), np.eye(5, dtype=np.float32), [2], (own, own))

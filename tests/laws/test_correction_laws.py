@@ -64,7 +64,7 @@ def test_moved_galleries_mint_a_frame(method, data):
 def test_streaming_is_one_block(method, data, monkeypatch):
     gallery, bank, _, items = data
     whole = method.fit(gallery, bank, items)
-    monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(module, "TILE", (7, 11))
     monkeypatch.setattr(banks, "TILE", (7, 11))
     again = method.fit(gallery, bank, items)
     np.testing.assert_allclose(again.offset, whole.offset, atol=2e-7)

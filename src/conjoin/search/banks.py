@@ -62,9 +62,10 @@ class Best:
             return
         if self.scores.shape[1] == 1:
             whole = 4 * len(hot) > len(top)
-            where, column = np.nonzero(
-                (tile == np.where(top > floor, top, np.inf)) if whole else tile[:, hot] == top[hot]
+            alike = (
+                tile == np.where(top > floor, top, np.inf) if whole else tile[:, hot] == top[hot]
             )
+            where, column = np.divmod(np.flatnonzero(alike), alike.shape[1])
             column, first = np.unique(column, return_index=True)
             at = (column if whole else hot[column]) + (columns.start or 0)
             self.scores[at, 0] = top[at - (columns.start or 0)] / np.float32(scale)

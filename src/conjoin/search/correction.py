@@ -16,7 +16,11 @@ from conjoin.search.exact import top_k
 from conjoin.search.kernels import Tiles
 from conjoin.spaces import Rows, Tokens, unit
 from conjoin.spaces.files import map_arrays, write_arrays
-from conjoin.spaces.space import BLOCK
+
+#: Gallery and bank rows compared at a time.
+TILE = 1024, 4096
+#: Members of a group whose largest is taken before any of them is looked at.
+GROUP = 32
 
 
 @runtime_checkable
@@ -215,20 +219,58 @@ def mean_nearest(
     ----------
     ks : rising; a smaller bank is used whole.
     own : numbers of gallery and bank rows; where they are the same, the bank row is left out.
+
+    Raises
+    ------
+    ConjoinError : the gallery holds token sets, or nothing of the bank is left for a row.
     """
     if isinstance(gallery, Tokens):
         raise ConjoinError("csls", "the gallery holds token sets", "pool them first")
-    spare = 0 if own is None else int(np.unique(own[1][own[1] >= 0], return_counts=True)[1].max())
+    counts = np.arange(1, max(ks) + 1)
     parts = [np.empty((0, len(ks)), dtype=np.float32)]
-    for start in range(0, len(gallery), BLOCK):
-        rows = unit(np.asarray(gallery[start : start + BLOCK], dtype=np.float32))
-        near, which = top_k(rows, bank, max(ks) + spare, backend="numpy")
-        scores = near.astype(np.float64)
-        if own is not None:
-            mine = own[0][start : start + len(rows), None]
-            scores[(own[1][which] == mine) & (mine >= 0)] = np.nan
-            scores = np.sort(-scores, axis=1) * -1  # what is left out goes last
-        parts.append(
-            np.stack([np.nanmean(scores[:, :k], axis=1) for k in ks], axis=1).astype(np.float32)
-        )
+    for start in range(0, len(gallery), TILE[0]):
+        rows = unit(np.asarray(gallery[start : start + TILE[0]], dtype=np.float32))
+        mine = None if own is None else own[0][start : start + len(rows), None]
+        best = np.full((len(rows), max(ks)), -np.inf, dtype=np.float32)
+        for at in range(0, len(bank), TILE[1]):
+            tile = rows @ bank[at : at + TILE[1]].T
+            if own is not None:
+                theirs = own[1][at : at + TILE[1]]
+                tile[(mine == theirs) & (theirs >= 0)] = -np.inf
+            best = _largest(np.hstack([best, largest(tile, max(ks))]), max(ks))
+        there = np.isfinite(best)
+        if not there[:, 0].all():
+            raise ConjoinError(
+                "bank", "holds nothing but a row's own partners", "give more queries"
+            )
+        means = np.cumsum(np.where(there, best, 0.0), axis=1, dtype=np.float64)
+        means /= np.minimum(counts, there.sum(axis=1, keepdims=True))
+        parts.append(means[:, [k - 1 for k in ks]].astype(np.float32))
     return np.concatenate(parts)
+
+
+def largest(values: np.ndarray, k: int) -> np.ndarray:
+    """``[n, k]`` the largest of each line, falling; −inf where a line has fewer.
+
+    Lines are cut into groups whose members lie a stride apart. The k-th of the groups' largest is
+    no larger than the k-th of all, so nothing below it is looked at.
+    """
+    n, width = values.shape
+    stride = width // GROUP
+    if stride < 2 * k:
+        return _largest(values, k)
+    tops = values[:, : stride * GROUP].reshape(n, GROUP, stride).max(axis=1)
+    floor = np.partition(tops, stride - k, axis=1)[:, stride - k]
+    line, at = np.divmod(np.flatnonzero(values >= floor[:, None]), width)
+    counts = np.bincount(line, minlength=n)
+    held = np.full((n, max(k, int(counts.max()))), -np.inf, dtype=values.dtype)
+    held[line, np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)] = values[
+        line, at
+    ]
+    return _largest(held, k)
+
+
+def _largest(values: np.ndarray, k: int) -> np.ndarray:
+    found = np.sort(values, axis=1)[:, : -k - 1 : -1]
+    missing = np.full((len(found), k - found.shape[1]), -np.inf, dtype=values.dtype)
+    return np.hstack([found, missing])
