@@ -43,7 +43,7 @@ TAIL = 0.1
 #: Width from which codes are short.
 MIN_FAST = 16
 #: Rows a list is trained on, and rounds of it and of its codes: more change recall by nothing.
-TRAINED, ROUNDS = 32, 6
+TRAINED, ROUNDS = 32, 3
 
 ENGINES = ("auto", "exact", "faiss", "lance")
 
