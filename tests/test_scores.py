@@ -309,3 +309,77 @@ def test_a_binding_fitted_again_gives_the_same_rules():
         for _ in range(2)
     ]
     assert rules[0] == rules[1]
+
+
+# A query's own modality
+
+
+def pieces_of(space, noise=0.6):
+    """Rows that are known in part: some coordinates of each, and noise."""
+    rng = np.random.default_rng(5)
+    x = np.asarray(space.vectors) * (rng.random(space.vectors.shape) < 0.7)
+    x = (x + noise * x.std() * rng.normal(size=x.shape)).astype(np.float32)
+    return replace(space, vectors=x)
+
+
+@cache
+def by_pieces():
+    bed, binding, _ = world()
+    pieces = {name: pieces_of(space) for name, space in bed.spaces.items()}
+    return bed, binding, pieces, Rules.rehearse(binding, bed.spaces, bed.train, pieces=pieces)
+
+
+def test_pieces_tell_what_a_score_of_ones_own_modality_means():
+    _, _, pieces, rules = by_pieces()
+    plain = world()[2]
+    own = {(name, name) for name in pieces}
+    assert own <= set(rules.calibrations)
+    assert not own & set(plain.calibrations)
+    for edge, one in plain.calibrations.items():  # the other directions are as they were
+        assert rules.calibrations[edge] == one
+    name = next(iter(pieces))
+    exact = rules.calibrations[name, name]
+    low, high = exact.probabilities(np.array([[0.9] + [0.2] * 9, [0.2] * 10]))[:, 0]
+    assert low > 0.5 > high
+
+
+def test_pieces_are_asked_among_rows_their_maps_have_not_seen():
+    bed, binding, pieces, _ = by_pieces()
+    rehearsal = Rehearsal(binding, bed.spaces, bed.train, pieces=pieces)
+    for scene in rehearsal.asked_by_pieces:
+        train = rehearsal.folds.train(scene.fold)
+        assert not np.isin(scene.rows, train.column(scene.target)).any()
+        if scene.query == scene.target:
+            wanted = scene.rows[np.isin(scene.wanted.item_of, scene.wanted.of(0))]
+            at = scene.wanted.queries[0]
+            likeness = scene.x @ scene.q[at]
+            assert scene.rows[likeness.argmax()] in wanted or likeness.max() < 0.99
+
+
+def test_a_list_of_everything_has_a_likelihood_in_every_modality():
+    bed, binding, pieces, rules = by_pieces()
+    bound = {name: binding.bind(name, space) for name, space in bed.spaces.items()}
+    same = {edge: one for edge, one in rules.serving(bound).items() if edge[0] == edge[1]}
+    index = Index.build(bound, calibrations=same, mixing=rules.mixing)
+    name = next(iter(pieces))
+    cut = binding.bind(name, pieces[name].take(np.array([3])))
+    found = index.search(cut, name)
+    assert all(hit.probability is not None for hit in found.lists[name])
+    assert {fact["source"] for fact in rules.mixing.facts} == set(pieces)
+    for fact in rules.mixing.facts:
+        assert set(fact["exposure"]) == set(pieces)  # its own modality among them
+        assert sum(fact["target"].values()) == pytest.approx(1)
+
+
+def test_trust_says_what_ones_own_modality_is_worth():
+    bed, binding, pieces, rules = by_pieces()
+    held = {name: pieces[name].take(bed.rows[name]) for name in pieces}
+    found = trust(bed, binding, rules, pieces=held)
+    own = [one for one in found.reliability if one.query == one.target]
+    assert {one.query for one in own} == set(pieces)
+    for one in own:
+        assert one.queries == len(bed.rows[one.query])
+        assert one.error < 0.25
+        assert one.kept[0] > 0.8
+    for one in found.mixed:
+        assert set(one.exposure) == set(pieces)

@@ -13,6 +13,7 @@ from conjoin.app.fits import Fit, current_fit, open_fit, stale
 from conjoin.app.indexing import build_index
 from conjoin.app.judging import compared
 from conjoin.app.parts import EACH
+from conjoin.app.pieces import cuttable, pieces_of
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding, Choice, CycleReport, by_validation, cycle_report
 from conjoin.binding.binding import pairs_digest
@@ -70,6 +71,8 @@ def fit(
     among = _among(ws) if method == "auto" else None
     facts: list[Any] = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
     facts += [among] if among else []
+    cut = cuttable(ws, list(train.names))
+    facts += [["pieces", *cut]] if cut else []
     key = digest([*facts, before.to_json()["trials"]] if before else facts)
     folder = ws.state / "maps" / key
     fresh = not (folder / "fit.json").exists()
@@ -79,7 +82,7 @@ def fit(
         binding = Binding.fit(spaces, train, method=chosen, hub=hub, seed=seed, chooser=chooser)
         binding = _beside(binding, spaces, train, seed, note)
         note("corrections and what scores mean")
-        rules = Rules.rehearse(binding, spaces, train, seed=seed)
+        rules = Rules.rehearse(binding, spaces, train, seed=seed, pieces=_pieces(ws, spaces, train))
         binding.save(folder)
         write_card(ws, folder, binding, rules, spaces, train)
         _write_fit(folder, rules, seed, joined_parts(ws, binding.maps))
@@ -89,6 +92,12 @@ def fit(
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
     return Fit(folder, made.binding, made.rules, fresh, made.parts)
+
+
+def _pieces(ws: Workspace, spaces: Mapping[str, Space], pairs: Pairs) -> dict[str, Space]:
+    """Pieces of cells that pairs join, by which queries into their own modality are rehearsed."""
+    rows = {name: np.unique(pairs.column(name)) for name in pairs.names}
+    return pieces_of(ws, spaces, {name: own[own >= 0] for name, own in rows.items()})
 
 
 def _among(ws: Workspace) -> list[str] | None:
@@ -234,7 +243,9 @@ def trust_workspace(ws: Workspace, *, seed: int = 0) -> Trust:
     path = ws.state / "trust" / f"{key}.json"
     if path.exists():
         return Trust.from_json(read_json(path, ("reliability",)))
-    found = trust(bed, made.binding, made.rules, seed=seed)
+    same = [name for name in bed.rows if (name, name) in made.rules.calibrations]
+    pieces = pieces_of(ws, bed.spaces, {name: bed.rows[name] for name in same})
+    found = trust(bed, made.binding, made.rules, seed=seed, pieces=pieces)
     write_json(path, {"version": FORMAT, **found.to_json()})
     return found
 

@@ -59,8 +59,17 @@ def lists_of(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> dict[Edg
     nearer to a new query than the item itself: nothing would be called a match, and right so for
     new items only. Galleries of new items are what a query about any item of its kind meets.
     """
+    return _lists(rehearsal.scenes, chosen)
+
+
+def lists_by_pieces(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> dict[Edge, Lists]:
+    """Lists of every direction asked by pieces of cells, the query's own modality among them."""
+    return _lists(rehearsal.asked_by_pieces, chosen)
+
+
+def _lists(scenes: Sequence[Scene], chosen: Mapping[Edge, Corrector]) -> dict[Edge, Lists]:
     found: dict[Edge, list[Lists]] = {}
-    for scene in rehearsal.scenes:
+    for scene in scenes:
         if not scene.whole and len(scene.x) > 1:
             made = _of_scene(scene, chosen)
             found.setdefault((scene.query, scene.target), []).append(made)
@@ -232,6 +241,24 @@ def _simplest(losses: Mapping[str, np.ndarray]) -> str:
         if name == best or gap.mean() < gap.std(ddof=1) / np.sqrt(len(gap)):
             return name
     return best
+
+
+def carried(fitted: Fitted, lists: Lists, other: Lists) -> Fitted:
+    """A calibration, and what it says of other lists of its direction, by curves without a fold.
+
+    Parameters
+    ----------
+    lists : those it was fitted to.
+    other : of the same folds.
+    """
+    out = np.empty(other.scores.shape)
+    for fold in np.unique(other.fold):
+        here, apart = other.fold == fold, lists.fold != fold
+        curve = fitted.calibration.curve
+        params = fit_curve(lists.scores[apart], lists.right[apart], curve)
+        made = Calibration("", "", lists.gallery, curve, params, 0.0)
+        out[here] = made.probabilities(other.scores[here])
+    return Fitted(fitted.calibration, out)
 
 
 def _held_out(lists: Lists, curve: str, scores: np.ndarray) -> np.ndarray:

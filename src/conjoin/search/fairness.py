@@ -185,10 +185,21 @@ def mixing(
     lists: Mapping[Edge, Lists],
     fitted: Mapping[Edge, Fitted],
     chosen: Mapping[Edge, Corrector],
+    pieces: tuple[Mapping[Edge, Lists], Mapping[Edge, Fitted]] = ({}, {}),
 ) -> Mixing:
-    """The way to mix, chosen on rehearsed queries, with what was measured of every way."""
-    asked = asked_of(rehearsal, lists, fitted, chosen)
-    spread = spreads(lists)
+    """The way to mix, chosen on rehearsed queries, with what was measured of every way.
+
+    Parameters
+    ----------
+    pieces : lists asked by pieces of cells, and what is said of them. Where the query's own
+        modality is among them they take the place of the others: such is a search of everything.
+    """
+    cut = asked_of(rehearsal, *pieces, chosen)
+    cut = [one for one in cut if one.source in one.lists]
+    own = {one.source for one in cut}
+    asked = [one for one in asked_of(rehearsal, lists, fitted, chosen) if one.source not in own]
+    asked += cut
+    spread = {**spreads({e: x for e, x in pieces[0].items() if e[0] == e[1]}), **spreads(lists)}
     ways = {name: Mixing(name, spread) for name in MIXINGS}
     measured = measure(asked, ways, rehearsal.seed)
     facts = tuple(one.to_json() for one in measured)

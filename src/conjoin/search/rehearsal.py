@@ -62,12 +62,15 @@ class Rehearsal:
     Parameters
     ----------
     binding : its method and settings are fitted anew without each fold.
+    pieces : by modality, pieces of its cells as its encoder sees them, under the ids and parts of
+        the rows they are pieces of: what a query into the query's own modality is rehearsed by.
     """
 
     def __init__(
-        self, binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0
-    ):
-        self.binding, self.seed = binding, seed
+        self, binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0,
+        pieces: Mapping[str, Space] = {},
+    ):  # fmt: skip
+        self.binding, self.seed, self.pieces = binding, seed, pieces
         self.spaces = {name: spaces[name] for name in train.names}
         self.folds = Folds(self.spaces, train, seed)
         self._parts: dict[int, Binding] = {}
@@ -82,6 +85,45 @@ class Rehearsal:
                 for number in self.folds.numbers:
                     self._scenes.extend(self._of_fold(number))
         return self._scenes
+
+    @property
+    def asked_by_pieces(self) -> list[Scene]:
+        """Pieces of each fold's cells, put to the fold's rows of every modality."""
+        if self.binding.frame.score == "maxsim":
+            return []
+        names = [name for name in self.folds.pairs.names if name in self.pieces]
+        return [
+            scene for number in self.folds.numbers for name in names
+            for scene in self._by_pieces(number, name)
+        ]  # fmt: skip
+
+    def _by_pieces(self, number: int, query: str) -> Iterator[Scene]:
+        part, train, held = self.part(number), self.folds.train(number), self.folds.held(number)
+        own, space = self.pieces[query], self.spaces[query]
+        place = {key: row for row, key in enumerate(zip(own.ids, own.parts, strict=True))}
+        rows = _present(held, query)
+        rows = rows[[(space.ids[r], space.parts[r]) in place for r in rows]] if len(rows) else rows
+        if not len(rows):
+            return
+        cut = np.array([place[space.ids[r], space.parts[r]] for r in rows])
+        q = part.frame.query(bound_rows(own, part.maps[query], cut))
+        group, bank = _groups(held, query), bank_of(part, self.spaces, train, query)
+        joined = {frozenset(edge) for edge in held.edges()}
+        for target in held.names:
+            shown = _present(held, target)[:QUERIES]
+            try:
+                wanted = self._wanted(query, target, held, rows, shown,
+                                      frozenset((query, target)) in joined)  # fmt: skip
+            except ConjoinError:
+                continue
+            yield Scene(
+                query, target, number, q,
+                bound_rows(self.spaces[target], part.maps[target], shown), shown, wanted,
+                np.array([group[row] for row in rows[wanted.queries]]), bank,
+                bank_of(part, self.spaces, train, target),
+                Own(row_groups(train, target, shown), bank_groups(self.spaces, train, query),
+                    bank_groups(self.spaces, train, target)), False, False,
+            )  # fmt: skip
 
     def part(self, number: int) -> Binding:
         """The binding fitted without a fold."""

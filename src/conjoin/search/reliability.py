@@ -9,7 +9,7 @@ import numpy as np
 from conjoin.binding import Binding
 from conjoin.errors import ConjoinError
 from conjoin.measures.bootstrap import ends, interval, mean_draws
-from conjoin.measures.relevance import Relevance
+from conjoin.measures.relevance import Relevance, relevance_by_id
 from conjoin.search.calibration import CONTEXT, Calibration
 from conjoin.search.evaluation import TestBed
 from conjoin.search.fair import MIXINGS, Mixing
@@ -94,8 +94,17 @@ class Trust:
         return cls(tuple(told), tuple(mixed), raw["mixing"])
 
 
-def trust(bed: TestBed, binding: Binding, rules: Rules, *, seed: int = 0) -> Trust:
-    """Put held-out queries to an index of held-out items and read what it says of them."""
+def trust(
+    bed: TestBed, binding: Binding, rules: Rules, *, seed: int = 0,
+    pieces: Mapping[str, Space] = {},
+) -> Trust:  # fmt: skip
+    """Put held-out queries to an index of held-out items and read what it says of them.
+
+    Parameters
+    ----------
+    pieces : by modality, pieces of held-out cells under their items' ids and parts; they ask
+        their own modality, and all of them at once.
+    """
     if binding.frame.score == "maxsim":
         return Trust((), (), rules.mixing.method)
     raw = {n: bed.spaces[n].take(bed.rows[n]) for n in bed.spaces if n in binding.maps}
@@ -128,8 +137,65 @@ def trust(bed: TestBed, binding: Binding, rules: Rules, *, seed: int = 0) -> Tru
         found.append(
             _one((query, target), calibration, wanted, lists, strange, bound[target], groups, seed)
         )
+    cut = {}
+    for name in (name for name in pieces if name in bound):
+        told, own = _by_pieces(bed, binding, index, (name, pieces[name]), seed)
+        found.extend(told)
+        cut.update(own)
+    asked = {edge: one for edge, one in asked.items() if (edge[0], edge[0]) not in cut} | cut
     mixed = _mixed(bed, bound, asked, rules.mixing, seed)
     return Trust(tuple(found), tuple(mixed), rules.mixing.method)
+
+
+def _by_pieces(
+    bed: TestBed, binding: Binding, index: Index, pieces: tuple[str, Space], seed: int
+) -> tuple[list[Reliability], dict[tuple[str, str], tuple[Relevance, list[Hits]]]]:
+    """Pieces of a modality's held-out cells, put to every modality; what is said of their own."""
+    name, cut = pieces
+    held = bed.spaces[name].take(bed.rows[name])
+    place = {key: row for row, key in enumerate(zip(held.ids, held.parts, strict=True))}
+    cut = cut.take(np.array([(i, p) in place for i, p in zip(cut.ids, cut.parts, strict=True)]))
+    whole = np.array([place[key] for key in zip(cut.ids, cut.parts, strict=True)], dtype=np.int64)
+    cut, whole = cut.take(np.argsort(whole)), np.sort(whole)
+    known: list[Reliability] = []
+    found: dict[tuple[str, str], tuple[Relevance, list[Hits]]] = {}
+    if not len(whole):
+        return known, found
+    asks = binding.bind(name, cut)
+    for target in index.spaces:
+        try:
+            wanted = bed.relevance(name, target) if target != name else relevance_by_id(held, held)
+        except ConjoinError:
+            continue
+        wanted, kept = _of_rows(wanted, whole)
+        if not len(kept):
+            continue
+        deep = CONTEXT + int(wanted.counts.max()) + 1
+        lists = index.search_many(asks.take(kept), name, into=[target], k=deep)
+        found[name, target] = (wanted, lists)
+        calibration = index.calibrations.get((name, target))
+        if target != name or calibration is None:
+            continue
+        odd = binding.bind(name, _scrambled(cut.take(kept), seed))
+        strange = index.search_many(odd, name, into=[target], k=CONTEXT)
+        groups = bed.clusters(name, wanted)
+        known.append(_one((name, target), calibration, wanted, lists, strange,
+                          index.spaces[target], groups, seed))  # fmt: skip
+    return known, found
+
+
+def _of_rows(wanted: Relevance, rows: np.ndarray) -> tuple[Relevance, np.ndarray]:
+    """The answers of some queries, and which of ``rows`` have any."""
+    lines = np.flatnonzero(np.isin(wanted.queries, rows))
+    kept = np.flatnonzero(np.isin(rows, wanted.queries))
+    if not len(lines):
+        return wanted, kept
+    items = [wanted.of(int(line)) for line in lines]
+    offsets = np.concatenate([[0], np.cumsum([len(own) for own in items])])
+    made = Relevance(
+        wanted.queries[lines], offsets, np.concatenate(items), wanted.item_of, wanted.dropped
+    )
+    return made, kept
 
 
 def _trained(bed: TestBed, binding: Binding, names: Iterable[str]) -> dict[str, Space]:

@@ -10,7 +10,7 @@ from conjoin.binding import Binding
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
 from conjoin.search.banks import fit_all
-from conjoin.search.calibrate import calibrations, lists_of
+from conjoin.search.calibrate import calibrations, carried, lists_by_pieces, lists_of
 from conjoin.search.calibration import Calibration
 from conjoin.search.correction import Correction, Corrector
 from conjoin.search.decide import correctors, decide, fields_of
@@ -39,20 +39,33 @@ class Rules:
 
     @classmethod
     def rehearse(
-        cls, binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0
-    ) -> "Rules":
-        """Decide everything on held-out folds of the training pairs."""
-        rehearsal = Rehearsal(binding, spaces, train, seed=seed)
+        cls, binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0,
+        pieces: Mapping[str, Space] = {},
+    ) -> "Rules":  # fmt: skip
+        """Decide everything on held-out folds of the training pairs.
+
+        Parameters
+        ----------
+        pieces : by modality, pieces of cells; with them lists of the query's own modality have
+            probabilities too, and take part in the choice of how lists are mixed.
+        """
+        rehearsal = Rehearsal(binding, spaces, train, seed=seed, pieces=pieces)
         decisions = decide(rehearsal)
         chosen = correctors(decisions)
         lists = lists_of(rehearsal, chosen)
         rows = {name: len(space) for name, space in spaces.items()}
         fitted, left = calibrations(rehearsal, chosen, rows, lists)
-        return cls(
-            chosen, {edge: one.calibration for edge, one in fitted.items()},
-            mixing(rehearsal, lists, fitted, chosen), tuple(one.to_json() for one in decisions),
-            left,
-        )  # fmt: skip
+        cut = lists_by_pieces(rehearsal, chosen)
+        same, why = calibrations(rehearsal, chosen, rows, {e: x for e, x in cut.items()
+                                                           if e[0] == e[1]})  # fmt: skip
+        told = {
+            edge: carried(fitted[edge], lists[edge], own)
+            for edge, own in cut.items() if edge in fitted
+        }  # fmt: skip
+        found = {edge: one.calibration for edge, one in {**fitted, **same}.items()}
+        mixed = mixing(rehearsal, lists, fitted, chosen, (cut, {**told, **same}))
+        facts = tuple(one.to_json() for one in decisions)
+        return cls(chosen, found, mixed, facts, {**left, **why})
 
     def corrections(
         self,

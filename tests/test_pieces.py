@@ -1,0 +1,56 @@
+"""Pieces of cells: cut alike every time, smaller than the whole, embedded once."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conjoin.encoders.pieces import piece
+from conjoin.errors import CellError
+
+
+def test_a_run_of_words():
+    text = "red heart, emotion, heart, love, red and warm"
+    found = {piece(text, "text", 0, str(n)) for n in range(40)}
+    assert len(found) > 10
+    for cut in found:
+        assert cut in text
+        assert 0 < len(cut.split()) < len(text.split())
+    assert piece(text, "text", 0, "a") == piece(text, "text", 0, "a")
+    assert piece(text, "text", 0, "a") != piece(text, "text", 1, "a")
+
+
+def test_a_run_of_characters_where_there_are_no_spaces():
+    cut = piece("ありがとうございます", "text", 0, "a")
+    assert cut in "ありがとうございます"
+    assert 0 < len(cut) < 10
+
+
+def test_a_crop_keeps_the_shape():
+    picture = Image.fromarray(np.arange(60 * 40 * 3, dtype=np.uint8).reshape(40, 60, 3))
+    cut = piece(picture, "image", 0, "a")
+    assert cut.size[0] < 60
+    assert cut.size[1] < 40
+    assert cut.size[0] / cut.size[1] == pytest.approx(1.5, abs=0.1)
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    assert piece(out.getvalue(), "image", 0, "a").tobytes() == cut.tobytes()
+
+
+def test_a_stretch_of_sound():
+    soundfile = pytest.importorskip("soundfile")
+    wave = np.sin(np.arange(8000) / 20).astype(np.float32)
+    out = io.BytesIO()
+    soundfile.write(out, wave, 8000, format="WAV", subtype="FLOAT")
+    cut, rate = soundfile.read(io.BytesIO(piece(out.getvalue(), "audio", 0, "a")), dtype="float32")
+    assert rate == 8000
+    assert 0.19 * 8000 < len(cut) < 0.71 * 8000
+    starts = np.flatnonzero(np.isclose(wave[: 8000 - len(cut) + 1], cut[0]))
+    assert any(np.array_equal(wave[s : s + len(cut)], cut) for s in starts)
+
+
+@pytest.mark.parametrize(("cell", "kind"), [("x", "text"), (b"", "image"), (3, "text")])
+def test_what_cannot_be_cut_says_so(cell, kind):
+    with pytest.raises(CellError):
+        piece(cell, kind, 0, "a")
