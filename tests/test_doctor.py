@@ -5,6 +5,7 @@ import pytest
 
 from conjoin.doctor import crossed as crossing
 from conjoin.doctor.case import Case, _leading
+from conjoin.doctor.cells import neighbours
 from conjoin.doctor.crossed import answers, cross
 from conjoin.doctor.examine import examine
 from conjoin.doctor.finding import KINDS, Finding, Report, measured, precision_of
@@ -349,6 +350,61 @@ def test_scripts_and_lengths():
         (("i060",), "CYRILLIC")
     ]
     assert [f.items for f in report.of("length")] == [("i061",)]
+
+
+ENGLISH = ["a dog runs over the green field number {}", "the old man reads his newspaper at {}",
+           "children play with a red ball, group {}", "she has bought {} apples at the market"]  # fmt: skip
+FRENCH = ["le chien court dans la grande prairie numéro {}", "un vieil homme lit son journal à {}"]
+
+
+def test_languages_of_one_script_are_told_apart():
+    pytest.importorskip("eld")
+    words = [ENGLISH[k % 4].format(k) for k in range(160)] + [
+        FRENCH[k % 2].format(k) for k in range(6)
+    ]
+    made = {"a": spaces(len(words))["a"]}
+    read = {"a": lambda: zip(made["a"].ids.tolist(), words, strict=True)}
+    report = examine(case(made, texts=read), ["language"])
+    (one,) = report.of("language")
+    assert one.items == tuple(f"i{k:03d}" for k in range(160, 166))
+    assert (one.evidence["language"], one.evidence["most"]) == ("French", "English")
+    assert one.confidence == pytest.approx(1 - 0.003 * 166 / 6)
+    told = report.facts["language"]["a"]
+    assert told["languages"]["French"] == 6
+    assert sum(told["languages"].values()) + told["unsure"] == told["read"] == 166
+    assert report.notes == ()
+
+
+def test_without_the_library_scripts_are_told_and_the_note_says_so(monkeypatch):
+    monkeypatch.setattr("conjoin.doctor.table.installed", lambda: False)
+    words = [ENGLISH[k % 4].format(k) for k in range(62)]
+    made = {"a": spaces(62)["a"]}
+    read = {"a": lambda: zip(made["a"].ids.tolist(), words, strict=True)}
+    report = examine(case(made, texts=read), ["language"])
+    assert report.findings == ()
+    assert any("conjoin[language]" in note for note in report.notes)
+
+
+def test_neighbours_in_cells_are_nearly_all_of_them():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 16))[rng.integers(0, 60, 3000)] + 0.5 * rng.standard_normal(
+        (3000, 16)
+    )
+    x[1500:1600] = x[:100] + 1e-4 * rng.standard_normal((100, 16))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    whole, some = neighbours(x, 10), neighbours(x, 10, exact=0)
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(whole, some, strict=True)]) > 9.5
+    assert (some[:100, 0] == np.arange(1500, 1600)).all()
+    assert (some >= 0).all()
+    assert not (some == np.arange(3000)[:, None]).any()
+    assert (neighbours(x, 10, exact=0) == some).all()
+
+
+def test_rows_that_few_share_a_cell_with_get_their_neighbours_all_the_same():
+    x = np.eye(40, dtype=np.float32)
+    found = neighbours(x, 30, exact=0)
+    assert (found >= 0).all()
+    assert all(len(set(row)) == 30 for row in found.tolist())
 
 
 def test_tokens_are_read_as_their_means():

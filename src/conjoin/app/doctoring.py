@@ -23,7 +23,7 @@ COLUMNS = 60
 #: Share of different values above which a column is no label.
 OWN = 0.95
 #: Characters of an item's name in a table.
-SHORT = 22
+SHORT = 28
 #: Findings shown on a page, at most, the surest of each kind first.
 SHOWN = 400
 
@@ -201,19 +201,22 @@ def _share(precision: float | None) -> str:
 
 
 def _surest(ws: Workspace, found: Report, console: Console) -> None:
-    """The surest three of each kind, by name."""
-    rows = []
-    for kind in KINDS:
-        for one in found.of(kind)[:3]:
+    """The surest three of each kind, by name, and why below each."""
+    kinds = [kind for kind in KINDS if found.of(kind)]
+    if not kinds:
+        return
+    wide = max(map(len, kinds)) + 2
+    console.say("The surest of each: how sure, of what, and why\n")
+    for kind in kinds:
+        for place, one in enumerate(found.of(kind)[:3]):
             items = list(dict.fromkeys(one.items))
-            named = ", ".join(_short(ws.label(item)) for item in items[:2])
-            more = f", {len(items) - 2} more" if len(items) > 2 else ""
-            rows.append((kind, one.modality or "-", f"{one.confidence:.2f}", named + more,
-                         said(one, ws.label)))  # fmt: skip
-    if rows:
-        console.table(
-            "The surest of each", ("finding", "modality", "confidence", "items", "because"), rows
-        )
+            named = list(dict.fromkeys(_short(ws.label(item)) for item in items[:2]))
+            more = f", {len(items) - 2:,} more" if len(items) > 2 else ""
+            where = f"{one.modality}: " if one.modality else ""
+            head = (kind if place == 0 else "").ljust(wide)
+            console.say(f"{head}{one.confidence:.2f}  {where}{', '.join(named)}{more}")
+            console.say(f"{' ' * (wide + 6)}{said(one, ws.label)}")
+    console.say("")
 
 
 def _short(label: str) -> str:
@@ -224,11 +227,11 @@ def said(one: Finding, label: Callable[[str], str]) -> str:
     """Why, in a few plain words."""
     e = one.evidence
     if one.kind == "mismatch":
-        return f"its partner ranks {e['rank']:,} of {e['of']:,}; {label(e['better'])} fits best"
+        return f"partner ranks {e['rank']:,} of {e['of']:,}; nearer: {_short(label(e['better']))}"
     if one.kind == "twin":
         names = one.modality.split("+")
-        near = ", ".join(f"{name} {e['ratios'][name]:.2f}" for name in names)
-        return f"distance: {near} of usual"
+        near = ", ".join(f"{e['ratios'][name]:.2f} ({name})" for name in names)
+        return f"apart by {near} of the usual distance"
     if one.kind == "duplicate":
         apart = f", at {e['ratio']:.2f} of the usual distance" if "ratio" in e else ""
         return f"{e['cells']}{apart}{'; one group' if e['linked'] else ''}"
@@ -238,7 +241,9 @@ def said(one: Finding, label: Callable[[str], str]) -> str:
     if one.kind == "outlier":
         return str(e["because"]) + (f", {e['deviations']} deviations" if "deviations" in e else "")
     if one.kind == "language":
-        return f"{e['script']}: {e['count']} of the texts, most are {e['most']}"
+        what = e["language"] if "language" in e else f"{e['script'].title()} script"
+        of = f" {e['read']:,}" if "read" in e else " the"
+        return f"{what}: {e['count']:,} of{of} texts, most are {e['most'].title()}"
     if one.kind == "length":
         return f"{e['characters']} characters, the median is {e['median']}"
     if one.kind == "imbalance":

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,32 +72,63 @@ class Console:
         """The same console for a step whose result is not this verb's: stdout stays clean."""
         return Console(self.as_json, self.quiet, silent=True)
 
+    def steps(self, word: str) -> Callable[[str], None]:
+        """Tells of each step where someone watches; elsewhere now and then, with the time gone."""
+        began = time.monotonic()
+        last = began + FIRST - AGAIN
+
+        def note(text: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if sys.stderr.isatty():
+                self.note(f"{word} {text}")
+            elif now - last >= AGAIN:
+                last = now
+                self.note(f"{now - began:.0f} s: {word} {text}")
+
+        return note
+
     def progress(self, task: str) -> "Progress":
         """A progress line for one task."""
-        return Progress(task, silent=self.quiet or not sys.stderr.isatty())
+        return Progress(task, silent=self.quiet, live=sys.stderr.isatty())
+
+
+#: Seconds until a task off a terminal is told of, and between two lines on it.
+FIRST, AGAIN = 10.0, 30.0
 
 
 @dataclass
 class Progress:
-    """Done, total, rate and time left on one line of stderr; silent off a terminal."""
+    """Done, total, rate and time left: one line of a terminal, written over; elsewhere plain
+    lines, none of a task that is soon done, and then one every half minute and one at the end.
+    """
 
     task: str
     silent: bool
+    live: bool = True
     started: float = field(default_factory=time.monotonic)
     shown: float = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        """Show where the task stands, at most five times a second."""
+        """Show where the task stands."""
         now = time.monotonic()
-        if self.silent or (now - self.shown < 0.2 and done < total):
+        if self.silent or not self._due(now, done >= total):
             return
         self.shown = now
         rate = done / max(now - self.started, 1e-6)
-        left = (total - done) / rate if rate else 0
+        left = f"  {(total - done) / rate:,.0f} s left" if rate and done < total else ""
+        speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s" if rate else "starting"
+        line = f"{self.task}: {done:,}/{total:,}  {speed}{left}"
         end = "\n" if done >= total else ""
-        line = f"\r{self.task}: {done}/{total}  {rate:.0f}/s  {left:.0f} s left\x1b[K{end}"
-        sys.stderr.write(line)
+        sys.stderr.write(f"\r{line}\x1b[K{end}" if self.live else f"{line}\n")
         sys.stderr.flush()
+
+    def _due(self, now: float, over: bool) -> bool:
+        if self.live:
+            return over or now - self.shown >= 0.2
+        if over:
+            return self.shown > 0
+        return now - (self.shown or self.started + FIRST - AGAIN) >= AGAIN
 
 
 def _is_figure(text: str) -> bool:

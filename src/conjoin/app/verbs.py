@@ -116,7 +116,7 @@ def run_fit(
         console.say(f"{len(train)} training and {len(test)} held-out pairs of {joined}")
         console.result({"train": len(train), "test": len(test), "modalities": list(spaces)})
         return
-    note = (lambda text: console.note(f"trying {text}")) if sys.stderr.isatty() else _silent
+    note = console.steps("trying")
     made = jobs.fit(ws, method=method, hub=hub, budget=budget, seed=seed, note=note, fixes=fixes)
     choice = made.binding.choice
     best = choice.best_of()
@@ -146,10 +146,6 @@ def run_fit(
     if told:
         fixing.show_change(told, console)
     console.result({**_fit_json(made, report), **({"fixes": told} if told else {})})
-
-
-def _silent(_: str) -> None:
-    return None
 
 
 def _fit_json(made: Any, report: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.measures.neighbours import knn
+from conjoin.doctor.cells import neighbours
 from conjoin.spaces import Pairs, Space, unit
 
 #: Dimensions in which neighbours are looked for and pairs are bound.
@@ -161,10 +161,13 @@ class View:
 
     @cached_property
     def near(self) -> np.ndarray:
-        """``[u, k]`` neighbours of each of :attr:`first`, as row numbers, nearest first."""
+        """``[u, k]`` neighbours of each of :attr:`first`, as row numbers, nearest first; of many
+        rows nearly all of them (:mod:`~conjoin.doctor.cells`).
+        """
         if len(self.first) < FEWEST:
             return np.empty((len(self.first), 0), dtype=np.int64)
-        return self.first[knn(self.reduced[self.first], min(NEAR, len(self.first) - 1))]
+        count = min(NEAR, len(self.first) - 1)
+        return self.first[neighbours(self.reduced[self.first], count, seed=self.case.seed)]
 
     @cached_property
     def gaps(self) -> np.ndarray:

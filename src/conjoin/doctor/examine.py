@@ -53,8 +53,9 @@ def examine(
             some, facts[kind] = look(case)
             found += some
     if {"language", "length"} & set(wanted):
-        mixed, odd, facts["language"] = language(case)
+        mixed, odd, facts["language"], said = language(case)
         found += [*mixed, *odd]
+        notes += said if "language" in wanted else []
     order = list(KINDS)
     kept = [f for f in found if f.kind in wanted and f.confidence >= least]
     kept.sort(key=lambda f: (order.index(f.kind), -f.confidence, f.modality, f.items))

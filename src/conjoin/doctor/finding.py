@@ -19,7 +19,7 @@ KINDS: Mapping[str, str] = {
     "encoder": "check the column and the encoder's settings",
     "missing": "mend the cells, or read scores of the complete items apart",
     "imbalance": "cap the largest entries: drop the items listed, or weigh them down",
-    "language": "use an encoder that reads these scripts, or drop the cells",
+    "language": "use an encoder that reads these scripts or languages, or drop the cells",
     "length": "shorten or complete the cells",
 }
 

@@ -41,20 +41,31 @@ def near_pairs(view: View, most: float, progress: Progress) -> list[Near]:
     if len(view.first) < FEWEST:
         return []
     progress(f"neighbours in {view.name}", 0, 1)
+    left, right = _candidates(view, most)
+    ratio = _ratios(view, left, right)
+    kept = ratio <= most
+    near = zip(left[kept].tolist(), right[kept].tolist(), ratio[kept].tolist(), strict=True)
+    progress(f"neighbours in {view.name}", 1, 1)
+    return sorted((Near(a, b, r) for a, b, r in near), key=lambda n: (n.ratio, n.left, n.right))
+
+
+def _candidates(view: View, most: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the pairs that are near enough in the reduced space, the smaller first."""
     place, column = np.nonzero(view.gaps <= 1.5 * most * view.spread[view.first][:, None])
     left, right = view.first[place], view.near[place, column]
-    low, high = np.minimum(left, right), np.maximum(left, right)
-    couples = np.unique(np.stack([low, high], axis=1), axis=0)
-    found = []
-    for start in range(0, len(couples), 4096):
-        i, j = couples[start : start + 4096].T
+    couples = np.unique(np.minimum(left, right) * len(view) + np.maximum(left, right))
+    return couples // len(view), couples % len(view)
+
+
+def _ratios(view: View, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Distances of pairs of rows over the distances of their further neighbours."""
+    out = np.empty(len(left))
+    for start in range(0, len(left), 4096):
+        part = slice(start, start + 4096)
+        i, j = left[part], right[part]
         gap = 1 - np.einsum("nd,nd->n", view.centred(i), view.centred(j))
-        ratio = np.maximum(gap, 0) / ((view.spread[i] + view.spread[j]) / 2)
-        kept = ratio <= most
-        near = zip(i[kept].tolist(), j[kept].tolist(), ratio[kept].tolist(), strict=True)
-        found += [Near(a, b, r) for a, b, r in near]
-    progress(f"neighbours in {view.name}", 1, 1)
-    return sorted(found, key=lambda n: (n.ratio, n.left, n.right))
+        out[part] = np.maximum(gap, 0) / ((view.spread[i] + view.spread[j]) / 2)
+    return out
 
 
 def sureness(ratio: float, middle: float = MIDDLE, steep: float = STEEP) -> float:
@@ -82,10 +93,7 @@ def duplicates(case: Case, least: float, progress: Progress) -> list[Finding]:
 
 
 def _exact(case: Case, view: View) -> Iterator[Finding]:
-    rows = np.flatnonzero(view.sound)
-    order = rows[np.argsort(view.same[rows], kind="stable")]
-    starts = np.flatnonzero(np.diff(view.same[order], prepend=-1))
-    for part in np.split(order, starts[1:]) if len(order) else []:
+    for part in _alike(view):
         items = list(dict.fromkeys(str(view.space.ids[row]) for row in part))
         if len(items) > 1:
             known = bool((view.space.content[part] > 0).all())
@@ -159,14 +167,25 @@ def twins(case: Case, least: float, progress: Progress) -> list[Finding]:
     are nearest, a ratio counting as :data:`CLOSE` at least.
     """
     most = WIDE * _furthest(least, TWIN_MIDDLE, TWIN_STEEP)
-    ratios: dict[tuple[str, str], dict[str, float]] = {}
+    number: dict[str, int] = {}
     for view in case.views.values():
-        ids = view.space.ids
-        for near in near_pairs(view, most, progress):
-            _note(ratios, view.name, (str(ids[near.left]), str(ids[near.right])), near.ratio)
-        for one in _exact(case, view):
-            for couple in _couples(one.items):
-                _note(ratios, view.name, couple, 0.0)
+        for item in view.space.ids.tolist():
+            number.setdefault(str(item), len(number))
+    names = list(number)
+    told = {v.name: _couples_near(case, v, number, most, progress) for v in case.views.values()}
+    each = [np.unique(keys) for keys, _, _ in told.values()]
+    keys, count = np.unique(np.concatenate(each), return_counts=True)
+    both = keys[count > 1]
+    ratios: dict[tuple[str, str], dict[str, float]] = {}
+    for name, (mine, left, right) in told.items():
+        kept = np.isin(mine, both)
+        view, left, right = case.views[name], left[kept], right[kept]
+        measured = np.where(view.same[left] == view.same[right], 0, _ratios(view, left, right))
+        for key, ratio in zip(mine[kept].tolist(), measured.tolist(), strict=True):
+            if ratio <= most:
+                one, other = sorted((names[key // len(names)], names[key % len(names)]))
+                by = ratios.setdefault((one, other), {})
+                by[name] = min(ratio, by.get(name, ratio))
     found = []
     for (a, b), by in ratios.items():
         if len(by) < 2 or _linked(case, (a, b)):
@@ -185,13 +204,41 @@ def twins(case: Case, least: float, progress: Progress) -> list[Finding]:
     return found
 
 
-def _note(
-    ratios: dict[tuple[str, str], dict[str, float]], name: str, couple: tuple[str, str], r: float
-) -> None:
-    low, high = sorted(couple)
-    if low != high:
-        by = ratios.setdefault((low, high), {})
-        by[name] = min(r, by.get(name, r))
+def _couples_near(
+    case: Case, view: View, number: dict[str, int], most: float, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of rows that may be near in a modality: keys of their items, and the rows.
+
+    Equal cells are among them. They are measured only where another modality has the items too.
+    """
+    progress(f"neighbours in {view.name}", 0, 1)
+    item = np.array([number[str(i)] for i in view.space.ids.tolist()], dtype=np.int64)
+    left, right = np.array(list(_equal(view)), dtype=np.int64).reshape(-1, 2).T
+    if len(view.first) >= FEWEST:
+        near = _candidates(view, most)
+        left, right = np.append(left, near[0]), np.append(right, near[1])
+    low, high = np.minimum(item[left], item[right]), np.maximum(item[left], item[right])
+    apart = low != high
+    progress(f"neighbours in {view.name}", 1, 1)
+    return (low * len(number) + high)[apart], left[apart], right[apart]
+
+
+def _equal(view: View) -> Iterator[tuple[int, int]]:
+    """Pairs of rows that show the same; of many, the first with some others."""
+    for part in _alike(view):
+        few = part[:LISTED].tolist()
+        for at, a in enumerate(few if len(few) <= 6 else few[:1]):
+            for b in few[at + 1 :]:
+                yield a, b
+
+
+def _alike(view: View) -> list[np.ndarray]:
+    """Sound rows that show the same, where there are several."""
+    rows = np.flatnonzero(view.sound)
+    order = rows[np.argsort(view.same[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(view.same[order], prepend=-1))
+    parts = np.split(order, starts[1:]) if len(order) else []
+    return [part for part in parts if len(part) > 1]
 
 
 def leaks(case: Case, near: list[Finding], least: float) -> list[Finding]:

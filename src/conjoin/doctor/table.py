@@ -1,4 +1,4 @@
-"""What is missing, what there is too much of, and which scripts and lengths texts have."""
+"""What is missing, what there is too much of, and the scripts and lengths of texts."""
 
 import unicodedata
 from collections import Counter
@@ -10,6 +10,7 @@ import numpy as np
 from conjoin.doctor.case import FEWEST, Case
 from conjoin.doctor.curation import ClusterCap, EntryCap
 from conjoin.doctor.finding import KINDS, Finding
+from conjoin.doctor.languages import SHARED, WITHOUT, installed, languages
 from conjoin.doctor.shape import robust
 from conjoin.measures.bootstrap import holm
 from conjoin.spaces import stable_hash
@@ -205,12 +206,12 @@ _SCRIPTS = {
 }  # fmt: skip
 
 
-def language(case: Case) -> tuple[list[Finding], list[Finding], dict[str, Any]]:
-    """Minority scripts, odd lengths, and the mix of both in every modality that is text.
+def language(case: Case) -> tuple[list[Finding], list[Finding], dict[str, Any], list[str]]:
+    """Minority scripts and languages, odd lengths, and the mix of all in every modality of texts.
 
-    Scripts are told, languages are not: French and English are both Latin here.
+    Languages of one script are told where the library for it is installed; a note says where not.
     """
-    mixed, odd, facts = [], [], {}
+    mixed, odd, facts, notes = [], [], {}, []
     for name, read in case.texts.items():
         ids, words = [], []
         for item, text in read():
@@ -228,7 +229,13 @@ def language(case: Case) -> tuple[list[Finding], list[Finding], dict[str, Any]]:
         }  # fmt: skip
         mixed += _minor(name, ids, main, counts)
         odd += _odd(name, ids, size)
-    return mixed, odd, facts
+        if installed():
+            some, told = languages(name, ids, words, main, MINOR, case.seed)
+            mixed += some
+            facts[name].update(told)
+        elif SHARED & set(main):
+            notes.append(f"{name}: {WITHOUT}")
+    return mixed, odd, facts, notes
 
 
 def _minor(name: str, ids: list[str], main: list[str], counts: Counter[str]) -> list[Finding]:
