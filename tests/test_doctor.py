@@ -352,8 +352,12 @@ def test_scripts_and_lengths():
     assert [f.items for f in report.of("length")] == [("i061",)]
 
 
-ENGLISH = ["a dog runs over the green field number {}", "the old man reads his newspaper at {}",
-           "children play with a red ball, group {}", "she has bought {} apples at the market"]  # fmt: skip
+ENGLISH = [
+    "a dog runs over the green field number {}",
+    "the old man reads his newspaper at {}",
+    "children play with a red ball, group {}",
+    "she has bought {} apples at the market",
+]
 FRENCH = ["le chien court dans la grande prairie numéro {}", "un vieil homme lit son journal à {}"]
 
 
@@ -430,7 +434,7 @@ def test_a_report_sums_up_in_the_order_of_kinds():
              Finding("leak", ("y",), "a", 0.6, 0.7, {}, "r")]  # fmt: skip
     told = Report(tuple(found)).to_json()
     assert told["summary"] == [{"kind": "leak", "count": 2, "items": 2, "precision": 0.7,
-                                "confidence": 0.9, "remedy": KINDS["leak"]}]  # fmt: skip
+                                "at_most": False, "confidence": 0.9, "remedy": KINDS["leak"]}]  # fmt: skip
     assert set(told["findings"][0]) == {
         "kind", "items", "modality", "confidence", "precision", "evidence", "remedy", "parts",
     }  # fmt: skip

@@ -178,8 +178,8 @@ def run_doctor(
     console.table(
         "" if found.findings else "Nothing was found.",
         ("finding", "how many", "items", "right, about", "what to do"),
-        [(one["kind"], str(one["count"]), str(one["items"]), _share(one["precision"]),
-          one["remedy"]) for one in found.summary()],
+        [(one["kind"], str(one["count"]), str(one["items"]),
+          _share(one["precision"], one["at_most"]), one["remedy"]) for one in found.summary()],
     ) if found.findings else console.say("nothing was found")  # fmt: skip
     _surest(ws, found, console)
     for note in found.notes:
@@ -196,8 +196,10 @@ def run_doctor(
     return found
 
 
-def _share(precision: float | None) -> str:
-    return "a count" if precision is None else f"{100 * precision:.0f} %"
+def _share(precision: float | None, at_most: bool) -> str:
+    if precision is None:
+        return "a count"
+    return f"{'at most ' if at_most else ''}{100 * precision:.0f} %"
 
 
 def _surest(ws: Workspace, found: Report, console: Console) -> None:
@@ -227,7 +229,10 @@ def said(one: Finding, label: Callable[[str], str]) -> str:
     """Why, in a few plain words."""
     e = one.evidence
     if one.kind == "mismatch":
-        return f"partner ranks {e['rank']:,} of {e['of']:,}; nearer: {_short(label(e['better']))}"
+        return (
+            f"partner ranks {e['rank']:,} of {e['of']:,}; nearer: {_short(label(e['better']))}"
+            + ("; weakly bound, look first" if e.get("weakly_bound") else "")
+        )
     if one.kind == "twin":
         names = one.modality.split("+")
         near = ", ".join(f"{e['ratios'][name]:.2f} ({name})" for name in names)

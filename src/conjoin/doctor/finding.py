@@ -98,6 +98,7 @@ class Report:
                 "kind": kind, "count": len(found),
                 "items": len({item for f in found for item in f.items}),
                 "precision": round(min(sure), 4) if sure else None,
+                "at_most": any(f.evidence.get("weakly_bound", False) for f in found),
                 "confidence": round(max(f.confidence for f in found), 4), "remedy": remedy,
             })  # fmt: skip
         return told

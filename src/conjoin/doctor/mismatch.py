@@ -60,6 +60,15 @@ class Suspicion:
     alike: float
     apart: float
 
+    @property
+    def weak(self) -> bool:
+        """Whether so many pairs look wrong by nature that no share of right findings holds.
+
+        What is told there has passed for wrong beside planted pairs, but right pairs that are
+        hard may be as extreme: confidence and precision are then upper bounds.
+        """
+        return self.alike - self.share > BY_NATURE
+
     def precision(self, least: float) -> float | None:
         """Share of wrong ones to expect among the lines at least so sure, at most.
 
@@ -180,10 +189,11 @@ def _doubts(names: tuple[str, str], seen: Suspicion) -> list[str]:
     both = " and ".join(names)
     if seen.apart < APART:
         return [f"{both} say next to nothing of one another: wrong pairs of theirs are not told"]
-    if seen.alike - seen.share > BY_NATURE:
+    if seen.weak:
         return [
             f"{both}: {100 * seen.alike:.0f} % of the pairs look no better than wrong ones, most "
-            "of them by nature; wrong ones among these are not told"
+            "of them by nature; wrong ones among these are not told, and what is told may be right "
+            "all the same: look before you drop"
         ]
     return []
 
@@ -199,6 +209,7 @@ def _findings(case: Case, edge: Edge, seen: Suspicion, least: float) -> list[Fin
             "rank": best.rank, "of": len(right), "score": round(best.own, 4),
             "better": str(right.ids[best.row]), "better_score": round(best.score, 4),
             **{name: round(float(s[line]), 4) for name, s in seen.scores.items()},
+            "weakly_bound": seen.weak,
         }  # fmt: skip
         items = (str(left.ids[i]), str(right.ids[j]))
         told.append(
