@@ -71,8 +71,13 @@ document.addEventListener("keydown", (event) => {
   const typing = target.matches("input[type=text], textarea, audio");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const row = target.closest("article[data-lines]");
-  if (!row) return;
   const key = event.key.toLowerCase();
+  if (!row) {
+    // From anywhere else the arrow enters the list, at what is not decided yet.
+    const first = rows.find((one) => !choice(one)) || rows[0];
+    if (event.key === "ArrowDown" && first) { event.preventDefault(); first.focus(); }
+    return;
+  }
   if (key in keys) {
     event.preventDefault();
     decide(row, keys[key]);
