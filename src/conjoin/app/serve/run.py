@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -192,6 +193,14 @@ def url_of(held: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _in_a_line(record: logging.LogRecord) -> bool:
+    """What is wrong with a workspace or a folder is said in a line, without where it was found."""
+    last = str(record.msg).strip().rpartition("\n")[2]
+    if last.startswith("conjoin.errors."):
+        record.msg = last.partition(": ")[2]
+    return True
+
+
 def _quiet_signals() -> None:
     """The server ends by itself, then raises the signal again: nothing is left to do."""
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -228,6 +237,7 @@ def _serve(settings: Settings, held: socket.socket, live: Live | None, ready: An
         lifespan="on", log_level="warning", access_log=False, server_header=False,
         timeout_keep_alive=20, timeout_graceful_shutdown=GRACE, limit_concurrency=2_000,
     )  # fmt: skip
+    logging.getLogger("uvicorn.error").addFilter(_in_a_line)
     _quiet_signals()
     Server(config).run(sockets=[held])
 
