@@ -131,6 +131,19 @@ def test_a_torn_file_is_refused(tmp_path):
         Fused.load(path)
 
 
+def test_what_is_no_better_than_guessing_is_said():
+    rng = np.random.default_rng(3)
+    views = {name: rng.normal(size=(200, 3)) for name in ("ear", "eye")}
+    for labels, guess in ((np.arange(200) % 2, "class shares"), (rng.normal(size=200), "mean")):
+        found = fuse(views, labels, method="late", budget=1)
+        assert any("do not rely on it: late is " in s and guess in s for s in found.said)
+        assert all(0 <= a.low <= a.high <= 1 for a in found.arms if guess == "class shares")
+    views, label = table(200)
+    assert not any(
+        "do not rely" in line for line in fuse(views, label, method="late", budget=1).said
+    )
+
+
 # What is missing
 
 
@@ -388,6 +401,46 @@ def test_the_estimator_gives_back_labels_as_they_were():
     assert numbers.score(views, label.astype(float)) > 0.4
     with pytest.raises(ConjoinError, match="give tables by name"):
         found.predict(views["eye"])
+
+
+def test_the_estimator_goes_through_pipelines_and_cross_validation():
+    import pandas as pd
+    from sklearn.base import clone
+    from sklearn.exceptions import NotFittedError
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    views, label = table(160)
+    views["ear"][::4] = np.nan
+    side = np.concatenate([views["ear"], views["eye"]], axis=1)
+    columns = {"ear": [0, 1, 2, 3], "eye": [4, 5, 6, 7]}
+    own = FusionEstimator("late", views=columns)
+    assert clone(own).get_params()["views"] == columns
+    scores = cross_val_score(make_pipeline(StandardScaler(), own), side, label, cv=3)
+    assert (scores > 0.6).all()
+    np.testing.assert_array_equal(
+        clone(own).fit(side, label).predict(side),
+        FusionEstimator("late").fit(views, label).predict(views),
+    )
+    frame = pd.DataFrame(side, columns=[f"c{k}" for k in range(8)])
+    named = FusionEstimator(
+        views={"ear": ["c0", "c1", "c2", "c3"], "eye": ["c4", "c5", "c6", "c7"]}
+    )
+    grid = GridSearchCV(named, {"fields": [{"lam": 1e-3}, {"lam": 1.0}]}, cv=2).fit(frame, label)
+    assert grid.best_score_ > 0.6
+    with pytest.raises(NotFittedError):
+        FusionEstimator().predict(views)
+    for given, y, said in (
+        (own, label[:9], "y: 9 for 160 items"),
+        (FusionEstimator(views={"ear": [9]}), label, "view ear: columns .9. of a table of 8"),
+        (FusionEstimator(), label, "give tables by name, or views of its columns"),
+    ):
+        with pytest.raises(ConjoinError, match=said):
+            given.fit(side, y)
+    with pytest.raises(ConjoinError, match="view ear: no column 'c'"):
+        FusionEstimator(views={"ear": ["c"]}).fit(frame, label)
+    assert not hasattr(own.fit(side, label).fit(side, label + 0.5), "classes_")
 
 
 def test_a_target_is_a_class_or_a_number():

@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from shelf import Caller, config, table, write_table  # isort: skip
@@ -26,6 +27,11 @@ def made(tmp_path, conjoin):
     columns["kind"] = [f"k{k}" if row % 10 else None for row, k in enumerate(kind)]
     columns["price"] = (first + second).tolist()
     columns["one"] = ["same"] * ITEMS
+    columns["list"] = [[1, 2]] * ITEMS
+    columns["void"] = [None] * ITEMS
+    columns["yes"] = [bool(k % 2) for k in kind]
+    columns["whole"] = [float(k % 2) if row % 7 else None for row, k in enumerate(kind)]
+    columns["said"] = [f" {value:.3f}" for value in first]
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         for row in np.flatnonzero(rng.random(ITEMS) < 0.3):
@@ -46,7 +52,7 @@ def test_a_fusion_is_fitted_shown_and_opened_again(made, conjoin):
     folders = list((made / ".conjoin" / "fusions").iterdir())
     assert len(folders) == 1
     assert {p.name for p in folders[0].iterdir()} == {
-        "card.md", "fused.safetensors", "fusion.json", "missing.md"
+        "card.md", "fused.safetensors", "fusion.json", "items.json", "missing.md"
     }  # fmt: skip
     card = (folders[0] / "card.md").read_text()
     assert card.startswith("# Fusion: kind from a, b\n")
@@ -101,8 +107,13 @@ def test_a_dry_run_writes_nothing(made, conjoin):
     ("words", "says"),
     [
         (("--label", "knid"), ("'knid' is no column", "did you mean kind")),
-        (("--label", "one", "--method", "late"), ("all 150 are 'same'", "two classes")),
-        (("--label", "name", "--method", "late"), ("classes for", "labels that repeat")),
+        (("--label", "one"), ("column 'one': all 150 training items are 'same'", "two classes")),
+        (("--label", "name"), ("column 'name'", "classes for 150", "values repeat")),
+        (("--label", "list"), ("column 'list'", "holds lists", "one value a cell")),
+        (("--label", "void"), ("column 'void'", "0 labelled items")),
+        (("--label", "yes", "--as", "numbers"), ("is no number", "--as classes")),
+        ((), ("nothing to do", "--label COLUMN or --apply FILE")),
+        (("--apply", "out.csv"), ("no fusion is fitted yet", "--label COLUMN")),
         (("--label", "kind", "--method", "lte"), ("'lte' is unknown", "did you mean late")),
         (("--label", "kind", "--as", "number"), ("'number'", "classes or numbers")),
         (("--label", "kind", "--as", "numbers"), ("is no number", "--as classes")),
@@ -129,3 +140,41 @@ def test_what_changes_is_fitted_anew(made, conjoin):
     other = conjoin.good(*asked, "--seed", "1").json
     assert other["fresh"]
     assert other["folder"] != one["folder"]
+
+
+def test_the_last_fusion_decides_new_items_with_whatever_they_have(made, conjoin):
+    asked = ("fuse", "--label", "kind", "--method", "late", "--budget", "1s", "-w", made)
+    conjoin.good(*asked, "-q")
+    source = next(made.glob("*.parquet"))
+    columns = pq.read_table(source).to_pydict()
+    for name, values in columns.items():
+        values.append({"id": "fresh", "kind": None, "a": None}.get(name, values[0]))
+    columns["b"][-1] = next(v for v in columns["b"] if v is not None)
+    write_table(made, columns)
+    conjoin.good("embed", "-w", made, "-q")
+    # An item that is to be decided is no reason to fit again.
+    assert conjoin.good(*asked, "--json").json["fresh"] is False
+    told = conjoin.good("fuse", "-w", made, "--apply", made / "now.csv", "--json").json
+    assert told["applied"] == ITEMS + 1
+    row = list(csv.DictReader((made / "now.csv").open()))[-1]
+    assert (row["id"], row["part"], float(row["trust_a"])) == ("fresh", "unlabelled", 0.0)
+    # The table of another day: no label column, and one item alone has the first modality.
+    gone = {n: v for n, v in columns.items() if n != "kind"}
+    first = next(row for row, cell in enumerate(gone["a"]) if cell is not None)
+    gone["a"] = [cell if row == first else None for row, cell in enumerate(gone["a"])]
+    write_table(made, gone)
+    conjoin.good("embed", "-w", made, "-q")
+    told = conjoin.good("fuse", "-w", made, "--apply", made / "then.csv")
+    assert "decisions of kind" in told.out
+    told = list(csv.DictReader((made / "then.csv").open()))
+    assert [float(r["trust_a"]) > 0 for r in told].count(True) == 1
+    assert {r["part"] for r in told} == {"unlabelled"}
+    conjoin.bad(made, "fuse", "a", "-w", made, "--apply", "x.csv", says=("give --label COLUMN",))
+
+
+def test_whole_numbers_with_gaps_are_classes_without_fractions(made, conjoin):
+    asked = ("fuse", "-w", made, "--method", "late", "--budget", "1s", "--json")
+    assert conjoin.good(*asked, "--label", "whole").json["classes"] == ["0", "1"]
+    assert conjoin.good(*asked, "--label", "yes").json["classes"] == ["False", "True"]
+    found = conjoin.good(*asked, "--label", "said", "--as", "numbers").json
+    assert found["metric"] == "explained"

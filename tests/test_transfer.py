@@ -231,6 +231,7 @@ def test_rejection_needs_three_classes_and_labels(call, ready):
     [
         (("--label", "color"), ("'color'", "colour")),
         (("--label", "same"), ("'same'", "'x', one class")),
+        (("--label", "id"), ("column 'id'", "none of them is that of any", "values repeat")),
         (("--label", "real"), ("holds numbers and no classes",)),
         (("--label", "void"), ("all 120 cells are missing",)),
         (("--label", "colour", "--shots", "500"), ("500 of each class", "largest class has")),
@@ -245,7 +246,7 @@ def test_rejection_needs_three_classes_and_labels(call, ready):
     ],
 )
 def test_head_refuses_in_one_line(call, ready, words, says):
-    call.bad(ready, "head", "-w", ready, *words, says=says)
+    call.bad(ready, "head", "-w", ready, "-q", *words, says=says)
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ verbs = typer.Typer()
 
 @verb(verbs)
 def fuse(  # noqa: PLR0913 - each option is one the command line offers
-    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column to decide.")],
     names: Annotated[list[str] | None, typer.Argument(help="Modalities; all by default.")] = None,
     folder: Folder = Path(),
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column to decide.")] = None,
     method: Annotated[str, typer.Option(help="A fusion's name, or auto.")] = "auto",
     kind: Annotated[
         str | None, typer.Option("--as", metavar="KIND", help="Decide classes or numbers.")
     ] = None,
     budget: Annotated[
-        str, typer.Option(metavar="TIME", help="What choosing a method may take.")
+        str, typer.Option(metavar="TIME", help="What all of it may take, about.")
     ] = "1m",
     apply: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a decision an item: .csv, .jsonl.")
@@ -35,7 +35,8 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
 
     The method is chosen on folds of the training items, and judged on held-out ones beside the
     best single modality. With it comes what every subset of the modalities is worth, whether
-    absence tells the label, and which modality to collect next.
+    absence tells the label, and which modality to collect next. With --apply alone the last
+    fusion decides the items there are now.
     """
     from conjoin.app.budget import seconds_of
     from conjoin.app.fusing import run_fuse

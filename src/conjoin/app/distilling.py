@@ -1,5 +1,6 @@
 """A student of a workspace: what it reads, who teaches it, what it keeps, and its use."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,9 @@ class MadeStudent:
     fresh: bool
 
 
-def fit_student(ws: Workspace, ask: DistillAsk) -> MadeStudent:
+def fit_student(
+    ws: Workspace, ask: DistillAsk, report: Callable[[str], None] = lambda _: None
+) -> MadeStudent:
     """Fit a student, judge it on held-out items, and write it with its card.
 
     The same inputs give the same folder: a repeated call only opens it.
@@ -185,9 +188,11 @@ def fit_student(ws: Workspace, ask: DistillAsk) -> MadeStudent:
         learn = np.flatnonzero(~taught.held)
         own = {name: rows[learn] for name, rows in taught.teachers.items()}
         kept = Kept(folder / "unfinished")
+        if (folder / "unfinished").exists():
+            report("to go on where it was stopped")
         made = distill(
             taught.x[learn], own, method=ask.method, groups=taught.groups[learn], seed=ask.seed,
-            kept=kept,
+            kept=kept, report=report,
         )  # fmt: skip
         facts = _facts(ask, taught, made)
         save_map(made.map.between(taught.source, taught.target), folder / FILE)  # type: ignore[attr-defined]
@@ -354,7 +359,7 @@ def run_distill(ws: Workspace, ask: DistillAsk, console: Console, dry: bool) -> 
         console.say(f"would teach {ask.modality}{said}")
         console.result({"modality": ask.modality, "dry": True})
         return
-    made = fit_student(ws, ask)
+    made = fit_student(ws, ask, lambda text: console.note(f"trying {text}"))
     facts = made.facts
     against = f", search {facts['gallery']}" if facts["gallery"] else ""
     console.table(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conjoin import catalogue
 from conjoin.app.output import Console
 from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError, nearest
@@ -33,6 +34,9 @@ class Table:
     inputs : their rows.
     labels : as objects; ``None`` where an item has none.
     groups, held : of each item.
+    frames : of the vectors, by modality.
+    content : by modality, a hash of each item's cell; what it holds where there is none is no
+        matter.
     """
 
     ids: np.ndarray
@@ -41,31 +45,33 @@ class Table:
     groups: np.ndarray
     held: np.ndarray
     frames: Mapping[str, str]
+    content: Mapping[str, np.ndarray]
 
 
 def run_fuse(
-    ws: Workspace, console: Console, *, label: str, names: Sequence[str], method: str,
+    ws: Workspace, console: Console, *, label: str | None, names: Sequence[str], method: str,
     how: tuple[str | None, float, int], out: tuple[Path | None, bool],
 ) -> None:  # fmt: skip
     """Fit or open a fusion, show how it does, and apply it where asked.
 
     Parameters
     ----------
+    label : column to decide; ``None`` applies the last fusion that was fitted.
     how : ``classes``, ``numbers`` or nothing; seconds of the budget; seed.
     out : where predictions are written, if anywhere; whether this is a dry run.
     """
-    kind, budget, seed = how
-    path, dry = out
+    (kind, budget, seed), (path, dry) = how, out
     if path is not None and path.suffix not in (".csv", ".jsonl"):
         raise ConjoinError(str(path), "neither .csv nor .jsonl", "name a file of either kind")
+    if label is None:
+        apply_last(ws, console, names, path, dry)
+        return
+    if method != "auto":
+        catalogue.find("fusion", method)
     table = table_of(ws, label, names)
     labels = typed(table.labels, kind, label)
     known = np.array([value is not None for value in labels])
-    if known.sum() < FEWEST:
-        raise ConjoinError(
-            f"column {label!r}", f"{int(known.sum())} labelled items with a modality",
-            f"label {FEWEST} or more",
-        )  # fmt: skip
+    check_labels(label, labels[known], table.held[known])
     key = _key(table, labels, label, (method, budget, seed))
     folder = ws.state / "fusions" / key
     if dry:
@@ -84,20 +90,81 @@ def run_fuse(
         from conjoin.fusion.fused import Fused
 
         fused = Fused.load(folder / "fused.safetensors")
-        written = apply(fused, table, labels, path)
+        written = apply(fused, table, labels, path, _sides(folder))
         console.say(f"wrote {written} decisions to {path}")
     console.result({**facts, "fresh": fresh, "folder": str(folder), "applied": written})
 
 
-def table_of(ws: Workspace, label: str, names: Sequence[str]) -> Table:
-    """The items with a modality, in the order of the table.
+def apply_last(
+    ws: Workspace, console: Console, names: Sequence[str], path: Path | None, dry: bool
+) -> None:
+    """Decide all items by the last fusion that was fitted, whatever of its modalities they have.
+
+    Raises
+    ------
+    ConjoinError : there is none, or a modality's encoder has changed since.
+    """
+    if path is None:
+        raise ConjoinError("conjoin fuse", "nothing to do", "give --label COLUMN or --apply FILE")
+    if names:
+        raise ConjoinError(
+            "modalities", f"{names[0]!r} beside --apply alone", "give --label COLUMN, too"
+        )
+    there = [p for p in (ws.state / "fusions").glob("*/fusion.json")]
+    if not there:
+        raise ConjoinError("--apply", "no fusion is fitted yet", "give --label COLUMN, too")
+    found = max(there, key=lambda p: (p.stat().st_mtime_ns, p.parent.name))
+    facts = read_json(found, ("label", "modalities"))
+    label, frames = facts["label"], facts.get("frames", {})
+    embedded = [n for n in facts["modalities"] if ws.modality(n) and _embedded(ws, n)]
+    if not embedded:
+        raise ConjoinError("items", "none has a modality of the fusion", "run: conjoin embed")
+    table = table_of(ws, label if label in ws.items.names else None, embedded)
+    for name in embedded:
+        if frames.get(name) != table.frames[name]:
+            raise ConjoinError(
+                f"modality {name}", "is not in the frame the fusion was fitted in",
+                f"run: conjoin fuse --label {label}",
+            )  # fmt: skip
+    if dry:
+        console.say(f"would write {len(table.ids)} decisions of {label} to {path}")
+        console.result({"label": label, "items": len(table.ids), "dry": True})
+        return
+    from conjoin.fusion.fused import Fused
+
+    fused = Fused.load(found.parent / "fused.safetensors")
+    kind = "numbers" if fused.target.classes is None else "classes"
+    written = apply(fused, table, typed(table.labels, kind, label), path, _sides(found.parent))
+    console.say(f"wrote {written} decisions of {label} to {path}")
+    console.result({"label": label, "folder": str(found.parent), "applied": written})
+
+
+def _embedded(ws: Workspace, name: str) -> bool:
+    """Whether a modality has a vector of any item."""
+    try:
+        return len(ws.space(name)) > 0
+    except ConjoinError:
+        return False
+
+
+def _sides(folder: Path) -> Mapping[str, str]:
+    """By id, whether an item was trained on or held out; empty for a fusion that never said."""
+    path = folder / "items.json"
+    if not path.exists():
+        return {}
+    said = read_json(path, ("trained", "held"))
+    return dict.fromkeys(said["trained"], "trained on") | dict.fromkeys(said["held"], "held out")
+
+
+def table_of(ws: Workspace, label: str | None, names: Sequence[str]) -> Table:
+    """The items with a modality, in the order of the table; without a column none has a label.
 
     Raises
     ------
     ConjoinError : there is no such column or modality, or nothing is embedded.
     """
     items = ws.items
-    if label not in items.names:
+    if label is not None and label not in items.names:
         raise ConjoinError("--label", f"{label!r} is no column", nearest(label, items.names))
     for name in names:
         ws.modality(name)
@@ -108,20 +175,53 @@ def table_of(ws: Workspace, label: str, names: Sequence[str]) -> Table:
         rows = first_rows(space, place)
         views[name] = Picked(_vectors(space), rows)
         here.append(rows >= 0)
-    present = np.stack(here, axis=1)
+    present = np.stack(here, axis=1) if here else np.zeros((len(place), 0), bool)
     kept = np.flatnonzero(present.any(axis=1))
     if not len(kept):
         raise ConjoinError("items", "none has a modality", "run: conjoin embed")
-    values = items.column(label)
-    labels = np.array([None if is_missing(v) else v for v in values], dtype=object)[kept]
+    values = items.column(label) if label is not None else [None] * len(items.ids)
+    labels = np.empty(len(values), dtype=object)
+    labels[:] = [None if is_missing(v) else v for v in values]
+    labels = labels[kept]
     ids = np.asarray(items.ids)[kept].astype(str)
     inputs = Inputs(views, present).take(kept)
     groups = np.asarray(items.groups(ws.config))[kept].astype(str)
-    frames = {
-        name: digest([s.frame.id, digest(s.ids.tolist()), digest(s.content.tolist())])
-        for name, s in spaces.items()
+    frames = {name: space.frame.id for name, space in spaces.items()}
+    content = {
+        name: np.asarray(space.content)[np.maximum(first_rows(space, place), 0)][kept]
+        for name, space in spaces.items()
     }
-    return Table(ids, inputs, labels, groups, ws.split.is_test(ids), frames)
+    return Table(ids, inputs, labels, groups, ws.split.is_test(ids), frames, content)
+
+
+def check_labels(label: str, labels: np.ndarray, held: np.ndarray) -> None:
+    """Refuse by the column's name what no fusion can be trained on.
+
+    Raises
+    ------
+    ConjoinError : too few are labelled, all training items are of one class, or classes hardly
+        repeat.
+    """
+    where = f"column {label!r}"
+    if len(labels) < FEWEST:
+        raise ConjoinError(
+            where, f"{len(labels)} labelled items with a modality", f"label {FEWEST} or more"
+        )
+    learn = labels[~held].tolist()
+    kinds = sorted(set(learn))
+    if not learn or held.sum() < 2:
+        found = f"{len(learn)} labelled items to train on, {int(held.sum())} held out"
+        raise ConjoinError(where, found, "label more items")
+    if len(kinds) < 2:
+        raise ConjoinError(
+            where, f"all {len(learn)} training items are {kinds[0]!r}",
+            "label items of two classes or more",
+        )  # fmt: skip
+    if isinstance(kinds[0], str) and len(kinds) > len(learn) / 2:
+        raise ConjoinError(
+            where, f"{len(kinds)} classes for {len(learn)} training items",
+            "name a column whose values repeat, or numbers",
+        )  # fmt: skip
 
 
 def first_rows(space: Space, place: Mapping[str, int]) -> np.ndarray:
@@ -145,26 +245,49 @@ def typed(labels: np.ndarray, kind: str | None, label: str) -> np.ndarray:
 
     Raises
     ------
-    ConjoinError : numbers are asked for and a value is none.
+    ConjoinError : numbers are asked for and a value is none, or cells hold lists.
     """
     values = [v for v in labels.tolist() if v is not None]
-    plain = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    where = f"column {label!r}"
     if kind not in (None, "classes", "numbers"):
         raise ConjoinError("--as", repr(kind), "give classes or numbers")
-    if kind == "numbers" and not plain:
-        odd = next(v for v in values if not isinstance(v, int | float) or isinstance(v, bool))
-        raise ConjoinError(f"column {label!r}", f"{odd!r} is no number", "give --as classes")
-    numbers = kind == "numbers" or (kind is None and plain and len(set(values)) > CLASSES)
-    read: Any = float if numbers else str
+    if any(isinstance(v, list | tuple | dict | bytes | np.ndarray) for v in values):
+        raise ConjoinError(where, "holds lists or bytes", "name a column of one value a cell")
+    if kind == "numbers":
+        return np.array([_number(v, where) for v in labels.tolist()], dtype=object)
+    plain = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    if kind is None and plain and len(set(values)) > CLASSES:
+        return np.array([None if v is None else float(v) for v in labels.tolist()], dtype=object)
+    whole = plain and all(float(v).is_integer() for v in values)
+    # A column of whole numbers with gaps is read as fractions: 1 stays 1.
+    read: Any = (lambda v: str(int(v))) if whole else str
     return np.array([None if v is None else read(v) for v in labels.tolist()], dtype=object)
 
 
+def _number(value: Any, where: str) -> float | None:
+    """A cell as a number, texts that are numbers among them."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool) or not np.isfinite(found := float(value)):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ConjoinError(where, f"{value!r} is no number", "give --as classes") from None
+    return found
+
+
 def _key(table: Table, labels: np.ndarray, label: str, how: tuple[Any, ...]) -> str:
-    """Names a fusion by everything that decides it."""
-    said = [str(v) for v in labels.tolist()]
+    """Names a fusion by everything that decides it; items to be decided do not."""
+    lines = np.flatnonzero([value is not None for value in labels])
+    here = table.inputs.here[lines]
+    cells = {
+        name: digest(np.where(here[:, place], table.content[name][lines], 0).tolist())
+        for place, name in enumerate(table.inputs.names)
+    }
     return digest([
-        FORMAT, label, dict(table.frames), digest(table.ids.tolist()), digest(said),
-        digest(table.groups.tolist()), digest(table.held.tolist()), list(how),
+        FORMAT, "whole run", label, dict(table.frames), digest(table.ids[lines].tolist()), cells,
+        digest(here.tolist()), digest([str(v) for v in labels[lines].tolist()]),
+        digest(table.groups[lines].tolist()), digest(table.held[lines].tolist()), list(how),
     ])  # fmt: skip
 
 
@@ -190,13 +313,17 @@ def _fit(
     found = job.run(method, budget)
     facts = {
         "version": FORMAT, "label": label, "seed": seed, "versions": versions(),
-        "papers": list(found.papers), "fields": dict(found.fields), **found.to_json(),
+        "papers": list(found.papers), "fields": dict(found.fields),
+        "frames": dict(table.frames), **found.to_json(),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     found.fused.save(folder / "fused.safetensors")
     for name, text in (("card.md", fusion_card(facts)), ("missing.md", missing_markdown(facts))):
         with atomic(folder / name) as file:
             file.write(text.encode())
+    held = table.held[lines]
+    sides = {"trained": table.ids[lines][~held].tolist(), "held": table.ids[lines][held].tolist()}
+    write_json(folder / "items.json", {"version": FORMAT, **sides})
     write_json(folder / "fusion.json", facts)
     kept.clear()
 
@@ -220,8 +347,14 @@ def _show(console: Console, facts: Mapping[str, Any], fresh: bool) -> None:
         console.say(line)
 
 
-def apply(fused: Any, table: Table, labels: np.ndarray, path: Path) -> int:
+def apply(
+    fused: Any, table: Table, labels: np.ndarray, path: Path, sides: Mapping[str, str]
+) -> int:
     """Write a decision an item, with how far each modality was trusted; gives their number.
+
+    Parameters
+    ----------
+    sides : by id, whether an item was trained on or held out.
 
     The file holds JSON lines where its name ends in ``.jsonl``, CSV otherwise.
     """
@@ -234,7 +367,7 @@ def apply(fused: Any, table: Table, labels: np.ndarray, path: Path) -> int:
         sure = fused.predict_proba(views, present).max(axis=1)
     rows = []
     for k, item in enumerate(table.ids):
-        part = "unlabelled" if labels[k] is None else "held out" if table.held[k] else "trained on"
+        part = "unlabelled" if labels[k] is None else sides.get(str(item), "new")
         row: dict[str, Any] = {"id": str(item), "decided": said[k].item()}
         if sure is not None:
             row["probability"] = round(float(sure[k]), 6)

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -260,6 +260,12 @@ def _check_sides(ask: HeadAsk, train: Lesson, test: Lesson, source: str, target:
             where, f"all {len(train)} training items are {str(train.y[0])!r}, one class",
             "label items of two classes or more",
         )  # fmt: skip
+    if not np.isin(test.y, train.y).any():
+        raise ConjoinError(
+            where, f"{len(np.unique(train.y))} classes for {len(train)} training items, and none "
+            f"of them is that of any of the {len(test)} held-out items",
+            "name a column whose values repeat",
+        )  # fmt: skip
     if test.groups is not None and len(np.unique(test.groups)) < 2:
         raise ConjoinError(where, "held-out items are of one group", "hold out more groups")
 
@@ -314,7 +320,9 @@ class MadeHead:
     fresh: bool
 
 
-def fit_head(ws: Workspace, ask: HeadAsk) -> MadeHead:
+def fit_head(
+    ws: Workspace, ask: HeadAsk, report: Callable[[str], None] = lambda _: None
+) -> MadeHead:
     """Fit a head, write it and its card, and make it the one in use.
 
     The same inputs give the same folder: a repeated call only opens it.
@@ -323,7 +331,7 @@ def fit_head(ws: Workspace, ask: HeadAsk) -> MadeHead:
     folder = ws.state / "heads" / asked.key
     fresh = not (folder / FACTS).exists()
     if fresh:
-        curve = _curve(asked)
+        curve = _curve(asked, report)
         choice = curve.choice if curve else _named_only(asked)
         facts = _facts(asked, choice, curve)
         about = {
@@ -338,13 +346,13 @@ def fit_head(ws: Workspace, ask: HeadAsk) -> MadeHead:
     return MadeHead(folder, read_json(folder / FACTS), fresh)
 
 
-def _curve(asked: Question) -> Curve | None:
+def _curve(asked: Question, report: Callable[[str], None]) -> Curve | None:
     a = asked.ask
     if a.label is None:
         return None
     return few_shot(
         asked.train, asked.test, shots=a.shots or (None,), method=a.method, reject=a.reject,
-        alike=asked.source == asked.target, seed=a.seed,
+        alike=asked.source == asked.target, seed=a.seed, report=report,
     )  # fmt: skip
 
 
@@ -392,7 +400,7 @@ def run_head(ws: Workspace, ask: HeadAsk, console: Console, apply: Path | None, 
         if dry:
             _say_plan(question(ws, ask), console)
             return
-        made = fit_head(ws, ask)
+        made = fit_head(ws, ask, lambda text: console.note(f"trying {text}"))
         _show(made, console)
         value = {**made.facts, "folder": str(made.folder), "fresh": made.fresh}
     elif apply is None:

@@ -246,8 +246,8 @@ class Fusing:
         ]  # fmt: skip
         if budget is not None and clock.spent > LATE * budget:
             self.notes.append(
-                f"it took {clock.spent:.0f} s and the budget was {budget:.0f} s: plain methods on "
-                "all training items take so long here"
+                f"it took {clock.spent:.0f} s and the budget was {budget:.0f} s: plain methods are "
+                "always fitted to all training items"
             )
         return Decision(
             (*said, *missing.said), fused, trials[use].fields if use in trials else {},
@@ -403,7 +403,7 @@ class Fusing:
             return []
         return [
             f"do not rely on it: {use} is {effect.value:+.3f} [{low:+.3f}, {high:+.3f}] over the "
-            f"{self.guess}, which look at no modality"
+            f"{self.guess}, without any modality"
         ]
 
     def _missing(self, fused: Fused) -> Missing:
@@ -461,7 +461,10 @@ class SharedHeads:
 
 
 def _together(trials: Mapping[str, Trial]) -> str:
-    """Whether views tell more side by side than apart (Du et al. 2023, recalled), on folds.
+    """Whether views tell more side by side than apart, on folds.
+
+    Du et al. (2023) choose between a model over all views and one a view by which kind of feature
+    prevails; this test of it is the project's own.
 
     Where one head over all views does not beat the mean of a head a view, what tells lies within
     the views, and late fusion is enough.

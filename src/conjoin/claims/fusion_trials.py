@@ -27,6 +27,8 @@ CLOSED = 0.4
 #: A racing method takes about so many times its first, shortest trial; one of them alone, to its
 #: end and fitted to all items, so many.
 RACE, ALONE = 10.0, 24.0
+#: No race begins with less than this share of the budget left.
+START = 0.2
 #: Parts of a training that the first trial in a race is.
 QUARTER = 0.25
 #: Best single is its heads and those of three folds of two thirds.
@@ -240,8 +242,7 @@ class Choosing:
         """The best trial of each method that was scored on all folds."""
         closed = [name for name in self.wanted if self.rows[name].cost != "trained"]
         found = self._defaults(closed)
-        share = self.plan.left(self.shown) * (CLOSED if self.method == "auto" else 1.0)
-        clock = self.plan.until(share)
+        clock = self.plan.until(CLOSED * self.plan.left(self.shown))
         names = list(found)
         for place, name in enumerate(names):
             own = clock.share(1 / (len(names) - place))
@@ -292,7 +293,7 @@ class Choosing:
         """Trained methods that were scored on all folds: as many race as time allows."""
         rows = {n: r for n, r in self.rows.items() if r.cost == "trained"}
         first, short = next(iter(rows)), "no time to let it race"
-        if self.plan.left() < CLOSING:
+        if self.plan.left() < START * (self.plan.clock.budget or 0.0):
             self.untried |= dict.fromkeys(rows, short)
             return {}
         try:

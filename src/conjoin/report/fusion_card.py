@@ -19,7 +19,10 @@ def signed(value: float | None, low: float | None = None, high: float | None = N
     """A difference with its interval."""
     if value is None:
         return "-"
-    return f"{value:+.3f}" + ("" if low is None else f" [{low:+.3f}, {high:+.3f}]")
+    found = [round(each, 3) + 0.0 for each in (value, low, high) if each is not None]
+    if len(found) < 3:
+        return f"{found[0]:+.3f}"
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*found)
 
 
 def arm_rows(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """How far a few labels go: curves over shots, and what is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -110,6 +110,7 @@ def few_shot(
     reject: float | None = None,
     alike: bool = True,
     seed: int = 0,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Curve:
     """Accuracy on held-out rows by number of labelled rows a class, beside simple baselines.
 
@@ -127,6 +128,7 @@ def few_shot(
         that the head has not seen, and tried with a fifth of the classes kept out.
     alike : rows asked are of the modality trained on; only then can nearness to rows trained on
         count in refusing.
+    report : told what is being tried.
 
     Raises
     ------
@@ -146,6 +148,7 @@ def few_shot(
     points: list[Point] = []
     last, rights = train, dict[str, np.ndarray]()
     for count in shots:
+        report("heads on all labelled items" if count is None else f"heads with {count} a class")
         draws, choice = _chosen(train, count, method, seed)
         last = draws[0]
         points.append(_chance(count, last, test, seed))
@@ -158,6 +161,7 @@ def few_shot(
     notes = tuple(_notes(train, test, shots))
     if reject is None:
         return Curve(tuple(points), choice, gain, None, notes)
+    report("what is refused")
     rejection, head = rejecting(last, test, choice, reject, alike, seed)
     return Curve(tuple(points), replace(choice, head=head), gain, rejection, notes)
 

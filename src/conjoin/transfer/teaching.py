@@ -1,6 +1,6 @@
 """Choose a student on rows held out, fit it to all, and say what it keeps of its teacher."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,6 +50,7 @@ def distill(
     groups: Any = None,
     seed: int = 0,
     kept: Kept | None = None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Taught:
     """Teach a small map of ``x`` to land where the teachers put the same items.
 
@@ -64,6 +65,7 @@ def distill(
     method : a student's name, or ``auto``.
     groups : ``[n]``; rows of one group are on one side.
     kept : where what was tried lies, so that a run that was killed goes on.
+    report : told what is being tried.
 
     Raises
     ------
@@ -96,8 +98,10 @@ def distill(
             return [float(v) for v in nearness_each(fitted.apply(rows[held]), target)]
 
         for name in CANDIDATES:
+            report(f"{name} on held-out training rows")
             scores[name] = np.array((kept or Kept()).value(name, partial(tried, name)))
     name = _cheapest(scores) if scores else CANDIDATES[0]
+    report(f"{name} on all training rows")
     made = find("student", name).make().fit(rows, found, labels, groups=owners, seed=seed)
     return Taught(name, {}, made, {key: float(each.mean()) for key, each in scores.items()})
 
