@@ -1,5 +1,6 @@
 """Files and vectors meant to harm: refused by their heads, before they are unpacked."""
 
+import asyncio
 import io
 import struct
 import wave
@@ -14,7 +15,7 @@ pytest.importorskip("fastapi")
 
 from conjoin.app.serve.limits import Limits, Problem
 from conjoin.app.serve.media import sound as media_sound
-from conjoin.app.serve.uploads import kind_of_upload
+from conjoin.app.serve.uploads import LARGE, SIDE, Entrance, is_large, kind_of_upload, smaller
 from served import picture, sound
 
 LIMITS = Limits(pixels=4_000_000, audio_seconds=30)
@@ -149,3 +150,61 @@ def test_limits_are_changed_by_name(given, says):
     assert Limits.of(["k=500", "body_mb=1.5"]) == Limits(k=500, body_mb=1.5)
     with pytest.raises(ConjoinError, match=says):
         Limits.of([given])
+
+
+def large_picture() -> bytes:
+    """A red upper and a blue lower half, stored on its side: upright only by its EXIF."""
+    out = io.BytesIO()
+    whole = Image.new("RGB", (3600, 2400), "red")
+    whole.paste("blue", (0, 1200, 3600, 2400))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole.rotate(90, expand=True).save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+def test_large_pictures_are_made_smaller_upright_and_one_by_one():
+    data = large_picture()
+    assert is_large(data)
+    assert not is_large(picture((1, 2, 3), "bar"))
+    assert LARGE < 3600 * 2400
+    seen = []
+
+    async def all_at_once() -> list[tuple[str, bytes]]:
+        entrance = Entrance(Limits())
+        real = entrance._smaller
+
+        async def watched(one: bytes) -> bytes:
+            made = await real(one)
+            seen.append(len(made))
+            return made
+
+        entrance._smaller = watched
+        return await asyncio.gather(*[entrance.admit(data) for _ in range(3)])
+
+    for kind, made in asyncio.run(all_at_once()):
+        assert kind == "image"
+        with Image.open(io.BytesIO(made)) as small:
+            assert max(small.size) <= SIDE
+            assert small.width > small.height
+            wide, high = small.size
+            assert small.getpixel((wide // 2, high // 8))[0] > 200
+            assert small.getpixel((wide // 2, high * 7 // 8))[2] > 200
+    assert len(seen) == 3
+
+
+def test_too_many_large_pictures_are_told_to_wait():
+    async def late() -> None:
+        entrance = Entrance(Limits(request_seconds=0.05))
+        async with entrance._one:
+            await entrance.admit(large_picture())
+
+    with pytest.raises(Problem) as caught:
+        asyncio.run(late())
+    assert caught.value.kind == "busy"
+
+
+def test_a_torn_large_picture_comes_back_as_it_is():
+    torn = png_of(3600, 2400)
+    assert is_large(torn)
+    assert smaller(torn) == torn

@@ -34,7 +34,7 @@ from conjoin.app.serve.guard import Door, Guard, defect
 from conjoin.app.serve.limits import KINDS, PROBLEM, Limits, Problem, brief
 from conjoin.app.serve.live import Found, Live, reasons
 from conjoin.app.serve.media import cut
-from conjoin.app.serve.uploads import kind_of_upload
+from conjoin.app.serve.uploads import Entrance
 from conjoin.errors import ConjoinError
 
 #: The page's files by name, and their types.
@@ -148,6 +148,7 @@ def _of_status(error: HTTPException) -> Problem:
 
 def _asking(app: FastAPI, desk: Desk) -> None:
     limits = desk.limits
+    entrance = Entrance(limits)
 
     async def hits(ask: Ask) -> Response:
         found = await desk.ask(ask)
@@ -175,7 +176,7 @@ def _asking(app: FastAPI, desk: Desk) -> None:
     @post("/search/upload", _FORM, _form(UploadBody, limits))
     async def search_upload(request: Request) -> Response:
         data, body = await _upload(request, UploadBody, limits)
-        kind = await run_in_threadpool(kind_of_upload, data, limits)
+        kind, data = await entrance.admit(data)
         if body.weight == 0:
             raise Problem("bad-argument", "weight", "is 0", "give another")
         file = Piece(kind, data, float(body.weight), body.source)
@@ -199,7 +200,7 @@ def _asking(app: FastAPI, desk: Desk) -> None:
     @post("/embed/upload", _FORM, _form(UploadEmbedBody, limits))
     async def embed_upload(request: Request) -> Response:
         data, body = await _upload(request, UploadEmbedBody, limits)
-        kind = await run_in_threadpool(kind_of_upload, data, limits)
+        kind, data = await entrance.admit(data)
         return _vector(
             await desk.ask(Ask((Piece(kind, data, 1.0, body.source),), only_vector=True))
         )

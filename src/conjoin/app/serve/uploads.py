@@ -1,5 +1,6 @@
 """What a stranger sends as a picture or a sound: looked at by its head before it is decoded."""
 
+import asyncio
 import io
 import warnings
 
@@ -12,6 +13,9 @@ PICTURES = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "ICO")
 SOUNDS = ("WAV", "WAVEX", "FLAC", "OGG", "MPEG", "MP3", "AIFF")
 #: Highest rate, channels, and samples in all, whatever the length.
 MOST_RATE, MOST_CHANNELS, MOST_SAMPLES = 192_000, 8, 24_000_000
+
+#: Pixels beyond which a picture is made smaller first, and the side it then has at most.
+LARGE, SIDE = 8_000_000, 2048
 
 _READ = "send a PNG, JPEG, WebP or GIF picture, or a WAV, FLAC, Ogg or MP3 sound"
 
@@ -62,6 +66,35 @@ def _picture(data: bytes) -> tuple[int, int] | None:
         raise Problem("bad-argument", "file", found, _READ) from None
 
 
+def is_large(data: bytes) -> bool:
+    """Whether it is a picture of more than :data:`LARGE` pixels."""
+    wide, high = _picture(data) or (0, 0)
+    return wide * high > LARGE
+
+
+def smaller(data: bytes) -> bytes:
+    """A picture with sides of at most :data:`SIDE`, upright.
+
+    Encoders see a few hundred pixels a side. Made smaller beforehand, large pictures do not hold
+    up the queries that are encoded beside them, nor their memory. What cannot be read comes back
+    as it is: the encoder says what is wrong.
+    """
+    from PIL import Image
+
+    from conjoin.encoders.media import upright
+
+    try:
+        with Image.open(io.BytesIO(data), formats=PICTURES) as picture:
+            picture.draft("RGB", (SIDE, SIDE))
+            small = upright(picture)
+        small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        out = io.BytesIO()
+        small.save(out, "PPM")
+    except Exception:  # whatever torn data makes a decoder say
+        return data
+    return out.getvalue()
+
+
 def _sound(data: bytes, limits: Limits) -> None:
     soundfile = optional("soundfile", "audio")
     try:
@@ -81,3 +114,32 @@ def _sound(data: bytes, limits: Limits) -> None:
     if rate > MOST_RATE or channels > MOST_CHANNELS or frames * channels > MOST_SAMPLES:
         found = f"{channels} channels at {rate} Hz, {frames} frames"
         raise Problem("too-large", "file", found, "send it as mono at 48 kHz or less")
+
+
+class Entrance:
+    """Looks at files before they are asked with, and unpacks large pictures one by one."""
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self._one = asyncio.Semaphore(1)
+
+    async def admit(self, data: bytes) -> tuple[str, bytes]:
+        """What a file is, and what is to be encoded of it.
+
+        Raises
+        ------
+        Problem : it is refused, or too many large pictures are waiting.
+        """
+        kind = await asyncio.to_thread(kind_of_upload, data, self.limits)
+        if kind != "image" or not is_large(data):
+            return kind, data
+        try:
+            return kind, await asyncio.wait_for(self._smaller(data), self.limits.request_seconds)
+        except TimeoutError:
+            raise Problem(
+                "busy", "file", "too many large pictures at once", "send it later, or a smaller one"
+            ) from None
+
+    async def _smaller(self, data: bytes) -> bytes:
+        async with self._one:
+            return await asyncio.to_thread(smaller, data)
