@@ -339,6 +339,9 @@ def test_pieces_tell_what_a_score_of_ones_own_modality_means():
         assert rules.calibrations[edge] == one
     name = next(iter(pieces))
     exact = rules.calibrations[name, name]
+    # Many items may be met alike: only a strange query has no answer there.
+    assert exact.nothing(1e-4) is None
+    assert exact.odd(-1.0) is not None
     low, high = exact.probabilities(np.array([[0.9] + [0.2] * 9, [0.2] * 10]))[:, 0]
     assert low > 0.5 > high
 

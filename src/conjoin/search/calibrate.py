@@ -175,8 +175,9 @@ class Fitted:
 
 
 def calibrate(
-    lists: Lists, frame: str, score: str, rows: int, *, keep: float = KEEP, seed: int = 0
-) -> Fitted:
+    lists: Lists, frame: str, score: str, rows: int, *, keep: float = KEEP, seed: int = 0,
+    broad: bool = False,
+) -> Fitted:  # fmt: skip
     """Fit every curve on all folds but one, judge it there, and take the best.
 
     The curve is that of the lowest log-loss over the first hits of all queries, each judged by
@@ -189,6 +190,8 @@ def calibrate(
     Parameters
     ----------
     rows : of the gallery the calibration will serve; the odds are scaled to it.
+    broad : queries may be met by many items alike, as a word is by the texts that hold it, while
+        the lists are of queries that mean one: no list is then rejected for its best hit.
 
     Raises
     ------
@@ -213,7 +216,7 @@ def calibrate(
     on = held[curve][:, 0]
     answered = lists.right.any(axis=1)
     share = (1 - keep) / (1 if lists.near is None else 2)
-    threshold = float(np.quantile(on[answered], share))
+    threshold = 0.0 if broad else float(np.quantile(on[answered], share))
     odd, told = np.zeros(len(lists), dtype=bool), {}
     if lists.near is not None:
         least = float(np.quantile(lists.near[answered], share))
@@ -331,7 +334,8 @@ def calibrations(
         plain = frame.score if frame.score == "cosine" else "dot"
         score = chosen[edge].name if edge in chosen else plain
         try:
-            made = calibrate(own, frame.id, score, rows[edge[1]], seed=rehearsal.seed)
+            made = calibrate(own, frame.id, score, rows[edge[1]], seed=rehearsal.seed,
+                             broad=edge[0] == edge[1])  # fmt: skip
         except ConjoinError as error:
             left[edge] = str(error)
             continue
