@@ -7,7 +7,8 @@ resident memory above the interpreter's, each method in a process of its own, wi
 missing at random. ``python benchmarks/fusion.py many`` runs ``fuse`` with a budget of a minute on
 memory-mapped views of 384, 1280 and 640 dimensions of 25,000 and 100,000 items, beside one head
 over all of them side by side, ours and scikit-learn's: what is held should not grow with the items.
-It writes ``benchmarks/results/fusion.json``. Held is the peak of anonymous memory above what it was
+It writes ``benchmarks/results/fusion.json``; with a number of items behind ``many`` it runs these
+alone and writes nothing. Held is the peak of anonymous memory above what it was
 at first: pages of mapped files, which the system may drop, are not in it.
 """
 
@@ -167,15 +168,17 @@ def one(kind: str, folder: Path) -> None:
     print(json.dumps({**facts, "held": watched.top - watched.first, "wall": watched.wall}))
 
 
-def many() -> None:
+def many(sizes: tuple[int, ...], written: bool) -> None:
     """``fuse`` and the plain methods on wide views of many items."""
     found = []
-    for items in (25_000, 100_000):
+    for items in sizes:
         with tempfile.TemporaryDirectory() as place:
             planted(Path(place), items, WIDE)
             for kind in MANY:
                 found.append({"items": items, "method": kind, **run(kind, Path(place))})
                 show(f"{kind}, {items} items", found[-1])
+    if not written:
+        return
     about = {"widths": WIDE, "missing": 0.4, "classes": CLASSES, "budget": BUDGET, "threads": 1}
     path = Path(__file__).parent / "results" / "fusion.json"
     path.write_text(json.dumps({**about, "runs": found}, indent=1) + "\n")
@@ -193,7 +196,8 @@ def main() -> None:
     if sys.argv[1:2] == ["one"]:
         one(sys.argv[2], Path(sys.argv[3]))
     elif sys.argv[1:2] == ["many"]:
-        many()
+        asked = tuple(map(int, sys.argv[2:]))
+        many(asked or (25_000, 100_000), not asked)
     else:
         with tempfile.TemporaryDirectory() as place:
             planted(Path(place), ITEMS + TEST)

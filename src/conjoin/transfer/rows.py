@@ -68,8 +68,8 @@ HEADS: tuple[Row, ...] = (
         ("zhang2022tipadapter",), _LABELS, "free", family=_FEW, settings={"gamma": 0.0},
         claims=(
             _shots(
-                "zero-shot-head", "62.03 against 60.33 on ImageNet with 16 shots (from a transcript of its "
-                "table 3)",
+                "zero-shot-head", "62.03 against 60.33 on ImageNet with 16 shots (table 3, of a "
+                "transcript)",
                 "the cache as theirs", "formula", condition={"shots": 16},
             ),
         )),
