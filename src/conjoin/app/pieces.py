@@ -14,15 +14,16 @@ from conjoin.spaces.store import Key, SpaceStore
 
 #: Cells that are cut, at most: enough to tell a curve by, few enough to wait for.
 MOST = 300
-#: Schemes of encoders that are asked for no more than they must: each cell may cost money.
-PAID = ("http",)
+#: Schemes of encoders that are shown whole cells only: a cell may cost money, or a function of
+#: one's own may know the cells of its table and no others.
+WHOLE = ("http", "https", "python")
 
 
 def cuttable(ws: Workspace, names: Sequence[str]) -> list[str]:
     """Modalities whose cells can be cut into pieces that their encoder reads."""
     return [
         name for name in names
-        if ws.encoder(name).kind in KINDS and ws.modality(name).uri.partition(":")[0] not in PAID
+        if ws.encoder(name).kind in KINDS and ws.modality(name).uri.partition(":")[0] not in WHOLE
     ]  # fmt: skip
 
 
@@ -73,7 +74,10 @@ def _embedded(ws: Workspace, name: str, keys: list[Key], seed: int) -> Space | N
 
     where = digest([ws.modality(name).column, encoder.frame.id, "pieces", seed, sorted(whole)])
     store = SpaceStore(ws.state / "spaces" / where, encoder.frame)
-    embed(store, encoder, cut, keys=keys)
+    try:
+        embed(store, encoder, cut, keys=keys)
+    except ConjoinError:  # an encoder that takes no such cells: its own modality stays untold
+        return None
     space = store.open()
     if space is None:
         return None
