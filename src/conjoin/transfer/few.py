@@ -114,9 +114,9 @@ def few_shot(
 ) -> Curve:
     """Accuracy on held-out rows by number of labelled rows a class, beside simple baselines.
 
-    For each number the shots are drawn three times; the method and its settings are chosen on
-    folds of the first draw alone. Intervals are over groups of held-out rows. Rows to train on
-    and rows asked may be of different modalities, where they share a frame.
+    Shots are drawn three times each; the method and its settings are chosen on folds of the first
+    draw. Intervals are over groups of held-out rows. Rows asked may be of another modality than
+    those trained on, in one frame.
 
     Parameters
     ----------
@@ -124,11 +124,9 @@ def few_shot(
     test : held-out rows; those of classes that are trained on nowhere count as wrong.
     shots : rows a class at most; ``None`` takes all.
     method : a head's name, or ``auto``.
-    reject : the share of rows of known classes that may be refused; a threshold is set on rows
-        that the head has not seen, and tried with a fifth of the classes kept out.
-    alike : rows asked are of the modality trained on; only then can nearness to rows trained on
-        count in refusing.
-    report : told what is being tried.
+    reject : share of known classes' rows that may be refused, set on rows the head has not seen.
+    alike : rows asked are of the modality trained on; only then can nearness to them count.
+    report : told what is tried.
 
     Raises
     ------

@@ -64,8 +64,7 @@ def distill(
     y : ``[n]`` labels, for students that weigh teachers by them.
     method : a student's name, or ``auto``.
     groups : ``[n]``; rows of one group are on one side.
-    kept : where what was tried lies, so that a run that was killed goes on.
-    report : told what is being tried.
+    kept, report : where what was tried lies, so that a killed run goes on; told what is tried.
 
     Raises
     ------
@@ -80,8 +79,8 @@ def distill(
     (60, 4)
     """
     if method != "auto":
-        made = find("student", method).make().fit(x, teachers, y, groups=groups, seed=seed)
-        return Taught(method, {}, made, {})
+        named = find("student", method).make()
+        return Taught(method, {}, named.fit(x, teachers, y, groups=groups, seed=seed), {})
     rows, found, labels, owners = ready(x, teachers, y, groups)
     scores = {}
     if len(np.unique(owners)) >= 2 * HELD:
@@ -92,9 +91,8 @@ def distill(
         told = None if labels is None else labels[~held]
 
         def tried(name: str) -> list[float]:
-            fitted = find("student", name).make().fit(
-                rows[~held], own, told, groups=owners[~held], seed=seed
-            )  # fmt: skip
+            made = find("student", name).make()
+            fitted = made.fit(rows[~held], own, told, groups=owners[~held], seed=seed)
             return [float(v) for v in nearness_each(fitted.apply(rows[held]), target)]
 
         for name in CANDIDATES:
