@@ -114,7 +114,7 @@ def few_shot(
 ) -> Curve:
     """Accuracy on held-out rows by number of labelled rows a class, beside simple baselines.
 
-    Shots are drawn three times each; the method and its settings are chosen on folds of the first
+    Shots are drawn three times each; ``auto`` chooses a method and its settings on folds of the first
     draw. Intervals are over groups of held-out rows. Rows asked may be of another modality than
     those trained on, in one frame.
 
@@ -123,7 +123,6 @@ def few_shot(
     train : rows to draw shots from, and the prototypes of classes where there are any.
     test : held-out rows; those of classes that are trained on nowhere count as wrong.
     shots : rows a class at most; ``None`` takes all.
-    method : a head's name, or ``auto``.
     reject : share of known classes' rows that may be refused, set on rows the head has not seen.
     alike : rows asked are of the modality trained on; only then can nearness to them count.
     report : told what is tried.

@@ -61,8 +61,7 @@ def distill(
     ----------
     x : ``[n, d]`` what the student reads.
     teachers : ``[n, k]``, several by name, or :class:`~conjoin.transfer.teachers.Similarities`.
-    y : ``[n]`` labels, for students that weigh teachers by them.
-    method : a student's name, or ``auto``.
+    y, method : ``[n]`` labels, for students that weigh by them; a student's name, or ``auto``.
     groups : ``[n]``; rows of one group are on one side.
     kept, report : where what was tried lies, so that a killed run goes on; told what is tried.
 
