@@ -114,9 +114,9 @@ def few_shot(
 ) -> Curve:
     """Accuracy on held-out rows by number of labelled rows a class, beside simple baselines.
 
-    Shots are drawn three times each; ``auto`` chooses a method and its settings on folds of the first
-    draw. Intervals are over groups of held-out rows. Rows asked may be of another modality than
-    those trained on, in one frame.
+    Shots are drawn three times each; ``auto`` as method chooses one on folds of the first draw.
+    Intervals are over groups of held-out rows. Rows asked may be of another modality than those
+    trained on, in one frame.
 
     Parameters
     ----------
