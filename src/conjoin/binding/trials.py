@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from conjoin.binding.climb import Climb, default_of
 from conjoin.binding.folds import Folds
 from conjoin.catalogue import Row
-from conjoin.errors import ConjoinError
+from conjoin.errors import ConjoinError, MissingDependency, optional
 
 #: Folds on which a closed form climbs; its best setting is then scored on all.
 PROBES = 2
@@ -209,10 +208,11 @@ def race(sweeps: Mapping[str, Sweep], hub: str, to_beat: float, clock: Clock) ->
 
 def _warm() -> None:
     """Import what training imports: it is no cost of the method that happens to come first."""
-    if find_spec("torch") is not None:
-        import torch
-
-        torch.optim.AdamW([torch.zeros(1)])
+    try:
+        torch = optional("torch", "train")
+    except MissingDependency:
+        return
+    torch.optim.AdamW([torch.zeros(1)])
 
 
 def kept(count: int, share: float) -> int:
