@@ -70,9 +70,7 @@ def fit(
     before = before if before and hub in (None, before.hub) else None
     among = _among(ws) if method == "auto" else None
     facts: list[Any] = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
-    facts += [among] if among else []
-    cut = cuttable(ws, list(train.names))
-    facts += [["pieces", *cut]] if cut else []
+    facts += [*([among] if among else []), *_cut(ws, train)]
     key = digest([*facts, before.to_json()["trials"]] if before else facts)
     folder = ws.state / "maps" / key
     fresh = not (folder / "fit.json").exists()
@@ -92,6 +90,12 @@ def fit(
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
     return Fit(folder, made.binding, made.rules, fresh, made.parts)
+
+
+def _cut(ws: Workspace, pairs: Pairs) -> list[list[str]]:
+    """Which modalities are told of by pieces; a fit that knew of none is another."""
+    names = cuttable(ws, list(pairs.names))
+    return [["pieces", *names]] if names else []
 
 
 def _pieces(ws: Workspace, spaces: Mapping[str, Space], pairs: Pairs) -> dict[str, Space]:

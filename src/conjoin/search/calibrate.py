@@ -201,16 +201,7 @@ def calibrate(
         raise ConjoinError("calibration", f"{len(lists)} queries", f"give {FEWEST} or more")
     if lists.right.all() or not lists.right.any():
         raise ConjoinError("calibration", "hits all alike", "give more pairs")
-    held: dict[str, np.ndarray] = {}
-    losses: dict[str, np.ndarray] = {}
-    for curve in CURVES:
-        try:
-            held[curve] = _held_out(lists, curve, lists.scores)
-        except ConjoinError:
-            continue
-        p = held[curve]
-        loss = -np.where(lists.right, np.log(p), np.log(1 - p))
-        losses[curve] = loss.mean(axis=1)
+    held, losses = _judged(lists)
     curve = _simplest(losses)
     off = _held_out(lists, curve, lists.without)[:, 0]
     on = held[curve][:, 0]
@@ -235,6 +226,21 @@ def calibrate(
         threshold, facts,
     )  # fmt: skip
     return Fitted(made.serving(rows), held[curve])
+
+
+def _judged(lists: Lists) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """By curve, its probabilities without each list's fold, and its log-loss a list."""
+    held: dict[str, np.ndarray] = {}
+    losses: dict[str, np.ndarray] = {}
+    for curve in CURVES:
+        try:
+            held[curve] = _held_out(lists, curve, lists.scores)
+        except ConjoinError:
+            continue
+        p = held[curve]
+        loss = -np.where(lists.right, np.log(p), np.log(1 - p))
+        losses[curve] = loss.mean(axis=1)
+    return held, losses
 
 
 def _simplest(losses: Mapping[str, np.ndarray]) -> str:
