@@ -139,11 +139,7 @@ def forecast(
     ------
     ConjoinError : there are too few pairs for a curve, or they cannot feed the method.
     """
-    if choice.binder is None:
-        spaces = {name: bed.spaces[name] for name in bed.train.names}
-        why = cannot_feed(catalogue.find("binder", choice.method), spaces)
-        if why:
-            raise ConjoinError(f"method {choice.method}", why, "name one these pairs can feed")
+    _refuse_unfed(bed, choice)
     setting = _setting(bed, seed)
     total = len(setting.train)
     if total < 4 * FEWEST:
@@ -173,6 +169,14 @@ def forecast(
     points.sort(key=lambda p: p.pairs)
     picking = pick(bed, setting, choice, count=count, seed=seed, report=report)
     return Forecast(choice.method, tuple(points), check, picking, _said(points, total, more, check))
+
+
+def _refuse_unfed(bed: TestBed, choice: Choice) -> None:
+    if choice.binder is None:
+        spaces = {name: bed.spaces[name] for name in bed.train.names}
+        why = cannot_feed(catalogue.find("binder", choice.method), spaces)
+        if why:
+            raise ConjoinError(f"method {choice.method}", why, "name one these pairs can feed")
 
 
 def _said(points: Sequence[Point], total: int, more: int, check: Check) -> str:
