@@ -249,7 +249,7 @@ def _checked(sizes: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: in
     whole, up = carried(len(sizes) - 1)
     known = [curve.at(last) + up for curve in _curves(sizes[:-1], scores[:-1], groups, seed)]
     earlier, before = carried(len(sizes) - 2)
-    slack = max(abs(earlier.at(float(sizes[-2])) + before - means[-2]), FLOOR)
+    slack = float(max(abs(earlier.at(float(sizes[-2])) + before - means[-2]), FLOOR))
     mean = float(np.clip(whole.at(last) + up, 0, 1))
     low, high = (float(x) for x in np.quantile(known, [0.025, 0.975]))
     return Check(
