@@ -9,7 +9,7 @@ from benches import CLASSES, bench
 from conjoin.catalogue import find
 from conjoin.claims import engine
 from conjoin.claims.arms import Arm, Made, make, run_arm
-from conjoin.claims.bench import Bench, whole_setting
+from conjoin.claims.bench import Bench
 from conjoin.claims.classify import (
     ZeroShot,
     held_classes,
@@ -19,7 +19,6 @@ from conjoin.claims.classify import (
 )
 from conjoin.claims.kway import KWay
 from conjoin.claims.languages import CrossLingual
-from conjoin.claims.once import cut_of, once
 from conjoin.claims.retrieval import Prefix, Retrieval, directions
 from conjoin.claims.several import AddedLater, Bridged, ManyToMany, refuse_joined
 from conjoin.claims.shift import DomainShift
@@ -589,28 +588,3 @@ def test_scores_kept_with_a_metric_are_of_its_own_units(tmp_path, monkeypatch):
         arrays, _ = store.read(job, 0)
         assert len(arrays[metric]) == len(arrays["groups"])
         assert other not in arrays
-
-
-def test_what_arms_share_is_made_once_a_cut():
-    whole = whole_setting(bench("image", "text"))
-    half = whole.with_train(whole.train.take(np.arange(len(whole.train)) % 2 == 0))
-    made = []
-
-    @once(2)
-    def shared(setting, seed):
-        made.append((len(setting.train), seed))
-        return len(made)
-
-    assert shared(whole, 0) == shared(replace(whole), 0) == 1
-    assert (shared(half, 0), shared(half, 1)) == (2, 3)  # the first is dropped
-    assert (shared(half, 0), shared(whole, 0)) == (2, 4)
-    assert made == [(len(whole.train), 0), (len(half.train), 0), (len(half.train), 1), made[0]]
-
-
-def test_a_cut_is_told_by_its_data_and_both_sets_of_lines():
-    whole = whole_setting(bench("image", "text"))
-    fewer = replace(whole, bed=replace(whole.bed, test=whole.bed.test.take(np.arange(3))))
-    other = whole_setting(bench("image", "text", name="other"))
-    cuts = [cut_of(one) for one in (whole, fewer, whole.inner(0), other)]
-    assert len(set(cuts)) == 4
-    assert cut_of(replace(whole)) == cuts[0]

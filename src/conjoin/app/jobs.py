@@ -101,7 +101,7 @@ def _cut(ws: Workspace, pairs: Pairs) -> list[list[str]]:
 def _pieces(ws: Workspace, spaces: Mapping[str, Space], pairs: Pairs) -> dict[str, Space]:
     """Pieces of cells that pairs join, by which queries into their own modality are rehearsed."""
     rows = {name: np.unique(pairs.column(name)) for name in pairs.names}
-    return pieces_of(ws, spaces, {name: own[own >= 0] for name, own in rows.items()})
+    return pieces_of(ws, spaces, {name: own[own >= 0] for name, own in rows.items()}, "train")
 
 
 def _among(ws: Workspace) -> list[str] | None:
@@ -248,7 +248,7 @@ def trust_workspace(ws: Workspace, *, seed: int = 0) -> Trust:
     if path.exists():
         return Trust.from_json(read_json(path, ("reliability",)))
     same = [name for name in bed.rows if (name, name) in made.rules.calibrations]
-    pieces = pieces_of(ws, bed.spaces, {name: bed.rows[name] for name in same})
+    pieces = pieces_of(ws, bed.spaces, {name: bed.rows[name] for name in same}, "held")
     found = trust(bed, made.binding, made.rules, seed=seed, pieces=pieces)
     write_json(path, {"version": FORMAT, **found.to_json()})
     return found

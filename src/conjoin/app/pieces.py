@@ -28,13 +28,19 @@ def cuttable(ws: Workspace, names: Sequence[str]) -> list[str]:
 
 
 def pieces_of(
-    ws: Workspace, spaces: Mapping[str, Space], rows: Mapping[str, np.ndarray], seed: int = 0
+    ws: Workspace,
+    spaces: Mapping[str, Space],
+    rows: Mapping[str, np.ndarray],
+    side: str,
+    seed: int = 0,
 ) -> dict[str, Space]:
     """Pieces of some cells of each modality, in its frame; those of before are kept on disk.
 
     Parameters
     ----------
     rows : by modality, rows of its space to choose among.
+    side : what the rows are, such as ``train``: each side has a store, in which only what is new
+        or changed is embedded and what is no longer chosen is dropped.
     """
     found = {}
     for name in cuttable(ws, list(rows)):
@@ -43,7 +49,7 @@ def pieces_of(
         if not len(chosen):
             continue
         keys = [_key(space, int(row), seed) for row in chosen]
-        made = _embedded(ws, name, keys, seed)
+        made = _embedded(ws, name, keys, side, seed)
         if made is not None:
             found[name] = made
     return found
@@ -61,7 +67,7 @@ def _key(space: Space, row: int, seed: int) -> Key:
     return Key(f"{space.ids[row]}/{space.parts[row]}", 0, content)
 
 
-def _embedded(ws: Workspace, name: str, keys: list[Key], seed: int) -> Space | None:
+def _embedded(ws: Workspace, name: str, keys: list[Key], side: str, seed: int) -> Space | None:
     encoder = ws.encoder(name)
     cells = ws.cells(name, encoder.kind)
     whole: dict[str, tuple[str, int]] = {}
@@ -72,7 +78,7 @@ def _embedded(ws: Workspace, name: str, keys: list[Key], seed: int) -> Space | N
     def cut(key: Key) -> Any:
         return piece(cells.get(*whole[key.id]), encoder.kind, seed, key.id)
 
-    where = digest([ws.modality(name).column, encoder.frame.id, "pieces", seed, sorted(whole)])
+    where = digest([ws.modality(name).column, encoder.frame.id, "pieces", side])
     store = SpaceStore(ws.state / "spaces" / where, encoder.frame)
     try:
         embed(store, encoder, cut, keys=keys)
