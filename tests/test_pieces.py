@@ -3,11 +3,15 @@
 import io
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
+from conjoin.app.pieces import pieces_of
+from conjoin.app.workspace import Workspace
 from conjoin.encoders.pieces import piece
-from conjoin.errors import CellError
+from conjoin.errors import CellError, ConjoinError
 
 
 def test_a_run_of_words():
@@ -54,3 +58,56 @@ def test_a_stretch_of_sound():
 def test_what_cannot_be_cut_says_so(cell, kind):
     with pytest.raises(CellError):
         piece(cell, kind, 0, "a")
+
+
+CONFIG = """version = 1
+[items]
+table = "items.parquet"
+id = "id"
+[modalities.text]
+column = "text"
+encoder = "builtin:chargram"
+"""
+
+
+def opened(folder, texts):
+    """A workspace of one column of text, its vectors up to date with the table."""
+    columns = {"id": [f"i{n}" for n in range(len(texts))], "text": pa.array(texts, pa.string())}
+    parquet.write_table(pa.table(columns), folder / "items.parquet")
+    (folder / "conjoin.toml").write_text(CONFIG)
+    ws = Workspace(folder)
+    if any(texts):
+        ws.embed("text")
+    return ws
+
+
+def test_pieces_are_embedded_once_a_side_and_anew_where_a_cell_changed(tmp_path, monkeypatch):
+    texts = [f"word{n} colour{n % 7} thing{n % 5}" for n in range(30)]
+    seen = []
+
+    def counted(*given):
+        seen.append(given[-1])
+        return piece(*given)
+
+    monkeypatch.setattr("conjoin.app.pieces.piece", counted)
+
+    def asked(ws, side):
+        seen.clear()
+        space = ws.space("text")
+        found = pieces_of(ws, {"text": space}, {"text": np.arange(len(space))}, side)["text"]
+        assert sorted(found.ids.tolist()) == sorted(space.ids.tolist())
+        assert found.frame == space.frame
+        return len(seen)
+
+    ws = opened(tmp_path, texts)
+    stores = len(list((ws.state / "spaces").iterdir()))
+    assert (asked(ws, "train"), asked(ws, "train"), asked(ws, "held")) == (30, 0, 30)
+    changed = opened(tmp_path, ["something else here", *texts[1:25]])
+    assert asked(changed, "train") == 1
+    assert len(list((ws.state / "spaces").iterdir())) == stores + 2
+
+
+def test_vectors_of_a_column_that_was_emptied_are_not_used(tmp_path):
+    opened(tmp_path, ["some words", "more words"]).spaces()
+    with pytest.raises(ConjoinError, match="empty modality"):
+        opened(tmp_path, [None, None]).spaces()

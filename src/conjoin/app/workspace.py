@@ -222,8 +222,16 @@ class Workspace:
         return space
 
     def spaces(self, names: list[str] | None = None) -> dict[str, Space]:
-        """The stored vectors of several modalities; of all when not named."""
-        return {name: self.space(name) for name in names or list(self.config.modalities)}
+        """The stored vectors of several modalities; of all when not named.
+
+        Raises
+        ------
+        ConjoinError : a modality is not embedded, or all its cells were emptied since.
+        """
+        found = {name: self.space(name) for name in names or list(self.config.modalities)}
+        for name in found:
+            self.cells(name, kind_of(self.modality(name).uri)).refuse_empty()
+        return found
 
     # Splits and pairs
 

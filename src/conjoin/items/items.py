@@ -50,10 +50,23 @@ class Modality:
                 content = 0 if isinstance(cell, CellError) else content_hash(cell, self.kind)
                 yield Key(item, part, content), cell
         if not some:
-            raise ConjoinError(
-                self._where, f"all {len(self.items)} cells are missing: an empty modality",
-                "fill some cells or drop the modality",
-            )  # fmt: skip
+            raise self._empty()
+
+    def refuse_empty(self) -> None:
+        """Refuse columns without a cell; reads no further than the first there is.
+
+        Raises
+        ------
+        ConjoinError : all cells are missing.
+        """
+        if all(is_missing(v) for values in self.items.values(self.columns) for v in values):
+            raise self._empty()
+
+    def _empty(self) -> ConjoinError:
+        return ConjoinError(
+            self._where, f"all {len(self.items)} cells are missing: an empty modality",
+            "fill some cells or drop the modality",
+        )  # fmt: skip
 
     def list_keys(self) -> list[Key]:
         """The keys alone; no two cells are in memory at a time."""
