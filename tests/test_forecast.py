@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conjoin.binding import Choice
-from conjoin.claims.forecast import Curve, forecast
+from conjoin.claims.forecast import Check, Curve, forecast
 from conjoin.claims.picking import farthest, typical
 from conjoin.errors import ConjoinError
 from conjoin.search import evaluation
@@ -137,3 +137,12 @@ def test_typical_rows_stand_for_one_cluster_each():
 def test_a_method_the_pairs_cannot_feed_is_refused(method, says):
     with pytest.raises(ConjoinError, match=says):
         forecast(bed(), Choice(method, {}, "a"))
+
+
+def test_what_a_forecast_missed_widens_it(monkeypatch):
+    missed = Check(300, 0.9, 0.8, 1.0, 0.5)
+    monkeypatch.setattr("conjoin.claims.forecast._checked", lambda *_: missed)
+    for point in forecast(bed(n=200), CHOICE, more=100, count=1).points:
+        if not point.measured:
+            assert point.low <= max(0.0, point.value - 0.35)
+            assert point.high >= min(1.0, point.value + 0.35)

@@ -8,7 +8,7 @@ import pytest
 
 from conjoin.binding import Binding
 from conjoin.errors import ConjoinError, FrameError
-from conjoin.search.calibrate import Lists, calibrate, fit_curve, logistic
+from conjoin.search.calibrate import Fitted, Lists, calibrate, carried, fit_curve, logistic
 from conjoin.search.calibration import CONTEXT, GROWN, Calibration, told
 from conjoin.search.decide import best_ranks, simultaneous
 from conjoin.search.fair import MIXINGS, Mixing
@@ -386,3 +386,18 @@ def test_trust_says_what_ones_own_modality_is_worth():
         assert one.kept[0] > 0.8
     for one in found.mixed:
         assert set(one.exposure) == set(pieces)
+
+
+def test_other_lists_are_told_by_curves_that_saw_none_of_their_fold():
+    rng = np.random.default_rng(2)
+    fold = np.repeat([0, 1], 60)
+    scores = np.sort(rng.random((120, 4)), axis=1)[:, ::-1]
+    right = scores > np.where(fold == 0, 0.3, 0.7)[:, None]  # the folds disagree
+    flat = np.zeros((120, 4), dtype=np.int64)
+    lists = Lists(scores, scores, right, flat, scores, fold, fold, fold, fold, fold, 50)
+    params = fit_curve(scores, right, "logistic")
+    fitted = Fitted(Calibration("a", "cosine", 50, "logistic", params, 0.0), scores)
+    found = carried(fitted, lists, lists).held_out
+    strict, easy = found[fold == 0], found[fold == 1]
+    between = (scores > 0.4) & (scores < 0.6)
+    assert strict[between[fold == 0]].max() < 0.5 < easy[between[fold == 1]].min()
