@@ -11,10 +11,11 @@ from conjoin.encoders.run import encode
 from conjoin.errors import CellError, ConjoinError
 from conjoin.items import Items
 from conjoin.spaces import Space
+from conjoin.spaces.given import cells_of, is_frame
 
 
 def embed(
-    cells: Items | Sequence[Any],
+    cells: Any,
     encoder: str | Encoder,
     column: str | Sequence[str] | None = None,
     *,
@@ -27,7 +28,10 @@ def embed(
 
     Parameters
     ----------
-    cells : items, with ``column`` naming what to read; or a list of cells, ids then being places.
+    cells : items, with ``column`` naming what to read; or cells in a list, array, Series, tensor,
+        generator, column of a frame or data set: by position and in the order given, whatever an
+        index says, ids then being places. A string, bytes or dictionary is one cell and refused:
+        give a list of it. Rows of a frame are cells of kind ``table``.
     encoder : a URI such as ``builtin:text``, or an open encoder.
     strict : refuse at the first cell that cannot be read.
 
@@ -45,17 +49,19 @@ def embed(
         if column is None:
             raise ConjoinError("column", "is missing", "name the column of the items to embed")
         return _encoded(cells, encoder, column, strict)
-    reader = encoder if isinstance(encoder, Encoder) else open_encoder(encoder, cells=lambda: cells)
-    made = encode(reader, cells, strict=strict)
-    places = [place for place in range(len(cells)) if place not in made.failed]
+    if column is not None:
+        return _encoded(Items.from_frame(cells), encoder, column, strict)
+    given = cells_of(cells, "cells", _kind(encoder) if is_frame(cells) else None)
+    if len(given) == 0:
+        raise ConjoinError("cells", "none", "give one or more")
+    reader = encoder if isinstance(encoder, Encoder) else open_encoder(encoder, cells=lambda: given)
+    made = encode(reader, given, strict=strict)
+    places = [place for place in range(len(given)) if place not in made.failed]
     return _space(np.array(places).astype(str), made, reader)
 
 
 def _encoded(items: Items, encoder: str | Encoder, column: Any, strict: bool) -> Space:
-    from conjoin.encoders.open import kind_of
-
-    kind = encoder.kind if isinstance(encoder, Encoder) else kind_of(encoder)
-    rows = list(items.cells(column, kind))
+    rows = list(items.cells(column, _kind(encoder)))
     readable = [cell for _, cell in rows if not isinstance(cell, CellError)]
     reader = (
         encoder if isinstance(encoder, Encoder) else open_encoder(encoder, cells=lambda: readable)
@@ -71,6 +77,12 @@ def _encoded(items: Items, encoder: str | Encoder, column: Any, strict: bool) ->
         np.array([key.content for key in keys], dtype=np.uint64),
         space.provenance,
     )
+
+
+def _kind(encoder: str | Encoder) -> str:
+    from conjoin.encoders.open import kind_of
+
+    return encoder.kind if isinstance(encoder, Encoder) else kind_of(encoder)
 
 
 def _space(ids: np.ndarray, made: Any, reader: Encoder) -> Space:

@@ -42,6 +42,8 @@ def parse(uri: str) -> tuple[Row, str, dict[str, str]]:
     >>> row.name, rest, options
     ('hf', 'org/clip', {'tower': 'image', 'layer': '-2'})
     """
+    if not isinstance(uri, str):
+        raise ConjoinError("encoder", f"is a {type(uri).__name__}", "give a URI: builtin:text")
     address, _, query = uri.partition("?")
     scheme, colon, rest = address.partition(":")
     known = of_kind("encoder")

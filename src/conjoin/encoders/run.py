@@ -67,7 +67,7 @@ class EmbedResult:
 
 def encode(
     encoder: Encoder,
-    cells: Sequence[Any],
+    cells: Sequence[Any] | np.ndarray,
     *,
     batch_size: int | None = None,
     strict: bool = False,
@@ -116,7 +116,7 @@ def _fail(failed: dict[int, str], place: int, reason: str, strict: bool) -> None
 
 
 def _decoded(
-    encoder: Encoder, cells: Sequence[Any], window: int
+    encoder: Encoder, cells: Sequence[Any] | np.ndarray, window: int
 ) -> Iterator[list[tuple[int, Any, str | None]]]:
     """Windows of ``(place, item, reason it failed)``; one window is read ahead."""
 

@@ -24,6 +24,7 @@ from conjoin.items.links import (
 from conjoin.items.split import Split, column_split, make_split
 from conjoin.items.table import Held, Source, is_scalar, open_source, require_columns
 from conjoin.spaces import Pairs, Space
+from conjoin.spaces.given import frame_columns
 from conjoin.spaces.store import Key
 
 
@@ -159,8 +160,8 @@ class Items:
 
         Parameters
         ----------
-        frame : a pandas or polars DataFrame, a pyarrow Table, or a mapping of columns. Cells may
-            be PIL pictures and NumPy arrays.
+        frame : a pandas or polars DataFrame, a pyarrow Table, a Hugging Face data set, or a
+            mapping of columns, each by position. Cells may be PIL pictures and NumPy arrays.
         id : column of unique ids; row number when not given.
         base : folder that relative paths in cells start from; the current one when not given.
 
@@ -341,17 +342,7 @@ def _ids(source: Source, column: str | None, where: str) -> np.ndarray:
 def _held(frame: Any) -> Held:
     if isinstance(frame, pa.Table):
         return Held(frame)
-    if isinstance(frame, Mapping):
-        columns = {str(name): list(values) for name, values in frame.items()}
-    elif hasattr(frame, "columns") and hasattr(frame, "__getitem__"):
-        columns = {str(name): list(frame[name]) for name in frame.columns}
-        if len(columns) < len(frame.columns):
-            raise ConjoinError("frame", "two columns share a name", "rename one of them")
-    else:
-        raise ConjoinError(
-            "frame", f"is a {type(frame).__name__}",
-            "give a DataFrame, a pyarrow Table or a mapping of columns",
-        )  # fmt: skip
+    columns = {name: list(values) for name, values in frame_columns(frame).items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ConjoinError("frame", f"columns of {lengths} rows", "give columns of one length")

@@ -7,6 +7,7 @@ import numpy as np
 
 from conjoin.errors import ConjoinError
 from conjoin.spaces.frame import Frame
+from conjoin.spaces.given import labels_of, matrix_of
 from conjoin.spaces.stack import Stack
 from conjoin.spaces.tokens import Tokens
 
@@ -78,7 +79,7 @@ class Space:
             check_vectors(vectors.vectors, name)
         elif not isinstance(vectors, Stack):
             vectors = check_vectors(vectors, name)
-        labels = np.arange(len(vectors)).astype(str) if ids is None else np.asarray(ids)
+        labels = np.arange(len(vectors)) if ids is None else labels_of(ids, "ids", len(vectors))
         labels = labels.astype(str)
         dim = vectors.dim if isinstance(vectors, Tokens) else vectors.shape[1]
         return cls(labels, vectors, Frame.mint("given", name, dim, {"name": name}))
@@ -147,20 +148,18 @@ def count_parts(ids: np.ndarray) -> np.ndarray:
 def check_vectors(values: Sequence | np.ndarray, where: str) -> np.ndarray:
     """Vectors as a 2-D float array, or one clear refusal.
 
+    Parameters
+    ----------
+    values : anything :func:`~conjoin.spaces.given.matrix_of` reads, by position.
+
     Raises
     ------
-    ConjoinError : not numeric, not 2-D, empty, NaN or infinite, or every row the same.
+    ConjoinError : not numeric, not 2-D, empty, NaN or infinite, beyond what float32 holds, or
+        every row the same.
     """
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise ValueError
-    except ValueError:
-        raise ConjoinError(where, "is not an array of numbers", "give floats [n, d]") from None
-    if array.ndim != 2 or 0 in array.shape:
+    array = np.asarray(matrix_of(values, where))
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind != "f":
         raise ConjoinError(where, f"has shape {array.shape}", "give vectors [n, d], n and d > 0")
-    if array.dtype.kind != "f":
-        array = array.astype(np.float32)
     for start in range(0, len(array), BLOCK):
         finite = np.isfinite(array[start : start + BLOCK]).all(axis=1)
         if not finite.all():
@@ -170,9 +169,25 @@ def check_vectors(values: Sequence | np.ndarray, where: str) -> np.ndarray:
                 f"row {row} holds NaN or infinity",
                 "drop or fill it: a missing cell is no row",
             )
+        _check_range(array[start : start + BLOCK], start, where)
     if len(array) > 1 and all(
         np.array_equal(array[s : s + BLOCK], np.broadcast_to(array[0], array[s : s + BLOCK].shape))
         for s in range(0, len(array), BLOCK)
     ):
         raise ConjoinError(where, f"all {len(array)} vectors are the same", "check the encoder")
     return array
+
+
+def _check_range(block: np.ndarray, start: int, where: str) -> None:
+    """Refuse rows of float64 that float32 would make infinite or zero."""
+    if block.dtype.itemsize <= 4:
+        return
+    largest = np.abs(block).max(axis=1)
+    limits = np.finfo(np.float32)
+    lost = (largest > limits.max) | ((largest > 0) & (largest < limits.tiny))
+    if lost.any():
+        row = int(np.argmax(lost))
+        raise ConjoinError(
+            where, f"row {start + row} reaches {largest[row]:.0e}, which float32 does not hold",
+            "scale the vectors",
+        )  # fmt: skip

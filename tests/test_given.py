@@ -1,0 +1,138 @@
+"""What users give is read by position, whatever holds it, and refused in one line."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+import conjoin
+from conjoin.errors import ConjoinError
+from conjoin.spaces.given import cells_of, frame_columns, labels_of, mask_of, matrix_of
+
+datasets = pytest.importorskip("datasets")
+WORDS = ["a red fruit", "a cat", "one dog", "the sea"]
+
+
+def _holders(values):
+    yield list(values)
+    yield tuple(values)
+    yield iter(values)
+    yield (value for value in values)
+    yield dict.fromkeys(values).keys() if isinstance(values[0], str) else list(values)
+    yield pd.Series(values, index=[5, 1, 0, 9])
+    yield pd.Series(values, index=list("dcba")).sort_index(ascending=False)[::-1][::-1]
+    yield pd.DataFrame({"one": values}, index=[3, 2, 1, 0])
+    yield pa.array(values)
+    yield pa.chunked_array([values[:1], values[1:]])
+    yield pa.table({"one": values})
+    yield datasets.Dataset.from_dict({"one": values})
+    yield datasets.Dataset.from_dict({"one": values})["one"]
+    yield datasets.Dataset.from_dict({"one": values}).to_iterable_dataset()
+    yield np.array(values, dtype=object)
+
+
+def test_cells_come_by_position_from_whatever_holds_them():
+    for held in _holders(WORDS):
+        if isinstance(held, type({}.keys())):
+            with pytest.raises(ConjoinError, match="in order"):
+                cells_of(held)
+            continue
+        got = cells_of(held)
+        assert [got[place] for place in range(len(got))] == WORDS, type(held)
+    for held in _holders([3, 1, 2, 0]):
+        assert [int(one) for one in cells_of(held)] == [3, 1, 2, 0], type(held)
+
+
+@pytest.mark.parametrize("one", ["a red fruit", b"GIF8", {"a": 1}, 3, None, np.float64(2), {1, 2}])
+def test_one_cell_is_no_list_of_cells(one):
+    with pytest.raises(ConjoinError, match="cells: is"):
+        cells_of(one)
+
+
+def test_embedding_follows_the_order_given_and_loses_no_row():
+    cells = pd.Series(WORDS, index=[5, 1, 0, 9])
+    plain = conjoin.embed(WORDS, "builtin:chargram").vectors
+    turned = conjoin.embed(cells[::-1], "builtin:chargram")
+    assert np.array_equal(turned.vectors, plain[::-1])
+    assert turned.ids.tolist() == list("0123")
+    kept = conjoin.embed(cells[cells != "a cat"], "builtin:chargram")
+    assert np.array_equal(kept.vectors, plain[[0, 2, 3]])
+    rows = pd.DataFrame({"t": cells, "n": [1, 2, 3, 4]})
+    assert np.array_equal(conjoin.embed(rows, "builtin:chargram", "t").vectors, plain)
+    assert len(conjoin.embed(rows, "builtin:table")) == 4
+    for wrong in ("a red fruit", rows, [], None):
+        with pytest.raises(ConjoinError, match="cells"):
+            conjoin.embed(wrong, "builtin:chargram")
+
+
+def test_numbers_come_by_position_and_gaps_are_nan():
+    want = np.array([[1.0, 2.0], [3.0, 4.0]])
+    frame = pd.DataFrame(want, columns=["x", "y"], index=[7, 2])
+    for held in (
+        want, want.tolist(), iter(want), frame, pa.table({"x": [1.0, 3.0], "y": [2.0, 4.0]}),
+        pd.Series(list(want), index=[1, 0]), torch.tensor(want, requires_grad=True),
+        torch.tensor(want, dtype=torch.bfloat16), [torch.tensor(row) for row in want],
+        pa.array(want.tolist()), frame.convert_dtypes(),
+    ):  # fmt: skip
+        assert np.array_equal(matrix_of(held, "x"), want), type(held)
+    gaps = matrix_of(pd.DataFrame({"x": [1, pd.NA], "y": [2, 3]}).convert_dtypes(), "x")
+    assert np.isnan(gaps).tolist() == [[False, False], [True, False]]
+    assert np.isnan(matrix_of(pd.Series([[1, 2], None]), "x")).tolist() == [[False] * 2, [True] * 2]
+    for wrong, said in (
+        (pd.DataFrame({"who": ["a", "b"]}), "column 'who' is not numbers"),
+        ([[1, 2], [3]], "rows of 1 to 2"), ([1, 2], r"shape \(2,\)"), ([["a"]], "not an array"),
+        ("abc", "one str"), (None, "is None"), (__import__("scipy.sparse").sparse.eye(2), "sparse"),
+    ):  # fmt: skip
+        with pytest.raises(ConjoinError, match=said):
+            matrix_of(wrong, "x")
+
+
+def test_what_reads_block_by_block_stays_on_disk(tmp_path):
+    stored = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (4, 2))
+    assert matrix_of(stored, "x") is stored
+
+
+def test_labels_are_one_an_item_and_all_there():
+    for held, want in (
+        (["b", "a"], ["b", "a"]), (pd.Series(["b", "a"], index=[1, 0], dtype="category"), "ba"),
+        (pd.DataFrame({"y": ["b", "a"]}), "ba"), (np.array([["b"], ["a"]]), "ba"),
+        (torch.tensor([2, 1]), [2, 1]), (pd.Series([2, 1], dtype="Int64"), [2, 1]),
+        ([True, False], [True, False]), ([10**30, 1], [str(10**30), "1"]),
+        (pd.Series([0.5, 2]), [0.5, 2.0]),
+    ):  # fmt: skip
+        assert labels_of(held, "y", 2).tolist() == list(want)
+    for wrong, said in (
+        (["a", None], "row 1 has none"),
+        (pd.Series(["a", pd.NA], dtype="string"), "row 1 has none"),
+        ([1.0, float("nan")], "row 1 has none"), ([pd.NaT, 1], "row 0"), (["a", 1], "mixes types"),
+        (np.ones((2, 2)), r"shape \(2, 2\)"), ([[1, 2], [3, 4]], "row 0 holds a list"),
+        ("ab", "one str"), (["a"], "1 for 2 items"), ([b"a", b"b"], "holds a bytes"),
+    ):  # fmt: skip
+        with pytest.raises(ConjoinError, match=said):
+            labels_of(wrong, "y", 2)
+
+
+def test_masks_are_truth_values_and_no_row_numbers():
+    assert mask_of(pd.Series([True, False], index=[1, 0]), "held").tolist() == [True, False]
+    assert mask_of([0, 1.0], "held").tolist() == [False, True]
+    for wrong in ([2, 0], ["yes", "no"], [None, True], [True]):
+        with pytest.raises(ConjoinError, match="held"):
+            mask_of(wrong, "held", 2)
+
+
+def test_columns_of_tables_in_memory():
+    assert list(frame_columns({1: [1], "b": iter([2])})) == ["1", "b"]
+    both = datasets.DatasetDict({"train": datasets.Dataset.from_dict({"a": [1]})})
+    for wrong, said in (
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "share a name, 'a'"), (both, "splits .train"),
+        ({"a": "xyz"}, "column 'a': is one str"), ([1, 2], "is a list"), (3, "is a int"),
+    ):  # fmt: skip
+        with pytest.raises(ConjoinError, match=said):
+            frame_columns(wrong)
+
+
+def test_vectors_that_float32_does_not_hold_are_refused():
+    for far in (1e300, 1e-300):
+        with pytest.raises(ConjoinError, match="float32 does not hold"):
+            conjoin.Space.of(np.array([[far, 0], [0, 1]]), name="x")
