@@ -37,7 +37,9 @@ def pages() -> Iterator[tuple[Path, str]]:
     facts = DOCS / "claims.json"
     if facts.exists():
         found = json.loads(facts.read_text(encoding="utf-8"))
-        yield DOCS / "claims.md", NOTE + claims_page(found)
+        record = DOCS / "claims-before.json"
+        before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
+        yield DOCS / "claims.md", NOTE + claims_page(found, before)
         yield DOCS / "claims-gallery.md", NOTE + gallery_page(found)
     yield DOCS / "conjoin.schema.json", _schema()
     yield DOCS / "cli.md", _between((DOCS / "cli.md").read_text(encoding="utf-8"), _commands())

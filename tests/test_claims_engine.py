@@ -8,11 +8,13 @@ import pytest
 
 from conjoin.catalogue import Claim, Row, find, rows
 from conjoin.claims import engine
-from conjoin.claims.arms import TRIES, Arm, judges, run_arm
+from conjoin.claims.arms import Arm, judges, run_arm
 from conjoin.claims.engine import Claimed, Job, Store, claims_of, run, work
 from conjoin.claims.results import changed, judge
+from conjoin.claims.tries import TRIES
 from conjoin.errors import ConjoinError
 from conjoin.report.claims_page import claims_page
+from conjoin.report.gallery import VERDICTS
 
 CLAIM = Claim(
     "retrieval", "wine:acids+colours", "mrr", "nothing", "idea", "Small.", "Nothing.",
@@ -114,7 +116,7 @@ def facts(folder):
 
 def test_a_verdict_has_all_a_reader_needs(facts):
     claim = facts["claims"][0]
-    assert claim["said"] in ("holds here", "does not hold here", "undecided")
+    assert claim["said"] in VERDICTS
     assert claim["low"] <= claim["effect"] <= claim["high"]
     assert claim["effect"] == pytest.approx(claim["arm_value"] - claim["baseline_value"])
     assert claim["seeds"] == 2
@@ -145,14 +147,46 @@ def test_a_verdict_that_changes_is_named(facts):
     assert list(changed(None, facts)) == list(changed(facts, facts)) == []
 
 
-def test_changed_code_or_data_is_run_anew(folder, monkeypatch):
-    job, store = Job.of(CLAIM, "ridge"), Store(folder)
-    before = store.path(job, 0)
-    monkeypatch.setattr(engine, "_hashed", lambda parts: "other")
-    assert store.path(job, 0) != before
-    monkeypatch.undo()
-    monkeypatch.setattr(engine, "_bench_digest", lambda job: "other")
-    assert store.path(job, 0) != before
+def test_an_earlier_verdict_is_kept_only_while_what_decides_it_stays(facts, tmp_path):
+    """Nothing has run in an empty folder: the numbers are those of before, or wait for a run."""
+    empty = Store(tmp_path)
+    kept = judge([RIDGE], empty, 2, facts)
+    assert kept["claims"][0]["carried"]
+    assert not facts["claims"][0]["carried"]
+    for name in ("effect", "low", "high", "least", "most", "p", "adjusted", "said"):
+        assert kept["claims"][0][name] == facts["claims"][0][name]
+    assert kept["stale"] == kept["open"] == []
+    assert kept["touches"] == facts["touches"]
+    assert [t["arms"] for t in kept["tables"]] == [t["arms"] for t in facts["tables"]]
+
+    other = json.loads(json.dumps(facts))
+    other["claims"][0]["baseline_key"] = "other"
+    for arm in other["tables"][0]["arms"]:
+        arm["key"] = "other" if arm["arm"] == "nothing" else arm["key"]
+    waiting = judge([RIDGE], empty, 2, other)
+    assert waiting["claims"] == []
+    assert waiting["stale"][0]["said"] == facts["claims"][0]["said"]
+    arms = {arm["arm"]: arm.get("stale", False) for arm in waiting["tables"][0]["arms"]}
+    assert arms == {"chance": False, "ridge": False, "centring": False, "nothing": True}
+    assert "Waiting for a run" in claims_page(waiting)
+    # What waits is judged as soon as it has run.
+    again = judge([RIDGE], Store(tmp_path), 2, waiting)
+    assert again["stale"]
+
+
+def test_what_has_run_is_judged_anew_whatever_was_said_before(facts, folder):
+    other = json.loads(json.dumps(facts))
+    other["claims"][0] |= {"said": "undecided", "effect": -1.0}
+    again = judge([RIDGE], Store(folder), 2, other)
+    assert again["claims"][0]["effect"] == facts["claims"][0]["effect"]
+    assert again["touches"] == facts["touches"]  # the same runs are not counted twice
+
+
+def test_arms_that_cannot_be_told_apart_have_no_verdict(folder):
+    alike = Claimed(RIDGE.row, dataclasses.replace(CLAIM, arm="ridge", baseline="ridge"))
+    found = judge([alike], Store(folder), 2)
+    assert found["claims"] == []
+    assert "same scores" in found["open"][0]["why"]
 
 
 def test_claims_are_found_by_family_and_method():

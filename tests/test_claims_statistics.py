@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from conjoin.claims.statistics import FAILS, HOLDS, UNDECIDED, effect, verdicts
+from conjoin.claims.statistics import (
+    CANNOT,
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    corrected,
+    effect,
+    verdicts,
+)
 from conjoin.errors import ConjoinError
 from conjoin.measures.bootstrap import paired_difference
 
@@ -104,10 +112,34 @@ def of(value, spread=0.01, count=40):
 def test_verdicts_say_what_they_mean():
     large, none, blurred, small = of(0.1), of(0.0, 0.002), of(0.05, 0.2), of(0.004, 0.0005)
     judged = verdicts([large, none, blurred, small], [0.02] * 4, ["a"] * 4)
-    assert [v.said for v in judged] == [HOLDS, FAILS, UNDECIDED, FAILS]
+    assert [v.said for v in judged] == [HOLDS, FAILS, CANNOT, FAILS]
     # The last is above zero beyond doubt, and below the smallest effect of interest.
     assert judged[3].low > 0
     assert judged[3].most < 0.02
+
+
+def test_data_that_would_not_show_five_times_the_smallest_effect_cannot_tell():
+    found = of(0.015, 0.04)
+    seen = verdicts([found], [0.02], ["a"])[0].detectable
+    for smallest, said in ((seen / 4.99, UNDECIDED), (seen / 5.01, CANNOT)):
+        assert verdicts([found], [smallest], ["a"])[0].said == said
+
+
+def test_no_interval_ends_beyond_what_the_metric_allows():
+    wide = of(0.9, 0.5)
+    free = verdicts([wide], [0.02], ["a"])[0]
+    assert free.high > 1
+    kept = verdicts([wide], [0.02], ["a"], [(-1.0, 1.0)])[0]
+    assert (kept.high, kept.most) == (1.0, 1.0)
+    assert (kept.low, kept.least) == (free.low, free.least)
+
+
+def test_p_values_corrected_among_more_claims_are_taken_as_they_are():
+    found = of(0.05, 0.02)
+    among = corrected([found.p, 0.9, 0.8], ["a"] * 3)
+    verdict = verdicts([found], [0.02], ["a"], None, among[:1])[0]
+    assert verdict.adjusted == pytest.approx(min(1, 3 * found.p))
+    assert verdict.least < verdicts([found], [0.02], ["a"])[0].least
 
 
 def test_an_effect_the_wrong_way_does_not_hold():

@@ -146,18 +146,20 @@ def test_claims_can_say_what_they_would_check(conjoin, tmp_path, monkeypatch):
 def test_results_of_all_claims_are_written_and_changes_named(conjoin, tmp_path, monkeypatch):
     from conjoin.claims import engine, results
 
-    said = {"claims": [], "open": [], "tables": [], "touches": {}, "seeds": 5, "draws": 10}
+    said = {
+        "claims": [], "open": [], "stale": [], "tables": [], "touches": {}, "seeds": 5, "draws": 10,
+    }  # fmt: skip
     claim = {
         "method": "m", "arm": "m", "baseline": "b", "task": "t", "data": "d", "metric": "x",
         "condition": {}, "said": "holds here", "effect": 0.1, "least": 0.0, "most": 0.2,
     }  # fmt: skip
     monkeypatch.setattr(engine, "run", lambda jobs, folder, **given: engine.Run())
-    monkeypatch.setattr(results, "judge", lambda chosen, store: {**said, "claims": [claim]})
+    monkeypatch.setattr(results, "judge", lambda c, s, before: {**said, "claims": [claim]})
     out = tmp_path / "claims.json"
     conjoin.good("claims", "--out", out, "--quiet")
     assert json.loads(out.read_text())["claims"][0]["said"] == "holds here"
     monkeypatch.setattr(
-        results, "judge", lambda c, s: {**said, "claims": [{**claim, "said": "undecided"}]}
+        results, "judge", lambda c, s, before: {**said, "claims": [{**claim, "said": "undecided"}]}
     )
     told = conjoin.good("claims", "--out", out, "--quiet")
     assert "changed: m on d: holds here → undecided" in told.out
@@ -168,7 +170,10 @@ def test_results_of_all_claims_are_written_and_changes_named(conjoin, tmp_path, 
 
 def test_the_committed_claims_make_the_committed_page():
     root = Path(__file__).resolve().parents[1]
-    facts = json.loads((root / "docs" / "claims.json").read_text())
-    assert claims_page(facts) in (root / "docs" / "claims.md").read_text()
+    facts, record = (
+        json.loads((root / "docs" / name).read_text())
+        for name in ("claims.json", "claims-before.json")
+    )
+    assert claims_page(facts, record) in (root / "docs" / "claims.md").read_text()
     assert judges.run_claims
     assert facts["claims"]

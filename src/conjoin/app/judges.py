@@ -139,9 +139,10 @@ def run_claims(
     ended = run(jobs, store.folder, budget=budget, memory=memory, report=told)
     for job, why in ended.broken.items():
         console.note(f"{job.arm}, {job.task}, {job.data}: the worker died: {why}")
-    facts = judge(chosen, store)
-    if family is None and method is None:
-        before = read_json(out) if out.exists() else None
+    whole = family is None and method is None
+    before = read_json(out) if whole and out.exists() else None
+    facts = judge(chosen, store, before=before)
+    if whole:
         for line in changed(before, facts):
             console.say(f"changed: {line}")
         write_json(out, facts)
@@ -156,4 +157,8 @@ def run_claims(
     )  # fmt: skip
     for each in facts["open"]:
         console.say(f"no verdict: {each['arm']}, {each['task']}, {each['data']}: {each['why']}")
+    if facts["stale"]:
+        console.say(
+            f"{len(facts['stale'])} verdicts wait for a run: what decides their scores has changed"
+        )
     console.result(facts)

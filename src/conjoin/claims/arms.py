@@ -9,13 +9,10 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.binding import Binding
-from conjoin.binding.climb import Climb
 from conjoin.catalogue import Row
 from conjoin.claims.bench import Bench, Setting
+from conjoin.claims.tries import tries
 from conjoin.errors import ConjoinError
-
-#: Settings every arm may try on validation.
-TRIES = 4
 
 CHANCE = "chance"
 #: Arms of every table of binders, whatever is claimed; a task may say others in ``beside``.
@@ -189,24 +186,30 @@ def run_arm(
 def tuned(
     task: Task, setting: Setting, arm: Arm, metric: str, seed: int
 ) -> tuple[dict[str, Any], int]:
-    """The best of at most :data:`TRIES` settings on a fifth of the training groups."""
+    """The best of an arm's tries on a fifth of the training groups; its defaults stay on ties.
+
+    Raises
+    ------
+    ConjoinError : the defaults cannot be fitted; other tries that cannot are passed over.
+    """
     inner = setting.inner(seed)
     hubs = tuple(dict.fromkeys(setting.train.names))
     directed = bool(getattr(arm.method.load(), "directed", False))
-    choices = {"hub": hubs} if directed and len(hubs) == 2 else {}
-
-    def score(fields: dict[str, Any]) -> float:
+    best, worth = dict[str, Any](), float("-inf")
+    tried = tries(arm.row, {"hub": hubs} if directed and len(hubs) == 2 else {})
+    if len(tried) == 1:
+        return tried[0], 1
+    for number, fields in enumerate(tried):
         try:
             fitted = task.fit(inner, make(arm, inner, fields), seed)
-            return float(task.judge(inner, fitted)[metric].values.mean())
+            found = float(task.judge(inner, fitted)[metric].values.mean())
         except ConjoinError:
-            if not climb.tried:
+            if not number:
                 raise
-            return float("-inf")
-
-    climb = Climb(arm.row, score, TRIES, choices)
-    best, _ = climb.run()
-    return best, len(climb.tried)
+            continue
+        if found > worth:
+            best, worth = fields, found
+    return best, len(tried)
 
 
 def judges(task: Task | type) -> str:

@@ -1,7 +1,5 @@
 """Run every arm that claims ask for: resumable, in parallel, within a budget."""
 
-import hashlib
-import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,8 +16,8 @@ from conjoin import catalogue
 from conjoin.catalogue import Claim, Row
 from conjoin.claims.arms import CHANCE, Arm, Task, beside, judges, run_arm
 from conjoin.claims.bench import Bench
+from conjoin.claims.keys import key_of
 from conjoin.errors import ConjoinError
-from conjoin.spaces import digest
 from conjoin.spaces.files import map_arrays, write_arrays
 
 #: Seeds of every arm.
@@ -59,6 +57,11 @@ class Job:
     def way(self) -> Arm:
         """The arm, of the kind its task judges."""
         return Arm.parse(self.arm, judges(catalogue.find("task", self.task).load()))
+
+    @property
+    def key(self) -> str:
+        """What decides its scores, as :func:`~conjoin.claims.keys.key_of` tells it."""
+        return _key(self)
 
     def make_task(self) -> Task:
         """The task under its condition."""
@@ -137,8 +140,8 @@ class Store:
     folder: Path
 
     def path(self, job: Job, seed: int) -> Path:
-        """Where a seed's scores lie; the name tells the code and data they were made by."""
-        return self.folder / digest([repr(job), _code(job), _bench_digest(job)]) / f"{seed}"
+        """Where a seed's scores lie; the name tells what decided them."""
+        return self.folder / job.key / f"{seed}"
 
     def read(self, job: Job, seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """A seed's arrays and facts, or nothing where it has not run."""
@@ -291,33 +294,14 @@ def run(
 
 
 @cache
-def _bench_digest(job: Job) -> str:
-    return open_bench(job.data).digest
-
-
-def _code(job: Job) -> str:
-    """A hash of the source that decides a job's scores: when it changes, the job runs anew."""
-    task = catalogue.find("task", job.task).load()
-    parts = [base for base in task.__mro__ if base.__module__.startswith("conjoin.")]
-    arm = job.way
-    if arm.binder == CHANCE:
-        return _hashed(tuple(parts))
-    settings = {**arm.method.settings, **arm.row.settings}
-    # A loss by default decides as much as one that is named.
-    made = arm.method.make()
-    named = (
-        ("objective", getattr(made, "loss", None)),
-        ("augmentation", getattr(made, "augment", None)),
-    )
-    rows = [catalogue.find(kind, name) for kind, name in named if isinstance(name, str)]
-    parts += [row.load() for row in (arm.method, arm.row, *rows)]
-    return _hashed(tuple(parts)) + repr(sorted(settings.items()))
+def _bench_digest(data: str) -> str:
+    return open_bench(data).digest
 
 
 @cache
-def _hashed(parts: Sequence[Any]) -> str:
-    text = "".join(inspect.getsource(inspect.getmodule(part) or part) for part in parts)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+def _key(job: Job) -> str:
+    task = catalogue.find("task", job.task)
+    return key_of(task, dict(job.condition), job.data, job.metric, job.way, _bench_digest(job.data))
 
 
 def in_order(claims: Sequence[Claimed]) -> list[Job]:

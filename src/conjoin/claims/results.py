@@ -4,45 +4,182 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from conjoin import catalogue
 from conjoin.catalogue import FIDELITIES
 from conjoin.claims.arms import CHANCE
 from conjoin.claims.engine import SEEDS, Claimed, Done, Job, Store
-from conjoin.claims.statistics import DRAWS, LEVEL, POWER, Paired, effect, verdicts
+from conjoin.claims.statistics import (
+    DRAWS,
+    HOLDS,
+    LEVEL,
+    ONLY,
+    POWER,
+    Effect,
+    Paired,
+    corrected,
+    effect,
+    said_of,
+    verdicts,
+)
 
 #: Version of the results' form.
-FORM = 1
+FORM = 2
+#: Least and largest value of metrics that do not lie between 0 and 1.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "spearman": (-1.0, 1.0), "evenness": (-np.inf, np.inf), "rank-variance": (-np.inf, 0.0),
+}  # fmt: skip
+#: Arms that have what no method has: what could at best be reached.
+CEILINGS: Mapping[str, tuple[str, ...]] = {
+    "upgrading": ("re-embed",), "class-upgrading": ("re-embed",), "stored": ("nothing",),
+}  # fmt: skip
+#: Why a claim whose arms cannot be told apart has no verdict.
+SAME = "both arms gave the same scores in every seed"
+#: What an earlier judgement leaves in a claim's record where nothing that decides it has changed.
+KEPT = (
+    "effect", "low", "high", "least", "most", "p", "detectable", "seeds", "units", "groups",
+    "arm_value", "arm_seconds", "arm_fields", "baseline_value", "baseline_seconds",
+    "baseline_fields",
+)  # fmt: skip
+
+Facts = Mapping[str, Any]
 
 
-def judge(claims: Sequence[Claimed], store: Store, seeds: int = SEEDS) -> dict[str, Any]:
+def judge(
+    claims: Sequence[Claimed], store: Store, seeds: int = SEEDS, before: Facts | None = None
+) -> dict[str, Any]:
     """Verdicts of the claims whose arms have run; the others are named with their reason.
+
+    Parameters
+    ----------
+    before : earlier results. A claim whose arms are not in the store keeps its numbers from there
+        where the keys of both are still the same, and is listed under ``stale`` where not.
 
     Returns
     -------
     dict
-        ``claims`` with verdict, effect, interval, cost and words; ``tables`` with every arm;
+        ``claims`` with verdict, effect, interval, cost and words; ``stale`` with what was judged
+        before something that decides it changed, and has not run since; ``tables`` with every arm;
         ``open`` with what has no verdict; ``touches`` with how often each data set's held-out
         rows were looked at.
     """
     done = {job: store.done(job, seeds) for each in claims for job in each.jobs()}
-    ready, unsettled = [], []
+    earlier = {name_of(record): record for record in (before or {}).get("claims", ())}
+    earlier |= {name_of(record): record for record in (before or {}).get("stale", ())}
+    fresh: list[tuple[Claimed, Effect]] = []
+    kept, stale, unsettled = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
     for each in claims:
+        who = _who(each)
         why = _missing(each, done)
-        if why:
-            unsettled.append({**_who(each), "why": why})
+        record = earlier.get(name_of(who))
+        if not why:
+            found = _effect(each, done)
+            if _same(each, done):
+                unsettled.append({**who, "why": SAME})
+            else:
+                fresh.append((each, found))
+        elif record is None or any(name not in record for name in KEPT):
+            unsettled.append({**who, "why": why})
+        elif all(record.get(name) == who[name] for name in ("arm_key", "baseline_key")):
+            kept.append({**who, **{name: record[name] for name in KEPT}, "carried": True})
         else:
-            ready.append(each)
-    effects = [_effect(each, done) for each in ready]
-    families = [each.row.family for each in ready]
-    judged = verdicts(effects, [each.claim.smallest for each in ready], families)
-    listed = [
-        {**_who(each), **asdict(verdict), "seeds": e.seeds, "units": e.units, "groups": e.groups,
-         **_cost(each, done)}
-        for each, e, verdict in zip(ready, effects, judged, strict=True)
-    ]  # fmt: skip
+            stale.append({
+                **record, **who, **{name: record.get(name) for name in ("arm_key", "baseline_key")},
+                "said": record["said"], "why": "what decides its scores has changed since",
+            })  # fmt: skip
+    listed = _judged(fresh, kept, stale, done)
+    found_tables = tables(done, before)
+    for record in listed:
+        _outdone(record, found_tables)
+    order = {name_of(_who(each)): place for place, each in enumerate(claims)}
     return {
         "version": FORM, "seeds": seeds, "draws": DRAWS, "level": LEVEL, "power": POWER,
-        "claims": listed, "open": unsettled, "tables": tables(done), "touches": touches(done),
+        "claims": sorted(listed, key=lambda record: order[name_of(record)]), "stale": stale,
+        "open": unsettled, "tables": found_tables, "touches": touches(done, before),
     }  # fmt: skip
+
+
+def _judged(
+    fresh: Sequence[tuple[Claimed, Effect]], kept: Sequence[dict[str, Any]],
+    stale: Sequence[Facts], done: Mapping[Job, Done | None],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Verdicts among all claims of a family, those that wait for a run included."""
+    effects = [found for _, found in fresh]
+    families = [each.row.family for each, _ in fresh]
+    others = [*kept, *stale]
+    p = [found.p for found in effects] + [record["p"] for record in others]
+    fixed = corrected(p, families + [record["family"] for record in others]) if p else []
+    bounds = [_bounds(each, done) for each, _ in fresh]
+    # Holm's count is that of the whole family, so each is judged alone at the level left for it.
+    made = verdicts(
+        effects, [each.claim.smallest for each, _ in fresh], families, bounds,
+        fixed[: len(fresh)],
+    )  # fmt: skip
+    listed = [
+        {**_who(each), **asdict(verdict), "seeds": e.seeds, "units": e.units, "groups": e.groups,
+         **_cost(each, done), "carried": False}
+        for (each, e), verdict in zip(fresh, made, strict=True)
+    ]  # fmt: skip
+    for record, one in zip(kept, fixed[len(fresh) :], strict=False):
+        low, high = _range(record["metric"])
+        reach = (low - high, high - low)
+        if record["baseline"] == "nothing" and record["baseline_value"] == 0:
+            reach = (low, high)
+        record |= {
+            end: float(np.clip(record[end], *reach)) for end in ("low", "high", "least", "most")
+        }
+        record |= {"adjusted": one.adjusted, "share": one.share}
+        record["said"] = said_of(
+            record["effect"], record["smallest"], one.adjusted, record["most"],
+            record["detectable"],
+        )  # fmt: skip
+        listed.append(record)
+    return listed
+
+
+def _range(metric: str) -> tuple[float, float]:
+    return RANGES.get(metric, (0.0, 1.0))
+
+
+def _bounds(each: Claimed, done: Mapping[Job, Done | None]) -> tuple[float, float]:
+    """The least and the largest effect that can be: of a baseline that never varies, over it."""
+    low, high = _range(each.claim.metric)
+    base = done[Job.of(each.claim, each.claim.baseline)]
+    assert base is not None
+    scores = base.scores[each.claim.metric]
+    if np.ptp(scores) == 0:
+        return low - float(scores.flat[0]), high - float(scores.flat[0])
+    return low - high, high - low
+
+
+def _outdone(record: dict[str, Any], found: Sequence[Facts]) -> None:
+    """Name the strongest simple arm of the table where it does better than the arm that holds."""
+    beyond = (*CEILINGS.get(record["task"], ()), CHANCE, record["arm"], record["baseline"])
+    beside = [
+        arm for t in found for arm in t["arms"]
+        if all(t[name] == record[name] for name in ("task", "condition", "data", "metric"))
+    ]  # fmt: skip
+    simple = simple_arms(catalogue.find("task", record["task"]))
+    rivals = [
+        arm for arm in beside
+        if arm["arm"] in simple and arm["arm"] not in beyond and "failed" not in arm
+        and not arm.get("stale") and arm["value"] > record["arm_value"]
+    ]  # fmt: skip
+    if record["said"] == HOLDS and rivals:
+        best = max(rivals, key=lambda arm: arm["value"])
+        record["outdone"] = {"arm": best["arm"], "value": best["value"]}
+        if record["baseline"] == "nothing":
+            record["said"] = ONLY
+
+
+def simple_arms(task: catalogue.Row) -> frozenset[str]:
+    """The arms that stand in every table of a task, and the plain ones of what it judges."""
+    from conjoin.claims.arms import beside, judges
+
+    engine = task.load()
+    plain = {row.name for row in catalogue.of_kind(judges(engine)).values() if row.cost == "free"}
+    return frozenset({*beside(engine), *plain})
 
 
 def _missing(each: Claimed, done: Mapping[Job, Done | None]) -> str:
@@ -55,12 +192,20 @@ def _missing(each: Claimed, done: Mapping[Job, Done | None]) -> str:
     return ""
 
 
-def _effect(each: Claimed, done: Mapping[Job, Done | None]) -> Any:
+def _effect(each: Claimed, done: Mapping[Job, Done | None]) -> Effect:
     arm, base = (done[Job.of(each.claim, name)] for name in (each.arm, each.claim.baseline))
     assert arm is not None
     assert base is not None
     metric = each.claim.metric
     return effect(arm.scores[metric], base.scores[metric], arm.groups)
+
+
+def _same(each: Claimed, done: Mapping[Job, Done | None]) -> bool:
+    """Whether the arms cannot be told apart in any seed."""
+    arm, base = (done[Job.of(each.claim, name)] for name in (each.arm, each.claim.baseline))
+    assert arm is not None
+    assert base is not None
+    return np.array_equal(arm.scores[each.claim.metric], base.scores[each.claim.metric])
 
 
 def _who(each: Claimed) -> dict[str, Any]:
@@ -71,7 +216,8 @@ def _who(each: Claimed) -> dict[str, Any]:
         "task": claim.task, "condition": dict(claim.condition), "data": claim.data,
         "metric": claim.metric, "smallest": claim.smallest, "fidelity": claim.fidelity,
         "fidelity_means": FIDELITIES[claim.fidelity], "differs": claim.differs,
-        "reported": claim.reported,
+        "reported": claim.reported, "arm_key": Job.of(claim, each.arm).key,
+        "baseline_key": Job.of(claim, claim.baseline).key,
     }  # fmt: skip
 
 
@@ -86,56 +232,70 @@ def _cost(each: Claimed, done: Mapping[Job, Done | None]) -> dict[str, Any]:
     return found
 
 
-def tables(done: Mapping[Job, Done | None]) -> list[dict[str, Any]]:
-    """Every table with the mean of each arm and its interval; arms that cannot run say why."""
+def tables(done: Mapping[Job, Done | None], before: Facts | None = None) -> list[dict[str, Any]]:
+    """Every table with the mean of each arm and its interval; arms that cannot run say why.
+
+    An arm that has not run stands as it was before, marked ``stale`` where what decides its
+    scores has changed since.
+    """
+    earlier = {
+        (t["task"], tuple(sorted(t["condition"].items())), t["data"], t["metric"], a["arm"]): a
+        for t in (before or {}).get("tables", ()) for a in t["arms"]
+    }  # fmt: skip
     listed: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for job, found in done.items():
+        own = listed.setdefault(job.table, [])
         if found is not None:
-            listed.setdefault(job.table, []).append(_arm(job, found))
+            own.append(_arm(job, found))
+        elif (old := earlier.get((*job.table, job.arm))) is not None:
+            same = old.get("key") == job.key
+            own.append({**old, "stale": True} if not same else old)
     return [
         {"task": task, "condition": dict(condition), "data": data, "metric": metric,
          "arms": sorted(arms, key=_by_value)}
-        for (task, condition, data, metric), arms in listed.items()
+        for (task, condition, data, metric), arms in listed.items() if arms
     ]  # fmt: skip
 
 
-def _by_value(arm: Mapping[str, Any]) -> tuple[bool, bool, float]:
+def _by_value(arm: Facts) -> tuple[bool, bool, float]:
     failed = "failed" in arm
     return (arm["arm"] != CHANCE, failed, 0.0 if failed else arm["value"])
 
 
 def _arm(job: Job, found: Done) -> dict[str, Any]:
     if found.failed:
-        return {"arm": job.arm, "failed": found.failed}
+        return {"arm": job.arm, "failed": found.failed, "key": job.key}
     scores = found.scores[job.metric]
     spread = Paired.of({job.arm: scores}, found.groups, draws=2000).effect(job.arm)
-    low, high = spread.interval()
+    low, high = (float(np.clip(end, *_range(job.metric))) for end in spread.interval())
     return {
         "arm": job.arm, "value": spread.value, "low": low, "high": high,
         "seconds": found.seconds, "tuning": found.tuning, "tried": found.tried,
-        "fields": dict(found.fields),
+        "fields": dict(found.fields), "key": job.key,
     }  # fmt: skip
 
 
-def touches(done: Mapping[Job, Done | None]) -> dict[str, int]:
-    """How many times an arm was judged on each data set's held-out rows."""
-    counted: dict[str, int] = {}
+def touches(done: Mapping[Job, Done | None], before: Facts | None = None) -> dict[str, int]:
+    """How many times an arm was judged on each data set's held-out rows, earlier runs included."""
+    counted: dict[str, int] = dict((before or {}).get("touches", {}))
+    known = {arm.get("key") for t in (before or {}).get("tables", ()) for arm in t["arms"]}
     for job, found in done.items():
-        if found is not None and not found.failed:
+        if found is not None and not found.failed and job.key not in known:
             seeds = len(next(iter(found.scores.values())))
             counted[job.data] = counted.get(job.data, 0) + (0 if job.arm == CHANCE else seeds)
     return dict(sorted(counted.items()))
 
 
-def changed(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterable[str]:
+def changed(old: Facts | None, new: Facts) -> Iterable[str]:
     """Claims whose verdict differs between two results, in words."""
-    before = {_key(claim): claim["said"] for claim in (old or {}).get("claims", ())}
+    before = {name_of(claim): claim["said"] for claim in (old or {}).get("claims", ())}
     for claim in new["claims"]:
-        was = before.get(_key(claim))
+        was = before.get(name_of(claim))
         if was is not None and was != claim["said"]:
             yield f"{claim['method']} on {claim['data']}: {was} → {claim['said']}"
 
 
-def _key(claim: Mapping[str, Any]) -> str:
+def name_of(claim: Facts) -> str:
+    """What tells a claim from all others."""
     parts = (claim[name] for name in ("method", "arm", "baseline", "task", "data", "metric"))
     return "/".join(map(str, (*parts, sorted(claim["condition"].items()))))

@@ -27,6 +27,11 @@ POWER = 0.8
 SEEN = 3.0
 
 HOLDS, FAILS, UNDECIDED = "holds here", "does not hold here", "undecided"
+#: Undecided, and no effect of :data:`BLIND` times the smallest of interest would have been seen.
+CANNOT = "these data cannot tell"
+#: Better than doing nothing, and not better than a simple arm of the same table.
+ONLY = "beats doing nothing only"
+BLIND = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +228,7 @@ class Verdict:
 
     Parameters
     ----------
-    said : :data:`HOLDS`, :data:`FAILS` or :data:`UNDECIDED`.
+    said : :data:`HOLDS`, :data:`FAILS`, :data:`UNDECIDED` or :data:`CANNOT`.
     low, high : 95 % interval of the effect.
     least, most : the same at the level Holm's method leaves for it among its family.
     p, adjusted, share : p-value, Holm's, and Benjamini and Hochberg's over all claims.
@@ -243,38 +248,88 @@ class Verdict:
 
 
 def verdicts(
-    effects: Sequence[Effect], smallest: Sequence[float], families: Sequence[str]
+    effects: Sequence[Effect],
+    smallest: Sequence[float],
+    families: Sequence[str],
+    bounds: Sequence[tuple[float, float]] | None = None,
+    fixed: Sequence["Corrected"] | None = None,
 ) -> list[Verdict]:
     """Judge claims together: Holm within each family, false discoveries over all.
 
     A claim *holds here* when its corrected lower end is above zero and the estimate at least
     the smallest effect of interest; it *does not hold here* when its corrected upper end is
-    below that; otherwise it is *undecided*.
+    below that; otherwise it is *undecided*, or *these data cannot tell* where not even
+    :data:`BLIND` times the smallest effect of interest would have been seen.
+
+    Parameters
+    ----------
+    bounds : the least and the largest effect that the metric of each claim allows; no interval
+        ends beyond them.
+    fixed : p-values corrected already, where more are judged than have an effect here.
     """
     if not effects:
         return []
-    pvalues = np.array([each.p for each in effects])
-    shares = fdr(pvalues)
-    adjusted, left = np.empty(len(effects)), np.empty(len(effects), dtype=np.int64)
-    for family in dict.fromkeys(families):
-        own = np.flatnonzero(np.array(families) == family)
-        adjusted[own] = holm(pvalues[own])
-        left[own[np.argsort(pvalues[own], kind="stable")]] = np.arange(len(own), 0, -1)
+    bounds = bounds or [(-np.inf, np.inf)] * len(effects)
+    fixed = fixed or corrected([each.p for each in effects], families)
     return [
-        _verdict(each, least, float(p), float(q), int(k))
-        for each, least, p, q, k in zip(effects, smallest, adjusted, shares, left, strict=True)
+        _verdict(each, least, one, bound)
+        for each, least, one, bound in zip(effects, smallest, fixed, bounds, strict=True)
     ]
 
 
-def _verdict(each: Effect, smallest: float, adjusted: float, share: float, left: int) -> Verdict:
-    level = 1 - LEVEL / left
-    least, most = each.interval(level)
-    said = UNDECIDED
-    if each.value >= smallest and each.value > 0 and adjusted < LEVEL:
-        said = HOLDS
-    elif most < smallest:
-        said = FAILS
-    low, high = each.interval()
+@dataclass(frozen=True)
+class Corrected:
+    """A p-value among others: Holm's, the false discoveries', and how many Holm leaves it."""
+
+    adjusted: float
+    share: float
+    left: int
+
+
+def corrected(pvalues: Sequence[float], families: Sequence[str]) -> list[Corrected]:
+    """Holm within each family, and false discoveries over all.
+
+    Examples
+    --------
+    >>> [one.left for one in corrected([0.5, 0.01, 0.04], ["a", "a", "b"])]
+    [1, 2, 1]
+    """
+    p = np.asarray(pvalues, dtype=np.float64)
+    shares = fdr(p)
+    adjusted, left = np.empty(len(p)), np.empty(len(p), dtype=np.int64)
+    for family in dict.fromkeys(families):
+        own = np.flatnonzero(np.array(families) == family)
+        adjusted[own] = holm(p[own])
+        left[own[np.argsort(p[own], kind="stable")]] = np.arange(len(own), 0, -1)
+    return [
+        Corrected(float(a), float(q), int(k))
+        for a, q, k in zip(adjusted, shares, left, strict=True)
+    ]
+
+
+def said_of(value: float, smallest: float, adjusted: float, most: float, detectable: float) -> str:
+    """The verdict of an effect, its corrected p-value and upper end, and what could be seen.
+
+    Examples
+    --------
+    >>> said_of(0.1, 0.02, 0.001, 0.2, 0.03), said_of(0.05, 0.02, 0.4, 0.3, 0.2)
+    ('holds here', 'these data cannot tell')
+    """
+    if value >= smallest and value > 0 and adjusted < LEVEL:
+        return HOLDS
+    if most < smallest:
+        return FAILS
+    return CANNOT if smallest > 0 and detectable > BLIND * smallest else UNDECIDED
+
+
+def _verdict(
+    each: Effect, smallest: float, fixed: Corrected, bounds: tuple[float, float]
+) -> Verdict:
+    level = 1 - LEVEL / fixed.left
+    ends = (*each.interval(), *each.interval(level))
+    low, high, least, most = (float(np.clip(end, *bounds)) for end in ends)
+    seen = each.detectable(level)
+    said = said_of(each.value, smallest, fixed.adjusted, most, seen)
     return Verdict(
-        said, each.value, low, high, least, most, each.p, adjusted, share, each.detectable(level)
+        said, each.value, low, high, least, most, each.p, fixed.adjusted, fixed.share, seen
     )

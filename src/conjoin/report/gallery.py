@@ -13,11 +13,14 @@ VERDICTS: Mapping[str, tuple[str, str]] = {
     "holds here": ("#0b84c4", "disc"),
     "does not hold here": ("#d55e00", "square"),
     "undecided": ("#8a8a8a", "ring"),
+    "these data cannot tell": ("#8a8a8a", "cross"),
+    "beats doing nothing only": ("#0b84c4", "ring"),
 }
 INTRO = """# Gallery of claims
 
 Every claim's effect with its 95 % interval: right of the line at zero the method helped. A disc
-**holds here**, a square **does not hold here**, a ring is **undecided**. The numbers, the settings
+**holds here**, a square **does not hold here**, a grey ring is **undecided**, a cross where
+**these data cannot tell**, a blue ring **beats doing nothing only**. The numbers, the settings
 and what differs from the papers are on [the page of claims](claims.md).
 """
 #: Pixels: the picture, the column of names, that of verdicts, a line, and what is above the first.
@@ -80,6 +83,8 @@ def _row(c: Facts, y: int, at: Any) -> list[str]:
     drawn = {
         "disc": f'<circle cx="{x}" cy="{middle}" r="5" fill="{colour}"/>',
         "ring": f'<circle cx="{x}" cy="{middle}" r="4.5" fill="none" stroke="{colour}" '
+        'stroke-width="2"/>',
+        "cross": f'<path d="M{x - 4} {middle - 4}l8 8m0 -8l-8 8" stroke="{colour}" '
         'stroke-width="2"/>',
         "square": f'<rect x="{x - 4.5}" y="{middle - 4.5}" width="9" height="9" fill="{colour}"/>',
     }[mark]
