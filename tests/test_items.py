@@ -150,18 +150,25 @@ def test_numbers_in_csv_are_only_what_is_written_as_one(tmp_path, cells, read):
 
 
 def test_json_rows_may_lack_keys_and_grow_types(tmp_path, monkeypatch):
-    monkeypatch.setattr("conjoin.items.table._JSON_BLOCK", 1)
+    monkeypatch.setattr("conjoin.items.records.BLOCK", 1)
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2.5, "b": "x"}\n')
     assert read_table(tmp_path / "a.jsonl").to_pylist() == [
         {"a": 1.0, "b": None}, {"a": 2.5, "b": "x"}
     ]  # fmt: skip
 
 
-def test_json_types_that_disagree_between_blocks_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("conjoin.items.table._JSON_BLOCK", 1)
-    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": "x"}\n')
-    with pytest.raises(ConjoinError, match=r"a.jsonl: mixes types .* give one type a column"):
-        read_table(tmp_path / "a.jsonl")
+def test_json_types_that_disagree_are_kept_as_they_are(tmp_path, monkeypatch):
+    for block in (1, 10):
+        monkeypatch.setattr("conjoin.items.records.BLOCK", block)
+        (tmp_path / "a.jsonl").write_text('{"a": 1, "b": 1}\n{"a": "x", "b": 2}\n{"a": null}\n')
+        source = open_source(tmp_path / "a.jsonl")
+        assert list(source.values("a")) == [1, "x", None]
+        assert source.at("a", 1) == "x"
+        assert list(source.values("b")) == [1, 2, None]
+        assert source.notes == ("column 'a' mixes types (int, str): kept as it is",)
+        assert source.read().column_names == ["b"]
+        with pytest.raises(ConjoinError, match="column 'a': holds values of several types"):
+            source.read(["a"])
 
 
 def test_files_that_share_a_stem_are_one_item(tmp_path):
@@ -203,14 +210,21 @@ BAD_FILES = {
         b"a,b\n1,2\n1,2,3\n",
         "row 3 (the header is row 1): ragged: expected 2 columns, got 3; quote",
     ),
-    "latin.csv": ("a,b\né,2\n".encode("latin-1"), "is not UTF-8; save it as UTF-8"),
+    "mixed.csv": (
+        "a,b\né,2\nè,3\nà,4\n".encode() + b"\xe9,2\n",
+        "line 5: is not UTF-8, though other lines are; mend that line",
+    ),
     "none.csv": (b"", "is empty; give a header and one row an item"),
     "head.csv": (b"a,b\n", "has no rows; give a table with one row an item"),
     "twice.csv": (b"a,a\n1,2\n", "column 'a' appears twice; rename one of them"),
     "bad.jsonl": (b'{"a": 1}\n\n{"a": \n', "line 3: is not JSON (Expecting value"),
     "list.jsonl": (b"[1, 2]\n", "line 1: is a list; write one object a line"),
-    "mixed.jsonl": (b'{"a": 1}\n{"a": "x"}\n', "column 'a', up to line 2: mixes types"),
-    "latin.jsonl": (b'{"a": "\xe9"}\n', "line 1: is not UTF-8; save it as UTF-8"),
+    "deep.json": (b"[" * 100_000, "is nested too deeply; flatten it"),
+    "deep.jsonl": (b"[" * 100_000, "line 1: is nested too deeply; flatten it"),
+    "one.json": (b'{"a": 1}', "is one object; write a list of objects"),
+    "torn.json": (b'[{"a": 1}', "is not JSON"),
+    "torn.xlsx": (b"PK torn", "cannot be read as a workbook"),
+    "old.xls": (b"\xd0\xcf", ".xls files are not read; save it as .xlsx"),
     "none.jsonl": (b"\n", "is empty; write one object a line"),
     "torn.parquet": (b"PAR1....", "cannot be read as parquet"),
     "torn.arrow": (b"ARROW1..", "cannot be read as arrow"),

@@ -21,8 +21,9 @@ from conjoin.items.links import (
     read_links,
     same_row,
 )
+from conjoin.items.sources import with_classes
 from conjoin.items.split import Split, column_split, make_split
-from conjoin.items.table import Held, Source, is_scalar, open_source, require_columns
+from conjoin.items.table import Held, Source, is_scalar, open_source, require_columns, table_base
 from conjoin.spaces import Pairs, Space
 from conjoin.spaces.given import frame_columns
 from conjoin.spaces.store import Key
@@ -152,7 +153,7 @@ class Items:
             column = getattr(config.split, key)
             require_columns(source.names, [column] if column else [], f"{path} ([split] {key})")
         ids = _ids(source, config.items.id, str(path))
-        return cls(source, ids, path if path.is_dir() else path.parent, str(path))
+        return cls(source, ids, table_base(path), str(path))
 
     @classmethod
     def from_frame(cls, frame: Any, *, id: str | None = None, base: Path | None = None) -> "Items":
@@ -187,6 +188,11 @@ class Items:
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
         return self._source.names
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was guessed or passed over in reading the table, a line each."""
+        return self._source.notes
 
     @property
     def table(self) -> pa.Table:
@@ -339,9 +345,12 @@ def _ids(source: Source, column: str | None, where: str) -> np.ndarray:
     return np.array(list(first))
 
 
-def _held(frame: Any) -> Held:
+def _held(frame: Any) -> Source:
+    if hasattr(frame, "with_format") and hasattr(frame, "features"):  # Hugging Face
+        frame = frame.with_format("arrow")[:]
     if isinstance(frame, pa.Table):
-        return Held(frame)
+        held = Held(frame.replace_schema_metadata(None))
+        return with_classes(held, frame.schema.metadata)
     columns = {name: list(values) for name, values in frame_columns(frame).items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:

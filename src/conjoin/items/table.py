@@ -1,162 +1,50 @@
 """Tables of items from files and folders, read no wider and no earlier than asked."""
 
-import io
-import json
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import glob
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from conjoin.errors import ConjoinError, nearest
-from conjoin.items.folder import read_folder
+from conjoin.items.delimited import read_delimited, typed_column
+from conjoin.items.folder import read_folder, table_in_folder
+from conjoin.items.records import read_json, read_json_lines, read_sheet
+from conjoin.items.saved import is_saved, read_saved
+from conjoin.items.shards import in_shards, joined
+from conjoin.items.sources import (
+    BATCH,
+    Held,
+    Source,
+    Stored,
+    first_line,
+    is_number,
+    is_scalar,
+    require_columns,
+    to_python,
+    with_classes,
+)
 
-#: Rows handed over at a time wherever a column is streamed.
-BATCH = 1024
-_JSON_BLOCK = 10_000
+__all__ = [
+    "BATCH", "Held", "Source", "is_number", "is_scalar", "open_source", "read_table",
+    "require_columns", "table_base", "to_python", "typed_column",
+]  # fmt: skip
+
 _COMPRESSED = (".gz", ".bz2", ".zst")
-#: Spellings of a missing number. In text they are words, Namibia's code among them.
-_NOT_A_NUMBER = r"^(?:NA|N/A|n/a|nan|NaN|null|NULL|None|-)$"
-
-
-class Source(Protocol):
-    """Rows of items whose columns are read when asked for."""
-
-    names: tuple[str, ...]
-    rows: int
-
-    def type(self, name: str) -> pa.DataType | None:
-        """Arrow type of a column; ``None`` where it holds Python objects."""
-        ...
-
-    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Whole columns at once, all of those Arrow can hold when none are named."""
-        ...
-
-    def values(self, name: str) -> Iterator[Any]:
-        """Values of a column in row order, streamed; ``None`` where missing."""
-        ...
-
-    def at(self, name: str, row: int) -> Any:
-        """One value."""
-        ...
-
-
-class Held:
-    """Columns in memory (or memory-mapped), Arrow arrays and Python objects side by side."""
-
-    def __init__(self, table: pa.Table, objects: Mapping[str, list] | None = None):
-        self._table, self._objects = table, dict(objects or {})
-        self.names = (*table.column_names, *self._objects)
-        held = next(iter(self._objects.values()), [])
-        self.rows = table.num_rows if table.num_columns else len(held)
-
-    def type(self, name: str) -> pa.DataType | None:
-        """Arrow type of a column; ``None`` where it holds Python objects."""
-        return None if name in self._objects else self._table.schema.field(name).type
-
-    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Whole columns at once."""
-        return self._table if columns is None else self._table.select(list(columns))
-
-    def values(self, name: str) -> Iterator[Any]:
-        """Values of a column in row order."""
-        if name in self._objects:
-            yield from self._objects[name]
-            return
-        for chunk in self._table.column(name).chunks:
-            for start in range(0, len(chunk), BATCH):
-                yield from to_python(chunk.slice(start, BATCH))
-
-    def at(self, name: str, row: int) -> Any:
-        """One value."""
-        if name in self._objects:
-            return self._objects[name][row]
-        return _single(self._table.column(name), row)
-
-
-class Stored:
-    """A Parquet file: columns are streamed from disk and single values fetched by row group."""
-
-    def __init__(self, file: pq.ParquetFile):
-        self._file, self._lock = file, threading.Lock()
-        self._schema = file.schema_arrow
-        self.names = tuple(self._schema.names)
-        self.rows = file.metadata.num_rows
-        self._ends: list[int] = []
-        for group in range(file.num_row_groups):
-            before = self._ends[-1] if self._ends else 0
-            self._ends.append(before + file.metadata.row_group(group).num_rows)
-        self._last: dict[str, tuple[int, pa.ChunkedArray]] = {}
-
-    def type(self, name: str) -> pa.DataType | None:
-        """Arrow type of a column."""
-        return self._schema.field(name).type
-
-    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Whole columns at once."""
-        with self._lock:
-            return self._file.read(columns=None if columns is None else list(columns))
-
-    def values(self, name: str) -> Iterator[Any]:
-        """Values of a column in row order, a batch in memory at a time."""
-        for batch in self._file.iter_batches(batch_size=BATCH, columns=[name]):
-            yield from to_python(batch.column(0))
-
-    def at(self, name: str, row: int) -> Any:
-        """One value; the row group it lies in is kept for the next call."""
-        group = next(number for number, end in enumerate(self._ends) if row < end)
-        with self._lock:
-            last = self._last.get(name)
-            if last is None or last[0] != group:
-                last = (group, self._file.read_row_group(group, columns=[name]).column(0))
-                self._last[name] = last
-        start = self._ends[group - 1] if group else 0
-        return _single(last[1], row - start)
-
-
-def to_python(array: pa.Array) -> list[Any]:
-    """Values of an Arrow array; lists of numbers become NumPy arrays without a detour."""
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        array = array.dictionary_decode()
-        kind = array.type
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if (lists or pa.types.is_fixed_size_list(kind)) and is_number(kind.value_type):
-        return [
-            cell.values.to_numpy(zero_copy_only=False) if cell.is_valid else None for cell in array
-        ]
-    return array.to_pylist()
-
-
-def _single(column: pa.ChunkedArray, row: int) -> Any:
-    return to_python(column.slice(row, 1).combine_chunks())[0]
-
-
-def is_scalar(kind: pa.DataType | None) -> bool:
-    """Whether a column of that type holds text, numbers, truth values or dates."""
-    if kind is None:
-        return False
-    if pa.types.is_dictionary(kind):
-        return is_scalar(kind.value_type)
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return text or (pa.types.is_primitive(kind) and not pa.types.is_null(kind))
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds integers or floats."""
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+#: Tables of other programs, and what to save them as.
+_FOREIGN = {".xls": ".xlsx", ".ods": ".xlsx", ".numbers": ".csv", ".dta": ".parquet",
+            ".sav": ".parquet", ".pkl": ".parquet", ".pickle": ".parquet", ".h5": ".parquet",
+            ".sqlite": ".parquet", ".db": ".parquet", ".xml": ".csv"}  # fmt: skip
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a table of items.
 
-    CSV, TSV, JSON lines (each also ``.gz``, ``.bz2`` or ``.zst``), Parquet, Arrow and Feather
-    files, a Hugging Face dataset saved on disk, or a folder of files.
+    CSV, TSV, JSON and JSON lines (each also ``.gz``, ``.bz2`` or ``.zst``), Excel, Parquet, Arrow
+    and Feather files, several of them by a glob, a Hugging Face data set saved on disk, a folder of
+    shards, or a folder of pictures, sounds and texts. Separators and encodings are told from what
+    the file holds; what was guessed is among the source's ``notes``.
 
     Parameters
     ----------
@@ -179,7 +67,14 @@ def open_source(path: Path, columns: Sequence[str] | None = None) -> Source:
     ConjoinError : as :func:`read_table`.
     """
     path = Path(path)
-    source = _open_folder(path) if path.is_dir() else _open_file(path, columns)
+    if "\0" in str(path):
+        raise ConjoinError("table", f"{str(path)!r} holds a zero byte", "correct the path")
+    if path.is_dir():
+        source = _open_folder(path)
+    elif glob.has_magic(str(path)) and not path.exists():
+        source = _open_glob(path, columns)
+    else:
+        source = _open_file(path, columns)
     require_columns(source.names, columns or (), str(path))
     twice = [name for at, name in enumerate(source.names) if name in source.names[:at]]
     if twice:
@@ -189,18 +84,25 @@ def open_source(path: Path, columns: Sequence[str] | None = None) -> Source:
     return source
 
 
-def require_columns(names: Sequence[str], wanted: Sequence[str], where: str) -> None:
-    """Refuse a column that is not there, naming the near ones."""
-    for name in wanted:
-        if name not in names:
-            raise ConjoinError(where, f"has no column {name!r}", nearest(name, names))
+def table_base(path: Path) -> Path:
+    """The folder that relative paths in a table's cells start from."""
+    if path.is_dir():
+        return path
+    while glob.has_magic(str(path)) and not path.exists():
+        path = path.parent
+    return path if path.is_dir() else path.parent
 
 
 def _open_file(path: Path, columns: Sequence[str] | None) -> Source:
     if not path.exists():
         raise ConjoinError(str(path), "no such file", _neighbours(path))
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in _COMPRESSED]
-    suffix = suffixes[-1] if suffixes else ""
+    if not path.is_file():
+        raise ConjoinError(str(path), "is neither a file nor a folder", "give a table or a folder")
+    suffix = table_suffix(path.name)
+    if suffix in _FOREIGN:
+        raise ConjoinError(
+            str(path), f"{suffix} files are not read", f"save it as {_FOREIGN[suffix]}"
+        )
     if suffix not in _READERS:
         raise ConjoinError(
             str(path), f"extension {suffix or 'missing'!r} is not one of a table",
@@ -208,11 +110,23 @@ def _open_file(path: Path, columns: Sequence[str] | None) -> Source:
         )  # fmt: skip
     try:
         return _READERS[suffix](path, columns)
-    except (pa.ArrowInvalid, OSError) as error:
+    except ConjoinError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise ConjoinError(
-            str(path), f"cannot be read as {suffix[1:]}: {_first_line(error)}",
+            str(path), f"cannot be read as {suffix[1:]}: {first_line(error)}",
             "write the file again, or correct its extension",
         ) from None  # fmt: skip
+
+
+def table_suffix(name: str) -> str:
+    """The ending that says what a file's form is, compression set aside.
+
+    >>> table_suffix("items.CSV.gz")
+    '.csv'
+    """
+    suffixes = [s.lower() for s in Path(name).suffixes if s.lower() not in _COMPRESSED]
+    return suffixes[-1] if suffixes else ""
 
 
 def _neighbours(path: Path) -> str:
@@ -222,217 +136,60 @@ def _neighbours(path: Path) -> str:
     return near if near.startswith("did you mean") else "check the path"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+def _open_glob(path: Path, columns: Sequence[str] | None) -> Source:
+    found = sorted(Path(one) for one in glob.glob(str(path), recursive=True))
+    files = [one for one in found if one.is_file() and table_suffix(one.name) in _READERS]
+    if not files:
+        said = f"matches {len(found)} files, none of them a table" if found else "matches no file"
+        raise ConjoinError(str(path), said, f"known are {' '.join(_READERS)}")
+    # Columns are asked of the whole: a file of several may lack some.
+    return joined(files, [_open_file(one, None) for one in files], table_base(path))
 
 
-# --- CSV and TSV -------------------------------------------------------------------------------
-
-
-def _read_delimited(path: Path, columns: Sequence[str] | None, delimiter: str) -> Source:
-    parse = pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    try:
-        names = _header(path, parse)
-        require_columns(names, columns or (), str(path))
-        convert = pa_csv.ConvertOptions(
-            # Strings first: guessed types would turn the id "007" into 7.
-            column_types=dict.fromkeys(names, pa.string()),
-            include_columns=list(columns or ()) or None,
-            null_values=[""],
-            strings_can_be_null=True,
-        )
-        # One thread, since only then are rows at fault numbered.
-        read = pa_csv.ReadOptions(use_threads=False)
-        table = pa_csv.read_csv(path, read, parse, convert)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise _explain_csv(path, error) from None
-    typed = [typed_column(column) for column in table.columns]
-    return Held(pa.table(typed, names=table.column_names))
-
-
-def _header(path: Path, parse: pa_csv.ParseOptions) -> list[str]:
-    with pa_csv.open_csv(path, parse_options=parse) as reader:
-        return list(reader.schema.names)
-
-
-def _explain_csv(path: Path, error: Exception) -> ConjoinError:
-    text = _first_line(error)
-    row = text.split("Row #")[1].split(":")[0] if "Row #" in text else ""
-    where = f"{path}, row {row} (the header is row 1)" if row else str(path)
-    if "utf8" in text.lower().replace("-", ""):
-        return ConjoinError(where, "is not UTF-8", "save it as UTF-8")
-    if "Expected " in text:
-        expected = text.split("Expected ")[-1].split(":")[0]
-        return ConjoinError(
-            where, f"ragged: expected {expected}",
-            "quote fields that hold the delimiter, or mend that row",
-        )  # fmt: skip
-    if "Empty" in text:
-        return ConjoinError(str(path), "is empty", "give a header and one row an item")
-    return ConjoinError(where, f"cannot be read: {text}", "mend that row")
-
-
-def typed_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers where every text is written as a number would be; otherwise the texts as they are."""
-    absent = pc.match_substring_regex(column, _NOT_A_NUMBER)
-    numbers = pc.if_else(absent, pa.nulls(len(column), pa.string()), column)
-    if numbers.null_count == len(numbers):
-        return column
-    try:
-        whole = numbers.cast(pa.int64())
-        if whole.cast(pa.string()).equals(numbers):
-            return whole
-    except pa.ArrowInvalid:
-        pass
-    if pc.any(pc.match_substring_regex(numbers, r"^[+-]?0[0-9]")).as_py():
-        return column  # codes such as 007
-    try:
-        return numbers.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return column
-
-
-# --- JSON lines --------------------------------------------------------------------------------
-
-
-def _read_json_lines(path: Path, columns: Sequence[str] | None) -> Source:
-    tables, block = [], []
-    for number, line in _lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ConjoinError(
-                f"{path}, line {number}", f"is not JSON ({error})", "write one object a line"
-            ) from None
-        if not isinstance(row, dict):
-            raise ConjoinError(
-                f"{path}, line {number}", f"is a {type(row).__name__}", "write one object a line"
-            )
-        block.append(row if columns is None else {k: row[k] for k in columns if k in row})
-        if len(block) == _JSON_BLOCK:
-            tables.append(_rows_table(path, block, number))
-            block = []
-    if block:
-        tables.append(_rows_table(path, block, number))
-    if not tables:
-        raise ConjoinError(str(path), "is empty", "write one object a line")
-    try:
-        return Held(pa.concat_tables(tables, promote_options="permissive"))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ConjoinError(
-            str(path), f"mixes types ({_first_line(error)})", "give one type a column"
-        ) from None
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with pa.input_stream(path, compression="detect") as stream:
-        for number, raw in enumerate(io.BufferedReader(stream), 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError:
-                raise ConjoinError(
-                    f"{path}, line {number}", "is not UTF-8", "save it as UTF-8"
-                ) from None
-            if line:
-                yield number, line
-
-
-def _rows_table(path: Path, rows: list[dict[str, Any]], last: int) -> pa.Table:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    arrays = []
-    for name in names:
-        try:
-            arrays.append(pa.array([row.get(name) for row in rows]))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise ConjoinError(
-                f"{path}, column {name!r}, up to line {last}",
-                f"mixes types ({_first_line(error)})", "give one type a column",
-            ) from None  # fmt: skip
-    return pa.table(arrays, names=names)
-
-
-# --- Parquet, Arrow, Hugging Face --------------------------------------------------------------
+def _open_folder(path: Path) -> Source:
+    if is_saved(path):
+        return read_saved(path)
+    listed = table_in_folder(path)
+    if listed is not None:
+        return _open_file(listed, None)
+    shards = in_shards(path, list(_READERS), table_suffix)
+    if shards:
+        sources = [_open_file(one, None) for one in shards]
+        return joined(shards, sources, path, strict=True)
+    return read_folder(path)
 
 
 def _read_parquet(path: Path, columns: Sequence[str] | None) -> Source:
-    return Stored(pq.ParquetFile(path, memory_map=True))
+    file = pq.ParquetFile(path, memory_map=True)
+    return with_classes(Stored(file), file.schema_arrow.metadata)
 
 
 def _read_arrow(path: Path, columns: Sequence[str] | None) -> Source:
     mapped = pa.memory_map(str(path))
     try:
-        return Held(pa.ipc.open_file(mapped).read_all())
+        table = pa.ipc.open_file(mapped).read_all()
     except pa.ArrowInvalid:
         mapped.seek(0)
-        return Held(pa.ipc.open_stream(mapped).read_all())
-
-
-def _open_folder(path: Path) -> Source:
-    if (path / "dataset_dict.json").exists():
-        return Held(_dataset_dict(path))
-    if (path / "state.json").exists():
-        return Held(_dataset(path))
-    return Held(read_folder(path))
-
-
-def _dataset(path: Path) -> pa.Table:
-    """A Hugging Face dataset as ``save_to_disk`` leaves it: a list of Arrow stream files."""
-    state = path / "state.json"
-    try:
-        saved = json.loads(state.read_bytes())
-        files = [path / entry["filename"] for entry in saved["_data_files"]]
-    except (ValueError, KeyError, TypeError):
-        raise ConjoinError(
-            str(state), "lists no data files", "save the dataset again: save_to_disk"
-        ) from None
-    if saved.get("_indices_files"):
-        raise ConjoinError(
-            str(state), "the dataset is a selection kept apart from its rows",
-            "call flatten_indices() and save_to_disk again",
-        )  # fmt: skip
-    tables = []
-    for file in files:
-        if not file.exists():
-            raise ConjoinError(str(file), "no such file", "save the dataset again: save_to_disk")
-        try:
-            tables.append(pa.ipc.open_stream(pa.memory_map(str(file))).read_all())
-        except pa.ArrowInvalid as error:
-            raise ConjoinError(
-                str(file), f"is torn: {_first_line(error)}", "save the dataset again: save_to_disk"
-            ) from None
-    if not tables:
-        raise ConjoinError(str(path), "has no rows", "save a dataset with one row an item")
-    return pa.concat_tables(tables)
-
-
-def _dataset_dict(path: Path) -> pa.Table:
-    listing = path / "dataset_dict.json"
-    try:
-        names = list(json.loads(listing.read_bytes())["splits"])
-    except (ValueError, KeyError, TypeError):
-        raise ConjoinError(
-            str(listing), "lists no splits", "save the dataset again: save_to_disk"
-        ) from None
-    tables = []
-    for name in names:
-        table = _dataset(path / name)
-        if "split" not in table.column_names:
-            table = table.append_column("split", pa.array([name] * table.num_rows))
-        tables.append(table.replace_schema_metadata(None))
-    return pa.concat_tables(tables, promote_options="default")
+        table = pa.ipc.open_stream(mapped).read_all()
+    return with_classes(Held(table), table.schema.metadata)
 
 
 def _read_csv(path: Path, columns: Sequence[str] | None) -> Source:
-    return _read_delimited(path, columns, ",")
+    return read_delimited(path, columns, ",")
 
 
 def _read_tsv(path: Path, columns: Sequence[str] | None) -> Source:
-    return _read_delimited(path, columns, "\t")
+    return read_delimited(path, columns, "\t")
+
+
+def _read_psv(path: Path, columns: Sequence[str] | None) -> Source:
+    return read_delimited(path, columns, "|")
 
 
 _READERS: Mapping[str, Callable[[Path, Sequence[str] | None], Source]] = {
-    ".csv": _read_csv, ".tsv": _read_tsv, ".tab": _read_tsv,
-    ".jsonl": _read_json_lines, ".ndjson": _read_json_lines,
+    ".csv": _read_csv, ".tsv": _read_tsv, ".tab": _read_tsv, ".psv": _read_psv,
+    ".jsonl": read_json_lines, ".ndjson": read_json_lines, ".json": read_json,
+    ".xlsx": read_sheet, ".xlsm": read_sheet,
     ".parquet": _read_parquet, ".pq": _read_parquet,
     ".arrow": _read_arrow, ".feather": _read_arrow, ".ipc": _read_arrow,
 }  # fmt: skip
