@@ -35,22 +35,30 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def run_init(table: Path, folder: Path, console: Console, *, dry: bool, yes: bool) -> None:
     """Write a commented ``conjoin.toml`` from a look at a table."""
-    from conjoin.items.guess import guess
+    from conjoin.items.guess import look
     from conjoin.spaces.files import atomic
 
     path = folder / CONFIG
-    text = guess(table, folder)
+    found = look(table, folder)
+    told = {
+        "path": str(path), "toml": found.toml, "left_out": dict(found.left_out),
+        "notes": list(found.notes),
+    }  # fmt: skip
+    for note in found.notes:
+        console.note(note)
+    for line in found.said_left_out():
+        console.note(line)
     if dry:
-        console.say(text.rstrip("\n"))
-        console.result({"path": str(path), "toml": text, "dry": True})
+        console.say(found.toml.rstrip("\n"))
+        console.result({**told, "dry": True})
         return
     if path.exists():
         confirm(f"replace {path}?", yes=yes)
     with atomic(path) as file:
-        file.write(text.encode())
+        file.write(found.toml.encode())
     there = "" if folder.resolve() == Path.cwd() else f" -w {shlex.quote(str(folder))}"
     console.say(f"wrote {path}: look it over, then run: conjoin embed{there}")
-    console.result({"path": str(path), "toml": text})
+    console.result(told)
 
 
 def run_embed(

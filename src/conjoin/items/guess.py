@@ -4,19 +4,15 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from conjoin.items.cells import is_missing
-from conjoin.items.folder import kind_of_name
+from conjoin.errors import ConjoinError
+from conjoin.items.kinds import Guess, guess_column
 from conjoin.items.table import Source, open_source
 
-_SAMPLE = 200
 _MOST_TEXTS = 3
 _ID_NAMES = ("id", "item_id", "uuid", "uid", "key", "item", "image_id", "name")
 _SPLIT_NAMES = ("split", "fold", "subset", "partition", "set")
@@ -32,27 +28,51 @@ _ENCODERS = {
 
 
 @dataclass(frozen=True)
-class Guess:
-    """What a column seems to be.
+class Look:
+    """What a look at a table found.
 
     Parameters
     ----------
-    kind : text, image, audio, vector, series; ``number``, ``category`` or ``other`` for what is no
-        modality of its own.
-    why : the evidence, for the comment.
-    foreign : text that is not mostly in Latin letters.
+    toml : the text of a commented ``conjoin.toml``.
+    left_out : why, by column, of those that are neither a modality nor ids, split or groups.
+    notes : what was guessed or passed over in reading, and ids that repeat, a line each.
+    figures : those left out that are numbers or categories.
     """
 
-    column: str
-    kind: str
-    why: str
-    foreign: bool = False
+    toml: str
+    left_out: Mapping[str, str]
+    notes: tuple[str, ...]
+    figures: tuple[str, ...] = ()
+
+    def said_left_out(self) -> list[str]:
+        """A line for each column left out, and one for all numbers and categories."""
+        lines = [
+            f"left out: column {name!r}: {_line(why)}"
+            for name, why in self.left_out.items()
+            if name not in self.figures
+        ]
+        if self.figures:
+            shown = ", ".join(map(repr, self.figures[:6]))
+            more = ", …" if len(self.figures) > 6 else ""
+            lines.append(
+                f"left out: {len(self.figures)} columns of numbers or categories ({shown}{more}): "
+                "builtin:table makes them a modality"
+            )
+        return lines
 
 
 def guess(path: Path, folder: Path | None = None) -> str:
-    """The text of a commented ``conjoin.toml`` for a table or folder.
+    """The text of a commented ``conjoin.toml`` for a table or folder: :func:`look` without notes.
 
-    Looks at names, types and the first 200 values of each column.
+    Raises
+    ------
+    ConjoinError : the table cannot be read.
+    """
+    return look(path, folder).toml
+
+
+def look(path: Path, folder: Path | None = None) -> Look:
+    """Look at a table or folder: names, types and the first 200 values of each column.
 
     Parameters
     ----------
@@ -60,13 +80,14 @@ def guess(path: Path, folder: Path | None = None) -> str:
 
     Raises
     ------
-    ConjoinError : the table cannot be read.
+    ConjoinError : the table cannot be read, or its path cannot be written in a text file.
     """
     path = Path(path)
+    _require_text(path)
     source = open_source(path)
     guesses = [guess_column(source, name) for name in source.names]
     where = Path(os.path.relpath(path, folder if folder is not None else path.parent)).as_posix()
-    id_column = _id_column(source, guesses)
+    id_column, doubt = _id_column(source, guesses)
     split_lines, used = _split_part(source, guesses)
     lines = [
         f"# Guessed by `conjoin init` from {source.rows} rows; change what is wrong.",
@@ -74,130 +95,68 @@ def guess(path: Path, folder: Path | None = None) -> str:
     ]  # fmt: skip
     if id_column is not None:
         lines.append(f"id = {_quoted(id_column):<24} # every value is there once")
+    elif doubt:
+        lines.append(f"# {_line(doubt)}")
     else:
         lines.append("# no column of unique ids was found: row numbers are used")
-    lines += _modality_parts([g for g in guesses if g.column not in {id_column, *used}])
-    return "\n".join([*lines, *split_lines, ""])
+    rest = [g for g in guesses if g.column not in {id_column, *used}]
+    spare = {g.column for g in _spare_texts([g for g in rest if g.kind in _ENCODERS])}
+    left = {
+        g.column: f"{g.why}, beside other texts" if g.column in spare else g.why
+        for g in rest
+        if g.kind not in _ENCODERS or g.column in spare
+    }
+    lines += _modality_parts(rest)
+    notes = (*source.notes, doubt) if doubt else source.notes
+    figures = tuple(g.column for g in rest if g.kind in ("number", "category"))
+    return Look("\n".join([*lines, *split_lines, ""]), left, notes, figures)
 
 
-def guess_column(source: Source, name: str) -> Guess:
-    """What one column seems to be."""
-    filled = (value for value in source.values(name) if not is_missing(value))
-    values = list(islice(filled, _SAMPLE))
-    if not values:
-        return Guess(name, "other", "every cell is missing")
-    if isinstance(values[0], np.ndarray):
-        return _guess_arrays(name, values)
-    several = ""
-    if isinstance(values[0], list):
-        if isinstance(values[0][0], np.ndarray | list):
-            return _guess_nested(name, values)
-        values = [part for value in values for part in value if not is_missing(part)][:_SAMPLE]
-        several = "lists of "
-    if all(isinstance(value, dict) for value in values):
-        return _guess_structs(name, values, several)
-    if all(isinstance(value, bytes) for value in values):
-        return _guess_bytes(name, values, several)
-    if all(isinstance(value, str) for value in values):
-        return _guess_strings(name, values, several)
-    if all(isinstance(value, int | float) for value in values):
-        return Guess(name, "number", "numbers")
-    return Guess(name, "other", f"values of type {type(values[0]).__name__}")
+def _require_text(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("ascii", "backslashreplace")
+        raise ConjoinError(shown, "is a name that is not UTF-8", "rename it") from None
 
 
-def _guess_arrays(name: str, values: Sequence[np.ndarray]) -> Guess:
-    lengths = {len(value) for value in values}
-    if len(lengths) > 1:
-        return Guess(name, "series", f"lists of {min(lengths)} to {max(lengths)} numbers")
-    if (width := lengths.pop()) < 4:
-        return Guess(name, "other", f"lists of {width} numbers, too short for vectors")
-    return Guess(name, "vector", f"lists of {width} numbers")
-
-
-def _guess_nested(name: str, values: Sequence[Sequence]) -> Guess:
-    widths = {len(row) for value in values for row in value}
-    lengths = {len(value) for value in values}
-    if len(lengths) > 1 and len(widths) == 1 and max(widths) < 16:
-        return Guess(name, "series", f"series of {max(widths)} channels and differing length")
-    if len(widths) == 1:
-        return Guess(name, "vector", f"lists of vectors of {max(widths)} numbers")
-    return Guess(name, "other", "lists of lists of differing length")
-
-
-def _guess_structs(name: str, values: Sequence[dict], several: str) -> Guess:
-    if not {"bytes", "path"} & set(values[0]):
-        return Guess(name, "other", f"{several}records")
-    data = [value["bytes"] for value in values if value.get("bytes")]
-    if data:
-        return _guess_bytes(name, data, several)
-    return _guess_strings(name, [value.get("path") or "" for value in values], several)
-
-
-def _guess_bytes(name: str, values: Sequence[bytes], several: str) -> Guess:
-    kind, count = Counter(_magic(value) for value in values).most_common(1)[0]
-    if kind is None:
-        return Guess(name, "other", f"{several}bytes of no known kind")
-    what = "a picture" if kind == "image" else "a sound"
-    return Guess(name, kind, f"{several}bytes; {count} of {len(values)} begin as {what} does")
-
-
-def _magic(data: bytes) -> str | None:
-    """Kind of a file by its first bytes."""
-    pictures = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
-    sounds = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM")
-    if data[:4] == b"RIFF":
-        return {b"WEBP": "image", b"WAVE": "audio"}.get(data[8:12])
-    if data.startswith(pictures) or data[4:12] in (b"ftypavif", b"ftypheic"):
-        return "image"
-    return "audio" if data.startswith(sounds) or data[4:11] == b"ftypM4A" else None
-
-
-def _guess_strings(name: str, values: Sequence[str], several: str) -> Guess:
-    kind, count = Counter(kind_of_name(value) for value in values).most_common(1)[0]
-    if kind in ("image", "audio", "vector") and count >= 0.9 * len(values):
-        suffix = Counter(os.path.splitext(value)[1] for value in values).most_common(1)[0][0]
-        links = "URLs" if values[0].startswith(("http://", "https://")) else "paths"
-        return Guess(name, kind, f"{several}{links} ending in {suffix}")
-    if _share(values, lambda text: bool(re.fullmatch(r"\s*\[[\d\s.,eE+-]+\]\s*", text))) > 0.9:
-        return _guess_arrays(name, [np.array(json.loads(value)) for value in values])
-    return _guess_text(name, values, several)
-
-
-def _guess_text(name: str, values: Sequence[str], several: str) -> Guess:
-    distinct = len(set(values)) / len(values)
-    words = float(np.mean([len(value.split()) for value in values]))
-    letters = "".join(values)
-    latin = _share(letters, lambda c: ord(c) < 0x250 or not c.isalpha())
-    foreign = latin < 0.7
-    sentences = words >= 2 or (foreign and len(letters) / len(values) >= 4)
-    if several or (sentences and distinct > 0.3):
-        each = len(letters) / len(values)
-        size = f"{each:.0f} letters" if foreign else f"{words:.1f} words"
-        return Guess(name, "text", f"{several}texts of about {size}", foreign)
-    if distinct <= 0.5:
-        return Guess(name, "category", f"{len(set(values))} different short texts")
-    if _share(values, lambda text: text.isalpha() and len(text) > 1) > 0.9:
-        return Guess(name, "text", "single words, nearly all different", foreign)
-    return Guess(name, "other", "short codes, nearly all different")
-
-
-def _share(values: Sequence[Any], test: Any) -> float:
-    return sum(map(bool, map(test, values))) / max(1, len(values))
-
-
-def _id_column(source: Source, guesses: Sequence[Guess]) -> str | None:
-    """The first likely column whose values are all there and all different."""
+def _id_column(source: Source, guesses: Sequence[Guess]) -> tuple[str | None, str]:
+    """The first likely column whose values are all there and all different; else what is wrong
+    with the likeliest.
+    """
     simple = [g for g in guesses if g.kind in ("number", "text", "other", "category")]
     lower = {g.column.lower(): g.column for g in simple}
     likely = [lower[name] for name in _ID_NAMES if name in lower]
     likely += [g.column for g in simple if g.column.lower().endswith("_id")]
     likely += [g.column for g in simple if g.why.startswith("short codes")]
+    doubt = ""
     for name in dict.fromkeys(likely):
         values = list(source.values(name))
-        plain = all(isinstance(v, int) or (isinstance(v, str) and v.strip()) for v in values)
-        if plain and len(set(values)) == len(values):
-            return name
-    return None
+        wrong = _not_unique(name, values)
+        if not wrong:
+            return name, ""
+        doubt = doubt or (wrong if _nearly_ids(name, values) else "")
+    return None, doubt
+
+
+def _not_unique(name: str, values: Sequence[Any]) -> str:
+    """Why values are no ids: the first that repeats, or is no id at all."""
+    first: dict[Any, int] = {}
+    for row, value in enumerate(values):
+        if not (isinstance(value, int) or (isinstance(value, str) and value.strip())):
+            return f"column {name!r} would be the ids, but row {row} has none: row numbers are used"
+        if value in first:
+            return (
+                f"column {name!r} would be the ids, but {value!r} is on rows {first[value]} and "
+                f"{row}: row numbers are used until it is unique"
+            )
+        first[value] = row
+    return ""
+
+
+def _nearly_ids(name: str, values: Sequence[Any]) -> bool:
+    plain = [value for value in values if isinstance(value, int | str)]
+    return len(plain) > 0 and len(set(plain)) >= 0.9 * len(values)
 
 
 def _modality_parts(guesses: Sequence[Guess]) -> list[str]:
@@ -243,7 +202,7 @@ def _modality(name: str, g: Guess) -> list[str]:
     encoder = "builtin:chargram" if g.foreign else _ENCODERS[g.kind]
     lines = [
         f"[modalities.{name if re.fullmatch(r'[A-Za-z0-9_-]+', name) else _quoted(name)}]",
-        f"column = {_quoted(g.column):<20} # {g.why}",
+        f"column = {_quoted(g.column):<20} # {_line(g.why)}",
     ]
     if g.kind == "text":
         note = "any language, by its letters" if g.foreign else (
@@ -306,4 +265,9 @@ def _group_reason(source: Source, name: str) -> str | None:
 
 def _quoted(text: str) -> str:
     """A TOML string."""
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _line(text: str) -> str:
+    """A text as it may stand in a comment."""
+    return "".join(c if c.isprintable() else "?" for c in text)
