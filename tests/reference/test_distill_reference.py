@@ -8,6 +8,8 @@ import torch
 
 from conjoin.errors import ConjoinError
 from conjoin.objectives.distill import Affinity, Relational, TeacherContrast
+from conjoin.objectives.infonce import InfoNCE
+from conjoin.objectives.rank import RankPenalty, RankReduced
 from conjoin.objectives.spectrum import Consistency, Decorrelation, DominantSingular
 from conjoin.spaces import Batch
 
@@ -162,3 +164,22 @@ def test_dominant_singular():
     assert value(DominantSingular(2), *a_batch(z)) == pytest.approx(
         -(values[0] + values[1]) / 2 / values.sum()
     )
+
+
+def test_rank_penalty_is_the_share_of_directions_in_use():
+    z = RNG.normal(size=(N, 4)) @ np.diag([3.0, 1.0, 0.5, 0.1])
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    shares = np.linalg.svd(unit, compute_uv=False)
+    shares = shares / shares.sum()
+    wanted = math.exp(-sum(p * math.log(p) for p in shares)) / 4
+    assert value(RankPenalty(), *a_batch(z)) == pytest.approx(wanted)
+    line = np.ones((N, 1)) @ RNG.normal(size=(1, 4))
+    assert value(RankPenalty(), *a_batch(line)) == pytest.approx(1 / 4)
+
+
+def test_rank_reduced_adds_the_penalty_to_infonce():
+    s, t = RNG.normal(size=(N, 4)), RNG.normal(size=(N, 4))
+    out, batch = a_batch(s, t)
+    plain, term = value(InfoNCE(0.2), out, batch), value(RankPenalty(), out, batch)
+    assert value(RankReduced(0.2, weight=0.7), out, batch) == pytest.approx(plain + 0.7 * term)
+    assert value(RankReduced(0.2, weight=0.0), out, batch) == pytest.approx(plain)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from conjoin.errors import ConjoinError
 from conjoin.objectives.infonce import InfoNCE
 from conjoin.spaces import Batch
 
@@ -158,3 +159,34 @@ def test_memory_of_the_logits_is_a_block(monkeypatch):
     batch = a_batch(u, v, ids={k: torch.arange(50) // 2 for k in "uv"})
     given(0.07, block=8)({"u": u, "v": v}, batch, {}).backward()
     assert max(shape[0] for shape in seen) == 8
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("repeats", [True, False])
+def test_label_smoothing_spreads_the_target_over_partner_and_negatives(symmetric, repeats):
+    """Cross-entropy with the soft target written out, line by line."""
+    n, eps, tau = 9, 0.2, 0.3
+    u, v = two_sides(n, 4)
+    ids = torch.tensor([0, 0, 1, 2, 3, 4, 5, 6, 7]) if repeats else torch.arange(n)
+    weights = torch.linspace(0.5, 2, n, dtype=torch.float64)
+    batch = a_batch(u, v, ids={"u": ids, "v": torch.arange(n)}, weights=weights)
+    a, b = (
+        x.detach().numpy() / np.linalg.norm(x.detach().numpy(), axis=1)[:, None] for x in (u, v)
+    )
+    total = 0.0
+    for ask, answer in ((a, b), (b, a))[: 1 + symmetric]:
+        for i in range(n):
+            shown = [j for j in range(n) if i == j or ids[i] != ids[j]]
+            s = np.array([ask[i] @ answer[j] / tau for j in shown])
+            logs = s - np.log(np.exp(s).sum())
+            target = np.array([eps / len(shown) + (1 - eps) * (i == j) for j in shown])
+            total -= float(weights[i]) * float(target @ logs) / (1 + symmetric)
+    loss = given(tau, smoothing=eps, symmetric=symmetric, block=4)
+    value = loss({"u": u, "v": v}, batch, {})
+    assert float(value.detach()) == pytest.approx(total / float(weights.sum()), rel=1e-9)
+
+
+def test_smoothing_is_of_cosine_only():
+    u, v = two_sides(4, 3)
+    with pytest.raises(ConjoinError, match="smoothing"):
+        given(0.1, smoothing=0.1, similarity="maxsim")({"u": u, "v": v}, a_batch(u, v), {})

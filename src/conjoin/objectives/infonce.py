@@ -7,10 +7,11 @@ from typing import Annotated, Any, ClassVar
 import torch
 
 from conjoin.catalogue import Choice, Search
+from conjoin.errors import ConjoinError
 from conjoin.objectives.base import Addable, Param, nothing, pairs_present
 from conjoin.objectives.blocked import Tiling, contrast
 from conjoin.objectives.similarity import KINDS, Score, Side, scorer, side, with_tokens
-from conjoin.objectives.softmax import hard
+from conjoin.objectives.softmax import alike, by_rows, hard
 from conjoin.objectives.temperature import inverse, start
 from conjoin.spaces import Batch
 
@@ -44,12 +45,16 @@ class InfoNCE(Addable):
     block : rows of logits held at a time; memory is ``lines · block``. Of token sets the scores of
         single tokens held are bounded instead.
     half : multiply in bfloat16 (about half the time, gradients good to a percent); cosine only.
+    smoothing : ε of label smoothing; cosine only. The target is ``1 − ε`` on the partner plus ``ε``
+        spread evenly over the partner and its negatives, which adds
+        ``ε (s(aᵢ, bᵢ) − meanⱼ s(aᵢ, bⱼ)) / τ`` to line i of either direction.
 
     References
     ----------
     van den Oord et al. 2018 (oord2018cpc); symmetric as in Radford et al. 2021 (radford2021clip);
     ``maxsim`` as in Yao et al. 2022 (yao2022filip), ``lorentz`` as in Desai et al. 2023
-    (desai2023meru).
+    (desai2023meru). Label smoothing as in Szegedy et al. 2016 (szegedy2016smoothing), used in this
+    loss by Jia et al. 2021 (jia2021align).
     """
 
     temperature: Annotated[float, Search(0.001, 1.0, log=True)] = 0.07
@@ -58,6 +63,7 @@ class InfoNCE(Addable):
     similarity: Annotated[str, Choice(KINDS)] = "cosine"
     block: int = 1024
     half: bool = False
+    smoothing: Annotated[float, Search(0.0, 0.5)] = 0.0
     decomposes: ClassVar[bool] = False
 
     def init(self, names: Sequence[str], dim: int) -> dict[str, Param]:
@@ -65,7 +71,16 @@ class InfoNCE(Addable):
         return start(self.temperature, self.learn_temperature)
 
     def __call__(self, out: Mapping[str, Any], batch: Batch, params: Mapping[str, Any]) -> Any:
-        """Mean over the pairs of views that share a line; zero where none do."""
+        """Mean over the pairs of views that share a line; zero where none do.
+
+        Raises
+        ------
+        ConjoinError : smoothing of another similarity than cosine.
+        """
+        if self.smoothing and self.similarity != "cosine":
+            raise ConjoinError(
+                "infonce.smoothing", f"with similarity {self.similarity}", "take it of cosine"
+            )
         losses = []
         for a, b, lines in pairs_present(out, batch):
             lines = lines[(with_tokens(a, batch) & with_tokens(b, batch))[lines]]
@@ -87,9 +102,29 @@ class InfoNCE(Addable):
         unit = torch.nn.functional.normalize
         repeats = any(len(key.unique()) < len(key) for key in keys)
         tiling = Tiling(self.block, self.symmetric, self.half)
-        return contrast(
-            unit(u, dim=1), unit(v, dim=1), scale, trust, keys if repeats else None, tiling
-        )
+        u, v = unit(u, dim=1), unit(v, dim=1)
+        loss = contrast(u, v, scale, trust, keys if repeats else None, tiling)
+        if not self.smoothing:
+            return loss
+        share = trust / trust.sum()
+        apart = self._smoothed(u, v, keys if repeats else None)
+        if self.symmetric:
+            apart = (apart + self._smoothed(v, u, keys if repeats else None)) / 2
+        return loss + self.smoothing * scale * (share * apart).sum()
+
+    def _smoothed(self, ask: Any, answer: Any, keys: tuple[Any, Any] | None) -> Any:
+        """Each line's own cosine less the mean over itself and its negatives."""
+        own = (ask * answer).sum(1)
+        if keys is None:
+            return own - ask @ answer.mean(0)
+
+        def means(lines: slice) -> Any:
+            kept = ~alike(keys, lines)
+            kept.diagonal(offset=lines.start).fill_(True)
+            cosines = (ask[lines] @ answer.T).masked_fill(~kept, 0.0)
+            return cosines.sum(1) / kept.sum(1)
+
+        return own - by_rows(means, len(ask), self.block)
 
     def _scored(
         self, score: Score, u: Side, v: Side, scale: Any, trust: Any, keys: tuple[Any, Any]
