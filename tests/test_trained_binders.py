@@ -10,7 +10,7 @@ from conjoin import catalogue
 from conjoin.binding import Binding
 from conjoin.errors import ConjoinError
 from conjoin.maps.bonds import SpaceBonds
-from conjoin.maps.heads import ContrastiveHeads
+from conjoin.maps.heads import ContrastiveHeads, by_group
 from conjoin.maps.hyperbolic import HyperbolicHeads, LorentzHeads, LorentzMap
 from conjoin.maps.late import TokenHeads, TrainedTokens
 from conjoin.maps.linear import CCA
@@ -19,13 +19,14 @@ from conjoin.maps.standard import Standardise
 from conjoin.maps.tie import tied
 from conjoin.maps.train import PairBatches
 from conjoin.maps.trainables import FreshHeads
+from conjoin.maps.trusted import losses, trusted
 from conjoin.maps.universal import Layers, OneEncoder, UniversalProjection
 from conjoin.measures.late import maxsim_scores
 from conjoin.measures.ranking import rank_queries
 from conjoin.measures.relevance import relevance_by_id
 from conjoin.measures.retrieval import evaluate_direction
 from conjoin.search.index import Index
-from conjoin.spaces import Pairs, Space, Tokens
+from conjoin.spaces import Pairs, Space, Tokens, unit
 
 RNG = np.random.default_rng(5)
 N = 96
@@ -257,3 +258,67 @@ def test_a_locked_view_loses_only_its_mean():
     made = catalogue.find("binder", "locked-head").make({"steps": 5, "width": 8, "batch": 64})
     placed = made.fit(rows, lines())["a"].apply(rows["a"])
     np.testing.assert_allclose(placed, rows["a"] - rows["a"].mean(axis=0), atol=1e-5)
+
+
+def test_a_view_may_be_trained_towards_one_frozen_partner_or_all():
+    rng = np.random.default_rng(3)
+    truth = rng.normal(size=(60, 4))
+    views = {n: (truth @ rng.normal(size=(4, 5))).astype(np.float32) for n in ("a", "b", "c")}
+    pairs = Pairs(("a", "b", "c"), np.repeat(np.arange(60)[:, None], 3, axis=1))
+    made = ContrastiveHeads(start="random", width=6, hidden=16, steps=10, batch=32, lock=True)
+    first = made.fit({n: views[n] for n in "ab"}, pairs.select(("a", "b")))
+    alone = {"a": first["a"]}
+    one = replace(made, partners="first").fit(views, pairs, frozen=first)
+    near = made.fit({n: views[n] for n in "ac"}, pairs.select(("a", "c")), frozen=alone)
+    both = made.fit(views, pairs, frozen=first)
+    assert one["b"] is first["b"]
+    np.testing.assert_array_equal(one["c"].apply(views["c"]), near["c"].apply(views["c"]))
+    assert not np.allclose(one["c"].apply(views["c"]), both["c"].apply(views["c"]))
+
+
+def test_a_language_without_pairs_may_take_the_map_of_another():
+    rng = np.random.default_rng(4)
+    truth = rng.normal(size=(60, 4))
+    views = {n: (truth @ rng.normal(size=(4, 5))).astype(np.float32) for n in ("image", "en", "it")}
+    pairs = Pairs(tuple(views), np.repeat(np.arange(60)[:, None], 3, axis=1))
+    frames = {"image": "x", "en": "y", "it": "y"}
+    made = ContrastiveHeads(start="random", width=6, hidden=16, steps=10, batch=32, borrow=True)
+    maps = made.fit(views, pairs, frames=frames)
+    assert list(maps) == list(views)
+    assert maps["it"] is maps["en"]
+    own = made.fit(views, pairs, frames={"image": "x", "en": "y", "it": "z"})
+    assert own["it"] is not own["en"]
+
+
+def test_lines_that_do_not_belong_together_count_less():
+    rng = np.random.default_rng(6)
+    truth = rng.normal(size=(300, 6))
+    views = {n: (truth @ rng.normal(size=(6, 8)) + 0.1 * rng.normal(size=(300, 8))) for n in "ab"}
+    rows = np.repeat(np.arange(300)[:, None], 2, axis=1)
+    wrong = rng.permutation(300)[:60]
+    rows[wrong, 1] = np.roll(wrong, 1)
+    pairs = Pairs(("a", "b"), rows)
+    found = trusted(views, pairs, {}, 0).weight
+    planted = np.isin(np.arange(300), wrong)
+    assert found[planted].mean() < 0.4 < 0.8 < found[~planted].mean()
+    assert (found > 0).all()
+    few = pairs.take(np.arange(300) < 8)
+    np.testing.assert_array_equal(trusted(views, few, {}, 0).weight, few.weight)
+
+
+def test_the_loss_of_a_line_is_the_mean_hinge_over_the_others():
+    rng = np.random.default_rng(7)
+    u, v = unit(rng.normal(size=(9, 4))), unit(rng.normal(size=(9, 4)))
+    found = losses(u, v, [0])
+    for i in range(9):
+        cost = [max(0.0, 0.2 + u[i] @ v[j] - u[i] @ v[i]) for j in range(9) if j != i]
+        assert found[i] == pytest.approx(sum(cost) / 8)
+
+
+def test_lines_of_a_group_show_the_same_thing():
+    views = {"a": np.zeros((4, 2)), "b": np.zeros((3, 2))}
+    pairs = Pairs(("a", "b"), np.array([[0, 0], [1, 1], [2, 2], [0, -1]]), group=np.array([7, 7, 9, 9]))
+    shown = by_group(views, pairs)
+    assert shown["a"][0] == shown["a"][1] == shown["b"][0] == shown["b"][1]
+    assert shown["a"][2] == shown["b"][2] != shown["a"][0]
+    assert len({shown["a"][3], shown["a"][0], shown["a"][2]}) == 3

@@ -39,10 +39,11 @@ LONGER = {"steps": 150, "projector_steps": 100, "lr": 1e-2, "dropout": 0.0}
 #: Share of partners they name by then. A locked view keeps its own spread, and soft targets name
 #: no single partner.
 LEAST = dict.fromkeys(FRESH, 0.7) | {"locked-head": 0.3, "cwcl": 0.2}
+LEAST |= {"one-partner": 0.3, "smoothed-head": 0.5}
 #: Methods that bind a view to the product of all others promise nothing of couples of three views;
 #: those that lock a view, or train one stage after another, little of couples far from it.
 KWAY = [n for n, row in ROWS.items() if "kway" in row.needs]
-NEAR = (*KWAY, "locked-head", "cwcl", "meru", "one-encoder")
+NEAR = (*KWAY, "locked-head", "one-partner", "cwcl", "meru", "one-encoder")
 BRIDGING = pytest.mark.parametrize("name", [n for n in ROWS if n not in NEAR])
 
 

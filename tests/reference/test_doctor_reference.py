@@ -14,8 +14,8 @@ from conjoin.doctor.detectors import (
     NeighbourVote,
     PartnerRank,
     beta_split,
-    gaussian_split,
 )
+from conjoin.measures.mixture import gaussian_split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "laws"))
 from test_detector_laws import lines

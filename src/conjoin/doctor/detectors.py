@@ -12,9 +12,7 @@ from scipy.special import betaln, logsumexp
 
 from conjoin.catalogue import Choice, Search
 from conjoin.doctor.crossed import Crossed
-
-#: Settings of the mixture, as the authors of NCR have them.
-STEPS, TOLERANCE, FLOOR = 10, 1e-2, 5e-4
+from conjoin.measures.mixture import STEPS, gaussian_split
 
 
 @runtime_checkable
@@ -147,24 +145,6 @@ def _agreement(voters: np.ndarray, own: np.ndarray, theirs: np.ndarray) -> np.nd
         cosines = np.einsum("nd,nkd->nk", own[part], theirs[voters[part]])
         out[part] = (cosines * here).sum(axis=1) / np.maximum(here.sum(axis=1), 1)
     return out
-
-
-def gaussian_split(losses: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Posterior of the component of larger mean, of two Gaussians fitted to ``losses``."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    mix = GaussianMixture(
-        2, max_iter=STEPS, tol=TOLERANCE, reg_covar=FLOOR, random_state=0
-    )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mix.fit(np.sort(losses)[:, None])  # where it starts depends on the order
-    noisy = int(mix.means_.argmax())
-    found: np.ndarray = mix.predict_proba(asked.reshape(-1, 1))[:, noisy].reshape(asked.shape)
-    return found
 
 
 def beta_split(losses: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Trained heads: residual networks on frozen vectors, from a closed form or from a random start."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from conjoin.maps.stopping import Pace, Training, objective_named, split
 from conjoin.maps.tie import tied
 from conjoin.maps.train import Arrays
 from conjoin.maps.trainables import FreshHeads, Heads, place, same_rows, scaled, used
+from conjoin.maps.trusted import trusted
 from conjoin.spaces import Pairs, Rows
+from conjoin.spaces.pairs import ABSENT
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ class ContrastiveHeads:
     whole : keep the lines of a group in one batch.
     tie : views of one source frame share a head, an item's rows in them being partners of the
         same rows; from a random start.
+    partners : which frozen views a new one is trained towards, ``all`` of those its pairs reach
+        or the ``first``.
+    identity : lines of one group show the same thing, so that an objective that shares the answer
+        among partners counts all of them, and others leave them out as negatives.
+    borrow : of views of one source frame only the first is trained; the others take its map.
+    trust : weigh each line by the chance that its two sides belong together, as maps fitted
+        without it find (:func:`~conjoin.maps.trusted.trusted`).
     lam, power, width : λ of the closed form at the start, how it weighs directions, and how many
         it keeps at most; from a random start ``width`` is that of the outputs.
     hidden : units of a head's hidden layer.
@@ -77,6 +86,10 @@ class ContrastiveHeads:
     together: bool = False
     whole: bool = False
     tie: bool = False
+    partners: Annotated[str, Choice(("all", "first"))] = "all"
+    identity: bool = False
+    borrow: bool = False
+    trust: bool = False
 
     def fit(
         self,
@@ -94,6 +107,13 @@ class ContrastiveHeads:
         ConjoinError : as the closed form; or torch is missing.
         """
         optional("torch", "train")
+        if (home := self._homes(views, frames, frozen)) is not None:
+            kept = {name: rows for name, rows in views.items() if home[name] == name}
+            near = {name: frozen[name] for name in frozen if name in kept}
+            found = self.fit(kept, pairs.select(tuple(kept)), frames=frames, frozen=near, seed=seed)
+            return {name: frozen.get(name, found.get(home[name])) for name in views}
+        if self.trust:
+            pairs = trusted(views, pairs, frozen, seed)
         joint = Joint.of(views, pairs, frozen)
         if self.start == "closed":
             return self._from_closed(views, pairs, joint, frozen, seed)
@@ -104,9 +124,27 @@ class ContrastiveHeads:
         width = joint.dims[next(iter(frozen))] if frozen else self.width
         views, pairs, home = tied(views, pairs, frames if self.tie else {}, frozen)
         heads = fresh(self, views, pairs, frozen, width)
-        arrays = training(self, heads, views, frozen).fit(pairs, seed)
+        run = training(self, heads, views, frozen)
+        if self.identity:
+            run = replace(run, shown=by_group(views, pairs))
+        arrays = run.fit(pairs, seed)
         maps = {**frozen, **heads.maps(arrays)}
         return {name: maps[stand_in] for name, stand_in in home.items()}
+
+    def _homes(
+        self, views: Mapping[str, Rows], frames: Mapping[str, str], frozen: Mapping[str, Any]
+    ) -> dict[str, str] | None:
+        """By view the one whose map it takes or that stands for it; ``None`` where all train."""
+        home = {name: name for name in views}
+        if self.partners == "first":
+            home |= dict.fromkeys(frozen, next(iter(frozen), ""))
+        if self.borrow:
+            first: dict[str, str] = {}
+            for name in views:
+                frame = frames.get(name)
+                if frame is not None and name not in frozen:
+                    home[name] = first.setdefault(frame, name)
+        return home if any(name != kept for name, kept in home.items()) else None
 
     def _from_closed(
         self,
@@ -185,6 +223,20 @@ def training(
         method.together,
         method.whole,
     )
+
+
+def by_group(views: Mapping[str, Rows], pairs: Pairs) -> dict[str, np.ndarray]:
+    """What each row shows where lines of one group show the same: the group of its first line."""
+    numbers = np.unique(pairs.group, return_inverse=True)[1]
+    shown = {}
+    for name, view in views.items():
+        own = pairs.column(name)
+        there = np.flatnonzero(own != ABSENT)[::-1]
+        # Rows without a line show something of their own.
+        held = len(numbers) + np.arange(len(as_array(view)))
+        held[own[there]] = numbers[there]
+        shown[name] = held
+    return shown
 
 
 def clearly_better(run: Training, params: Arrays, seed: int, held: Pairs) -> bool:

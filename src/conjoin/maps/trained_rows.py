@@ -57,13 +57,159 @@ TRAINED: tuple[Row, ...] = (
     _heads(
         "infonce-head",
         "A small network a view, trained from a random start to name each row's partner.",
-        ("radford2021clip",),
+        ("radford2021clip", "rasheed2023vificlip", "segal2022bimodal", "bianchi2021clipitalian"),
+        (
+            *(
+                Claim(
+                    task, "emoji:image-tokens+text", metric, "locked-head", "restated",
+                    f"sixteen places of a drawing in place of a film's frames; {_FROZEN}",
+                    "both towers tuned on the mean of frames beat tuning one of them, and methods "
+                    "made for films, on Kinetics-400 (abstract, in words)",
+                )
+                for task, metric in (("zero-shot", "accuracy"), ("retrieval", "recall@10"))
+            ),
+            Claim(
+                "domain-shift", "emoji:keywords+name+image", "recall@10", "nothing", "idea",
+                f"asked by names, after training on bags of keywords; {_FROZEN}",
+                "bags of labels in place of captions do nearly as well as captions on VQAv2, GQA "
+                "and NLVR2, and no pairs at all some points worse (abstract, in words)",
+            ),
+            Claim(
+                "cross-lingual", "emoji:image+en+it", "recall@10", "borrowed-head", "restated",
+                "the mean of both languages, hashed n-grams of characters reading both, where the "
+                f"baseline trains on English pairs alone; {_FROZEN}",
+                "a CLIP of Italian pairs beats multilingual CLIP in retrieval and zero-shot "
+                "classification (abstract, in words)",
+            ),
+        ),
     ),
     _heads(
         "locked-head",
         "The first view as it is but for its mean; the others learn to name its rows.",
-        ("zhai2022lit",),
+        ("zhai2022lit", "zhu2024languagebind", "xue2024ulip2"),
+        (
+            *(
+                Claim(
+                    task, "emoji:text+image+speech", "recall@10", "infonce-head", "restated",
+                    f"the text stays as it is and the others are trained to it; {_FROZEN}",
+                    "state of the art in zero-shot retrieval and classification of video, audio, "
+                    "depth and infrared bound to a frozen language encoder (abstract, in words)",
+                    condition=condition,
+                )
+                for task, condition in (
+                    ("bridged", {"bridge": "text"}), ("added-later", {"to": "text"}),
+                )
+            ),
+            Claim(
+                "added-later", "emoji:image+text+speech", "recall@10", "one-partner", "restated",
+                f"speech in place of point clouds, texts that people wrote; {_FROZEN}",
+                "state of the art in zero-shot 3D classification by an encoder trained towards "
+                "frozen pictures and texts (abstract, in words); two partners against one were "
+                "not read",
+                condition={"both": True},
+            ),
+        ),
         settings={"lock": True},
+    ),
+    _heads(
+        "one-partner",
+        "The same; a view added later learns to name the rows of one view alone.",
+        ("zhai2022lit",),
+        settings={"lock": True, "partners": "first"},
+    ),
+    _heads(
+        "borrowed-head",
+        "Of views of one encoder the first is trained and the others take its map: a language "
+        "without pairs is asked through another.",
+        ("radford2021clip",),
+        settings={"borrow": True},
+    ),
+    _heads(
+        "smoothed-head",
+        "Heads trained to name each row's partner, a tenth of the answer spread over the batch.",
+        ("jia2021align", "szegedy2016smoothing"),
+        tuple(
+            Claim(
+                task, "emoji:image+text", "recall@10", "infonce-head", "restated",
+                f"label smoothing of .1 is the one thing that differs; {_FROZEN}",
+                "no figure for the smoothing alone; the model it belongs to beats CLIP in "
+                "retrieval on Flickr30K and MSCOCO (abstract)", condition=condition,
+            )
+            for task, condition in (("retrieval", {}), ("noisy-pairs", {"noise": 0.4}))
+        ),
+        settings={"loss": "smoothed-infonce"},
+    ),
+    _heads(
+        "trusted-head",
+        "Pairs count as much as maps fitted without them find that they belong together.",
+        ("huang2021ncr", "duan2024pc2"),
+        tuple(
+            Claim(
+                "noisy-pairs", data, "recall@10", baseline, "idea",
+                "losses of CCA fitted to the other folds in place of two networks that teach each "
+                f"other; no pseudo-captions, and the posterior is a weight; {_FROZEN}",
+                "on Flickr30K with 40 % of the pairs wrong, retrieval far above training on them "
+                "as they are (both abstracts, in words)", condition={"noise": 0.4},
+            )
+            for data in ("emoji:image+text", "emoji:text+speech")
+            for baseline in ("infonce-head", "cca")
+        ),
+        settings={"trust": True},
+    ),
+    _heads(
+        "aligned-head",
+        "Contrast, and partners drawn nearer than contrast alone draws them.",
+        ("chen2024transfer", "wang2020hypersphere"),
+        (
+            Claim(
+                "retrieval", "emoji:image+text", "recall@10", "infonce-head", "idea",
+                "the squared distance of partners, weight 1; the paper's own term pulls partners "
+                f"nearer too, its exact form was not read; {_FROZEN}",
+                "better zero-shot transfer than CLIP's loss (abstract, in words)",
+            ),
+            Claim(
+                "zero-shot", "emoji:image+text", "accuracy", "infonce-head", "idea",
+                "the squared distance of partners, weight 1; the paper's own term pulls partners "
+                f"nearer too, its exact form was not read; {_FROZEN}",
+                "better zero-shot transfer than CLIP's loss (abstract, in words)",
+            ),
+        ),
+        settings={"loss": "infonce-aligned"},
+    ),
+    _heads(
+        "rank-reduced-head",
+        "Contrast that keeps the number of directions in use low.",
+        ("jung2024rank",),
+        (
+            Claim(
+                "retrieval", "emoji:image+text", "recall@10", "infonce-head", "idea",
+                f"the effective rank as a penalty, its form this project's; {_FROZEN}",
+                "tuning by contrast is faster and steadier with a term that lowers the rank "
+                "(abstract, in words)",
+            ),
+        ),
+        settings={"loss": "rank-reduced"},
+    ),
+    _heads(
+        "shared-text-head",
+        "Texts of one encoder share a head, so that texts find each other and pictures too.",
+        ("koukounas2024jinaclip",),
+        (
+            Claim(
+                "cross-lingual", "emoji:name+keywords+image", "recall@10", "infonce-head",
+                "restated",
+                f"names asked by keywords and by drawings, one loss over all couples; {_FROZEN}",
+                "as good as text encoders on texts and as CLIP on pictures, in one model "
+                "(abstract, in words)",
+            ),
+            Claim(
+                "retrieval", "emoji:image+name+keywords", "recall@10", "infonce-head", "restated",
+                f"every direction of three views, one loss over all couples; {_FROZEN}",
+                "as good as text encoders on texts and as CLIP on pictures, in one model "
+                "(abstract, in words)",
+            ),
+        ),
+        settings={"tie": True},
     ),
     _heads(
         "fusemix",
@@ -166,6 +312,21 @@ TRAINED: tuple[Row, ...] = (
             ),
         ),
         settings={"loss": "one-to-k", "whole": True, "tie": True},
+    ),
+    _heads(
+        "identity-head",
+        "All pairs of one group are partners: of one person, one thing, one family of signs.",
+        ("zuo2023plip", "nie2024onetok"),
+        (
+            Claim(
+                "retrieval", "emoji:image+text", "recall@10", "infonce-head", "restated",
+                "families of emoji in place of persons; of the three tasks of the paper the "
+                f"contrast alone, without colouring and without attributes; {_FROZEN}",
+                "better retrieval of persons by text than CLIP's pre-training on the same data "
+                "(abstract, in words)",
+            ),
+        ),
+        settings={"loss": "one-to-k", "identity": True},
     ),
     _heads(
         "symile",
