@@ -52,6 +52,7 @@ def arm_of(name):
         "parts": "mean-parts",
         "terms": "nearest-words",
         "detecting": "partner-rank",
+        "curating": "entry-cap",
         "stored": "two-stage",
         "cutting": "score-threshold",
         "suggesting": "cluster-words",

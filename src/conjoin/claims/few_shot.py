@@ -7,14 +7,14 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from conjoin.binding import Binding
-from conjoin.catalogue import Search
+from conjoin.catalogue import Choice, Search, find
 from conjoin.claims.arms import Made, Scores
 from conjoin.claims.bench import Bench, Setting, whole_setting
 from conjoin.claims.classify import ACCURACIES, labels_of, refuse_tested, scored
 from conjoin.claims.data import texts
 from conjoin.claims.retrieval import drawn
 from conjoin.errors import ConjoinError
-from conjoin.maps.linear import CCA, Nothing
+from conjoin.maps.linear import Nothing
 from conjoin.spaces import Space
 from conjoin.spaces.pairs import ABSENT
 from conjoin.transfer.base import Prototypes
@@ -28,7 +28,7 @@ PLAIN = frozenset({"other", "and", "of", "the", "a"})
 class FewShot:
     """Fit a head to a few labelled rows a class and ask it held-out rows, all in one bound space.
 
-    The views are bound by regularised CCA on all training lines, the same for every arm; labels
+    The views are bound by ``binder`` on all training lines, the same for every arm; labels
     are read of ``shots`` training rows a class of ``source``, drawn anew for each seed. Names of
     classes are read by a view's text encoder and bound as its rows are. Tested on held-out rows of
     ``target``. Doing nothing answers with the commonest class; guessing draws classes as often as
@@ -40,12 +40,14 @@ class FewShot:
     source : the view trained on; the first of the data where not given.
     target : the view tested on; the first of the data where not given.
     attributes : the words of a class's name, each a prototype, and not the name as a whole.
+    binder : what binds the views.
     """
 
     shots: Annotated[int | None, Search(1, 1e5, log=True)] = None
     source: str | None = None
     target: str | None = None
     attributes: bool = False
+    binder: Annotated[str, Choice(("cca", "infonce-head"))] = "cca"
     metrics: ClassVar[tuple[str, ...]] = ACCURACIES
     judges: ClassVar[str] = "head"
     beside: ClassVar[tuple[str, ...]] = (
@@ -91,7 +93,7 @@ class FewShot:
     def fit(self, setting: Setting, made: Made, seed: int) -> Any:
         """A head on the shots of this seed."""
         source, _ = self._views(setting.bench)
-        binding = _binding(setting)
+        binding = _binding(setting, self.binder)
         rows, labels = self._lines(setting, source)
         wanted = None if self.shots is None else min(self.shots, _largest(labels))
         kept = draw_shots(labels, wanted, seed)
@@ -115,7 +117,7 @@ class FewShot:
         """Right or wrong, row by row."""
         _, target = self._views(setting.bench)
         rows = setting.spaces[target].take(setting.bed.rows[target])
-        found = fitted.predict(_vectors(_binding(setting), target, rows))
+        found = fitted.predict(_vectors(_binding(setting, self.binder), target, rows))
         right = (found == labels_of(rows, setting.bench)).astype(np.float64)
         return scored(setting, rows, right)
 
@@ -135,9 +137,9 @@ def _largest(labels: np.ndarray) -> int:
 
 
 @lru_cache(maxsize=2)
-def _binding(setting: Setting) -> Binding:
-    """Regularised CCA of a setting's training lines; the same object is asked again and again."""
-    return Binding.fit(setting.spaces, setting.train, method=CCA())
+def _binding(setting: Setting, binder: str) -> Binding:
+    """A setting's training lines bound; the same setting is asked again and again."""
+    return Binding.fit(setting.spaces, setting.train, method=find("binder", binder).make())
 
 
 def _vectors(binding: Binding, name: str, space: Space) -> np.ndarray:

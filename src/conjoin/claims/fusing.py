@@ -48,6 +48,8 @@ class Fusing:
     how : by chance, or by class.
     turned : whether what is missing tells another class in the test.
     pairs : training items; ``None`` takes nine tenths.
+    noise : spread of the noise that the first view's held-out rows carry, in units of the spread
+        of each of its coordinates over the training items; trained on without any.
 
     References
     ----------
@@ -58,6 +60,7 @@ class Fusing:
     how: Annotated[str, Choice(("random", "label"))] = "random"
     turned: bool = False
     pairs: Annotated[int | None, Search(4, 1e7, log=True)] = None
+    noise: Annotated[float, Search(0.0, 100.0)] = 0.0
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced")
     judges: ClassVar[str] = "fusion"
     beside: ClassVar[tuple[str, ...]] = ("chance", "best-single", "late", "concat")
@@ -123,8 +126,23 @@ class Fusing:
     def judge(self, setting: Setting, fitted: Any) -> Scores:
         """Whether each held-out item is decided rightly."""
         views, present = views_of(setting.bed.test, setting.spaces)
+        if self.noise:
+            first = next(iter(views))
+            views[first] = self._noisy(setting, first)
         right = fitted.predict(views, present) == labels_of(setting.bed.test, setting)
         return _units(setting, right.astype(np.float64))
+
+    def _noisy(self, setting: Setting, name: str) -> np.ndarray:
+        """The held-out rows of a view under noise that each item's id decides."""
+        rows = np.asarray(setting.spaces[name].vectors, np.float32)
+        train, test = (pairs.column(name) for pairs in (setting.train, setting.bed.test))
+        spread = rows[train[train != ABSENT]].std(axis=0)
+        draws = [
+            np.random.default_rng([stable_hash(f"{SALT}/noise/{item}")]).normal(size=rows.shape[1])
+            for item in items_of(setting.bed.test, setting.spaces)
+        ]
+        held = rows[np.maximum(test, 0)] + self.noise * spread * np.array(draws)
+        return np.where((test == ABSENT)[:, None], 0.0, held).astype(np.float32)
 
     def chance(self, setting: Setting) -> Scores:
         """One over the number of classes in training."""

@@ -121,6 +121,13 @@ LOOKING: tuple[Row, ...] = (
         ("huang2021ncr", "bahri2020deepknn"), cost="free"),
 )  # fmt: skip
 
+#: Tasks that judge what is kept to train on.
+KEPT: tuple[Row, ...] = (
+    Row("task", "curating", f"{_HERE}.curating:Curating",
+        "Train on a share of the items, evened out, and classify held-out ones.",
+        ("xu2024metaclip", "gu2025realsyn"), cost="free"),
+)  # fmt: skip
+
 #: Tasks that judge how an index finds, ends and goes on from its lists.
 LISTED: tuple[Row, ...] = (
     Row("task", "stored", f"{_HERE}.stored:Stored",
@@ -134,4 +141,4 @@ LISTED: tuple[Row, ...] = (
         ("pacini2025croqs",), cost="free"),
 )  # fmt: skip
 
-ROWS = (*LOOKING, *UPGRADES, *TASKS, *RANKED, *LISTED, *DATA, *FUSING, *TRANSFER_TASKS)
+ROWS = (*LOOKING, *KEPT, *UPGRADES, *TASKS, *RANKED, *LISTED, *DATA, *FUSING, *TRANSFER_TASKS)

@@ -137,16 +137,18 @@ class AddedLater:
     """Add a third view to a fitted binding, and search between it and both others.
 
     The first two views are fitted to each other; then the third is fitted to where one of them
-    lies, and nothing else moves. No line pairs it with the other.
+    lies, and nothing else moves. No line pairs it with the other, unless ``both``.
 
     Parameters
     ----------
     to : the view the third is paired with; the second of the data where not given.
     pairs : training lines of the third view; ``None`` takes nine tenths.
+    both : the lines of the third view hold both others.
     """
 
     to: str | None = None
     pairs: Budget = None
+    both: bool = False
     metrics: ClassVar[tuple[str, ...]] = RECALLS
 
     def setting(self, bench: Bench, seed: int) -> Asked:
@@ -154,8 +156,10 @@ class AddedLater:
         near, far, new = three_views(bench, self.to)
         whole = whole_setting(bench, (near, far, new))
         first = drawn(whole.train.select((near, far)), None, seed)
-        train = first.join(drawn(whole.train.select((near, new)), self.pairs, seed))
-        refuse_joined(train, far, new, groups=False)
+        beside = (near, far, new) if self.both else (near, new)
+        train = first.join(drawn(whole.train.select(beside), self.pairs, seed))
+        if not self.both:
+            refuse_joined(train, far, new, groups=False)
         ways = ((new, far), (far, new), (new, near), (near, new))
         return Asked(replace(whole.bed, train=train), bench, ways)
 
@@ -169,8 +173,10 @@ class AddedLater:
         near, far, new = setting.train.names
         first = bind(setting.with_train(setting.train.select((near, far))), made, seed)
         before = _states(first, (near, far))
-        spaces = {name: setting.spaces[name] for name in (near, new)}
-        grown = first.extend(spaces, setting.train.select((near, new)))
+        beside = (near, far, new) if self.both else (near, new)
+        spaces = {name: setting.spaces[name] for name in beside}
+        lines = setting.train.take(setting.train.column(new) != ABSENT).select(beside)
+        grown = first.extend(spaces, lines)
         if _states(grown, (near, far)) != before:
             raise ConjoinError("binding", "a fitted map changed", "leave frozen maps as they are")
         return grown
