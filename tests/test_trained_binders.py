@@ -317,7 +317,9 @@ def test_the_loss_of_a_line_is_the_mean_hinge_over_the_others():
 
 def test_lines_of_a_group_show_the_same_thing():
     views = {"a": np.zeros((4, 2)), "b": np.zeros((3, 2))}
-    pairs = Pairs(("a", "b"), np.array([[0, 0], [1, 1], [2, 2], [0, -1]]), group=np.array([7, 7, 9, 9]))
+    pairs = Pairs(
+        ("a", "b"), np.array([[0, 0], [1, 1], [2, 2], [0, -1]]), group=np.array([7, 7, 9, 9])
+    )
     shown = by_group(views, pairs)
     assert shown["a"][0] == shown["a"][1] == shown["b"][0] == shown["b"][1]
     assert shown["a"][2] == shown["b"][2] != shown["a"][0]

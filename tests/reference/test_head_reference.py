@@ -17,7 +17,9 @@ from conjoin.transfer.linear import (
     ZeroShot,
 )
 from conjoin.transfer.logistic import Logistic
+from conjoin.transfer.margin import LinearMargin
 from conjoin.transfer.students import RidgeStudent
+from conjoin.transfer.support import SupportHead
 
 RNG = np.random.default_rng(0)
 N, D, C = 24, 5, 3
@@ -247,3 +249,40 @@ def test_ridge_student():
     wanted = np.array([unit((x - mx) @ w + my) for x in NEW])
     found = RidgeStudent(lam).fit(X, target).apply(NEW)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_linear_margin_is_the_minimum_of_its_loss_class_by_class():
+    head = LinearMargin(c=2.0).fit(X, Y)
+    rows = [unit(x) for x in X]
+
+    def loss(flat, kind):
+        w, b, total = flat[:D], flat[D], 0.0
+        for x, c in zip(rows, OWNER, strict=True):
+            t = 1.0 if c == kind else -1.0
+            total += max(0.0, 1 - t * (sum(w * x) + b)) ** 2
+        return (sum(w * w) + b * b) / 2 + 2.0 * total
+
+    found = np.array([
+        minimize(loss, np.zeros(D + 1), args=(kind,), method="BFGS", options={"gtol": 1e-8}).x
+        for kind in range(C)
+    ])  # fmt: skip
+    wanted = np.array([[sum(w[:D] * unit(x)) + w[D] for w in found] for x in NEW])
+    scores = head.scores(NEW)
+    t = np.ptp(wanted) / np.ptp(scores)
+    np.testing.assert_allclose(scores * t, wanted, atol=1e-3)
+    two = LinearMargin().fit(X[Y != "c"], Y[Y != "c"])
+    assert two.scores(NEW).shape == (6, 2)
+
+
+def test_a_support_set_is_the_rows_nearest_to_each_name():
+    names = names_of()
+    kept, labels = [], []
+    for label, name in zip("abc", names, strict=True):
+        near = sorted(range(N), key=lambda i: -float(unit(X[i]) @ name))
+        kept += near[:4]
+        labels += [label] * 4
+    wanted = CacheHead(1.0, 5.5, 5.0).fit(X[kept], np.array(labels), prototypes=NAMED)
+    found = SupportHead(shots=4).fit(X, np.array(["a"] * N), prototypes=NAMED)
+    np.testing.assert_allclose(found.predict_proba(NEW), wanted.predict_proba(NEW), rtol=1e-6)
+    # More shots than rows take all of them.
+    assert SupportHead(shots=99).fit(X, Y, prototypes=NAMED).predict(NEW).shape == (6,)

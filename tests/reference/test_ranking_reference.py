@@ -11,6 +11,7 @@ from conjoin.search.aggregate import (
     Ensemble,
     Gaussians,
     Pooling,
+    Shortlist,
     as_item,
     as_query,
 )
@@ -210,6 +211,25 @@ def test_pooling(rule):
                 "peak": lambda q=q, p=parts: cosine(q, [max(x[c] for x in p) for c in range(5)]),
             }[rule]()
             assert found[i, j] == pytest.approx(expected)
+
+
+def test_a_shortlist_is_found_by_means_and_placed_by_best_parts():
+    queries, items = sets([1, 1, 1], 4), sets([2, 1, 3, 2, 4], 5)
+    method = Shortlist(keep=2)
+    found = method.scores(method.queries(queries), method.items(items))
+    for i in range(3):
+        q = queries[i][0] / norm(queries[i][0])
+        parts = [[x / norm(x) for x in items[j]] for j in range(5)]
+        means = [cosine(q, sum(p) / len(p)) for p in parts]
+        kept = sorted(range(5), key=lambda j: -means[j])[:2]
+        for j in range(5):
+            expected = max(np.dot(q, x) for x in parts[j]) if j in kept else means[j] - 2
+            assert found[i, j] == pytest.approx(expected)
+    every = Shortlist(keep=99)
+    np.testing.assert_allclose(
+        every.scores(every.queries(queries), every.items(items)),
+        Pooling("max").scores(Pooling("max").queries(queries), Pooling("max").items(items)),
+    )
 
 
 def test_attention_and_its_gradient():

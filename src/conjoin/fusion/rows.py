@@ -11,6 +11,7 @@ _FROZEN = "frozen vectors and small networks of this project's, views dropped at
 _RANDOM = {"missing": 0.4, "how": "random"}
 _TELLING = {"missing": 0.4, "how": "label"}
 _DIGITS, _EMOJI = "digit-views:left+right+rows+gradients", "emoji-groups:image+text+speech"
+_ENCODERS, _TWO_LOOKS = "emoji-groups:text+static+characters", "digit-views:gradients+fourier"
 _SERIES, _TABLE = "motions:acceleration+rotation", "wine:acids+colours"
 _HEADS = "linear heads on frozen vectors"
 
@@ -56,7 +57,21 @@ LINEAR: tuple[Row, ...] = (
                        differs="decisions and not pseudo-labels; heads on frozen vectors"),)),
     Row("fusion", "concat", f"{_HERE}.linear:Concat",
         "One linear head over all views side by side, means for what is absent and a mark of it.",
-        (), _LABELS, settings={"fill": "mean", "indicator": True}, family="early"),
+        ("zhang2023rich", "akumalla2020contextual"), _LABELS,
+        settings={"fill": "mean", "indicator": True}, family="early",
+        claims=(
+            *(_claim(baseline, "Networks of several seeds side by side under one linear head "
+                     "transfer better than one of them, also one of their total size (abstract, "
+                     "in words).", data=_ENCODERS, condition={"missing": 0.0},
+                     differs="three encoders of one text in place of one network's seeds")
+              for baseline in ("best-single", "late")),
+            *(_claim(baseline, "Two branches side by side stand blur and attacks on one of them "
+                     "better than either alone (abstract, in words).", data=_TWO_LOOKS,
+                     condition={"missing": 0.0, "noise": 2.0},
+                     differs="two measures of one digit, noise of twice its spread on the first "
+                     "in the test; no attack and no term that weakens a branch")
+              for baseline in ("best-single", "late")),
+        )),
     Row("fusion", "concat-zero", f"{_HERE}.linear:Concat",
         "The same with zeros for what is absent, and no mark.",
         (), _LABELS, settings={"fill": "zero", "indicator": False}, family="early"),
@@ -75,8 +90,16 @@ def _net(
 
 
 TRAINED: tuple[Row, ...] = (
-    _net("side", "A trained layer a view, and one head over all of them side by side.", (),
-         {"body": "side"}, ()),
+    _net("side", "A trained layer a view, and one head over all of them side by side.",
+         ("wang2024foe",), {"body": "side"},
+         tuple(
+             _claim(baseline, "A small network on the outputs of several experts beats each of "
+                    "them and their mean in classification and generation (abstract, in words).",
+                    data=_ENCODERS, condition={"missing": 0.0},
+                    differs="vectors of three encoders of one text in place of the class scores "
+                    "of experts; experts are not asked one after the other to save cost")
+             for baseline in ("best-single", "late", "concat")
+         )),
     _net("gated", "Gates, read from all views, say how much of each goes into the mix.",
          ("arevalo2017gmu",), {"body": "gated"},
          (_claim("side", "Weighted F1 on MM-IMDb .617 against .600 side by side (recalled).",

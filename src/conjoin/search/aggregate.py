@@ -115,6 +115,52 @@ class Pooling:
 
 
 @dataclass(frozen=True)
+class Shortlist:
+    """The mean of an item's parts finds it, its best part then places it.
+
+    With ``m_i = q · unit(mean_j x_ij)`` the ``keep`` items of the largest m come first, by
+    ``max_j q · x_ij``, and after them all others by ``m_i − 2``, below any cosine. Work is one
+    inner product an item and one a part of those kept.
+
+    Parameters
+    ----------
+    keep : items looked at again.
+
+    References
+    ----------
+    Documents found by the mean of their sections' vectors, sections then placed by a second
+    scorer: Lee et al. 2024 (lee2024identify), whose second scorer is a model of query and section
+    together; here it is the best section's own vector.
+    """
+
+    keep: Annotated[int, Search(1, 10_000, log=True)] = 20
+    reads: ClassVar[str] = "parts"
+
+    def fit(self, queries: Several, items: Several, *, seed: int = 0) -> "Shortlist":
+        """Nothing is learned."""
+        return self
+
+    def queries(self, x: Several) -> np.ndarray:
+        """The mean of a query's parts, to length 1."""
+        return mean_of(x)
+
+    def items(self, x: Several) -> Any:
+        """The parts, each at unit length."""
+        return unit_parts(x)
+
+    def scores(self, queries: Any, items: Any) -> np.ndarray:
+        """Best parts of the items whose means are nearest, then means."""
+        found = np.asarray(queries @ mean_of(items).T) - 2.0
+        keep = min(int(self.keep), found.shape[1])
+        near = np.argpartition(-found, keep - 1, axis=1)[:, :keep]
+        for line, chosen in enumerate(near):
+            held = items.take(chosen)
+            best = np.maximum.reduceat(held.vectors @ queries[line], held.offsets[:-1])
+            found[line, chosen] = best
+        return found
+
+
+@dataclass(frozen=True)
 class Attention:
     """Parts weighed by one learned direction: ``q · unit(Σ_j a_j x_j)``, ``a = softmax(x w)``.
 

@@ -168,6 +168,17 @@ AGGREGATIONS: tuple[Row, ...] = (
         claims=_parted("first-part", "mean pooling is best where videos are few (section 4)"),
     ),
     Row(
+        "aggregation", "shortlisted-parts", f"{_PARTS}:Shortlist",
+        "The mean of an item's vectors finds it, its best vector then places it.",
+        ("lee2024identify",), family="parts",
+        claims=(
+            *_parted("mean-parts", "a second look at the sections of the documents found gains "
+                     "over the documents' own order (abstract, in words)"),
+            *_parted("max-part", "one vector a document finds better than passages apart "
+                     "(abstract, in words)"),
+        ),
+    ),
+    Row(
         "aggregation", "first-part", f"{_PARTS}:Pooling",
         "An item is its first vector.",
         ("li2024parade",), settings={"rule": "first"}, family="parts", cost="free",

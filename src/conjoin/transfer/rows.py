@@ -31,7 +31,17 @@ BASELINES: tuple[Row, ...] = (
     Row("head", "majority", f"{_HERE}.linear:Majority",
         "The class met most often, whatever the row.", (), _LABELS, "free", family=_FEW),
     Row("head", "nearest-mean", f"{_HERE}.linear:NearestMean",
-        "The class whose mean is nearest.", (), _LABELS, family=_FEW),
+        "The class whose mean is nearest.", ("arora2019curl",), _LABELS, family=_FEW,
+        claims=tuple(
+            _shots(
+                "logistic", "the classifier of class means does about as well as a trained linear "
+                "one on contrastive representations of CIFAR-100 and text (section 8, in words)",
+                "vectors of heads trained by contrast of a drawing and its text, where theirs "
+                "contrast pictures, or sentences, of one class", "restated",
+                condition={"shots": shots, "binder": "infonce-head"},
+            )
+            for shots in (1, 4, 16)
+        )),
     Row("head", "zero-shot-head", f"{_HERE}.linear:ZeroShot",
         "The class whose name, as another encoder reads it, is nearest.",
         ("radford2021clip",), frozenset(), "free", family=_FEW),
@@ -105,6 +115,44 @@ HEADS: tuple[Row, ...] = (
                 "one frozen vector a row, where theirs sees two augmentations, and encoders that "
                 "were not made noisy on purpose", "restated", condition={"shots": 16},
             ),
+        )),
+    Row("head", "cones", f"{_HERE}.logistic:Logistic",
+        "One vector a class, trained from the vector of its name and kept near it.",
+        ("yi2023cones",), _LABELS, family=_FEW,
+        settings={"share": 0.0, "blend": 0.0, "toward": "names"},
+        claims=tuple(
+            _shots(
+                baseline, "beats prompt tuning and textual inversion in detection, segmentation "
+                "and generation (abstract, in words)",
+                "a classifier's class vectors, where theirs are what a detector, a segmenter or a "
+                "generator reads; the text encoder is read once, for the start", "idea",
+                condition={"shots": 4},
+            )
+            for baseline in ("zero-shot-head", "logistic")
+        )),
+    Row("head", "linear-svm", f"{_HERE}.margin:LinearMargin",
+        "A linear support vector machine on vectors at unit length.",
+        ("razavian2014offtheshelf", "fan2008liblinear"), _LABELS, family=_FEW,
+        claims=tuple(
+            _shots(
+                "nearest-mean", "better than tuned systems of the time in classification and "
+                "retrieval on most sets tried (abstract, in words)",
+                "vectors of an EfficientNet and of halves of digits bound by CCA, no augmentation",
+                "restated", data=data, condition={"shots": 16},
+            )
+            for data in ("emoji-groups:image+text", "digits:whole+name")
+        )),
+    Row("head", "sus-x", f"{_HERE}.support:SupportHead",
+        "Rows retrieved by each class's name are its labelled rows; no label is read.",
+        ("udandarao2023susx",), frozenset({"unpaired"}), "free", family=_FEW,
+        claims=tuple(
+            _shots(
+                baseline, "state of the art in zero-shot classification on 19 data sets with "
+                "generated or retrieved support sets (abstract, in words)",
+                "the support set is retrieved from some thousand training rows, where theirs comes "
+                "from LAION-5B or a diffusion model", "restated",
+            )
+            for baseline in ("zero-shot-head", "x-more")
         )),
     Row("head", "attributes", f"{_HERE}.linear:AttributeHead",
         "A row says which attributes it has, starting from their words; a class is its attributes.",
