@@ -8,6 +8,7 @@ import torch
 
 import conjoin
 from conjoin.errors import ConjoinError
+from conjoin.spaces import unit
 from conjoin.spaces.given import cells_of, frame_columns, labels_of, mask_of, matrix_of
 
 datasets = pytest.importorskip("datasets")
@@ -136,3 +137,16 @@ def test_vectors_that_float32_does_not_hold_are_refused():
     for far in (1e300, 1e-300):
         with pytest.raises(ConjoinError, match="float32 does not hold"):
             conjoin.Space.of(np.array([[far, 0], [0, 1]]), name="x")
+
+
+def test_vectors_near_the_ends_of_float32_find_themselves():
+    x = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    for factor in (1e30, 1e-30, 1e37, 1e-37):
+        space = conjoin.Space.of(x * np.float32(factor), name="far")
+        hits = conjoin.Index.build({"a": space}).search(space.take(np.arange(1)), into=["a"], k=1)
+        assert hits.lists["a"][0].id == "0"
+        assert hits.lists["a"][0].score == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(unit(np.zeros((2, 3))), np.zeros((2, 3)))
+    plain = x / np.linalg.norm(x, axis=1, keepdims=True)
+    assert np.array_equal(unit(x), plain)  # ordinary rows keep their last bit
+    assert np.allclose(unit(x.astype(np.float16)), plain, atol=2e-3)

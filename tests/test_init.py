@@ -2,6 +2,8 @@
 
 import base64
 import io
+import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -58,7 +60,7 @@ def test_columns_are_known_by_several_of_their_cells(tmp_path, cells, kind, why)
     assert encoders == ([kind] if kind else [])
     told = found.toml if kind else found.left_out["x"]
     assert why in told
-    assert kind or why in " ".join(found.said_left_out())
+    assert kind or found.figures or why in " ".join(found.said_left_out())
 
 
 def test_urls_without_an_ending_follow_the_name_of_their_column(tmp_path):
@@ -104,8 +106,8 @@ def test_what_is_left_out_is_said_and_is_in_json(tmp_path, monkeypatch, capsys):
         "t.csv: fields are separated by semicolons",
         "left out: column 'page': URLs without an ending: give builtin:image or builtin:audio if "
         "they are such",
-        "left out: 2 columns of numbers or categories ('size', 'price'): builtin:table makes them "
-        "a modality",
+        "left out: 2 columns of numbers or categories ('size', 'price'): builtin:table makes a "
+        "modality of them",
     ]
     told = conjoin.good("init", tmp_path / "t.csv", "-w", tmp_path, "--json", "--yes").json
     assert list(told["left_out"]) == ["page", "size", "price"]
@@ -117,3 +119,13 @@ def test_a_path_that_is_not_unicode_is_one_line(tmp_path):
 
     with pytest.raises(ConjoinError, match=r"caf\\xe9.csv: is a name that is not UTF-8; rename it"):
         look(tmp_path / os.fsdecode(b"caf\xe9.csv"))
+
+
+def test_the_command_line_runs_as_a_module_and_k_has_two_spellings(tmp_path):
+    for module in ("conjoin", "conjoin.app.cli"):
+        told = subprocess.run(
+            [sys.executable, "-m", module, "search", "x", "--k", "3", "-w", str(tmp_path)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert told.returncode == 2
+        assert "conjoin.toml: no such file; run: conjoin init TABLE" in told.stderr

@@ -94,7 +94,7 @@ def demo(
 
 @verb(app)
 def init(
-    table: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL, Parquet, Arrow or a folder.")],
+    table: Annotated[Path, typer.Argument(help="A table, a quoted glob of tables, or a folder.")],
     folder: Folder = Path(),
     as_json: Json = False,
     dry_run: Dry = False,
@@ -294,7 +294,9 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     where: Annotated[
         str | None, typer.Option(metavar="FILTER", help="Such as: year>=2010 and kind=cat.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=10_000, metavar="N", help="Hits a list.")] = 10,
+    k: Annotated[
+        int, typer.Option("-k", "--k", min=1, max=10_000, metavar="N", help="Hits a list.")
+    ] = 10,
     mixer: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Mix vectors with words: cc, rrf…; none; as tuned."),

@@ -31,7 +31,7 @@ def info(folder: Folder = Path(), as_json: Json = False, quiet: Quiet = False) -
 @verb(index)
 def check(
     folder: Folder = Path(),
-    k: Annotated[int, typer.Option("-k", min=1, help="Hits a list.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Hits a list.")] = 10,
     storage: Annotated[
         bool, typer.Option(help="Also measure what each storage choice loses.")
     ] = True,

@@ -54,9 +54,10 @@ class Look:
         if self.figures:
             shown = ", ".join(map(repr, self.figures[:6]))
             more = ", …" if len(self.figures) > 6 else ""
+            columns = "column" if len(self.figures) == 1 else "columns"
             lines.append(
-                f"left out: {len(self.figures)} columns of numbers or categories ({shown}{more}): "
-                "builtin:table makes them a modality"
+                f"left out: {len(self.figures)} {columns} of numbers or categories ({shown}{more}):"
+                " builtin:table makes a modality of them"
             )
         return lines
 

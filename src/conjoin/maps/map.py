@@ -9,7 +9,7 @@ import numpy as np
 
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
-from conjoin.spaces import Frame, Rows, Space, Tokens, require_same
+from conjoin.spaces import Frame, Rows, Space, Tokens, require_same, unit
 from conjoin.spaces.files import map_arrays, write_arrays
 
 
@@ -176,9 +176,7 @@ class Normalise(Composable):
 
     def apply(self, x: Any) -> np.ndarray:
         """Scale the last axis to unit length."""
-        x = as_array(x)
-        length = np.linalg.norm(x, axis=-1, keepdims=True)
-        return x / np.where(length > 0, length, 1)
+        return unit(as_array(x))
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Nothing to keep."""

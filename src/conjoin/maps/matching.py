@@ -17,7 +17,7 @@ from conjoin.maps.linear import CCA
 from conjoin.maps.map import Affine, Map
 from conjoin.maps.moments import Mapped, check_kinds, check_rows
 from conjoin.maps.transport import sinkhorn
-from conjoin.spaces import Pairs, Rows
+from conjoin.spaces import Pairs, Rows, unit
 
 #: Neighbours whose mean similarity is taken off in CSLS.
 NEIGHBOURS = 10
@@ -254,13 +254,13 @@ class MomentMatching(Pairless):
 
 def _standard(x: np.ndarray, width: int) -> np.ndarray:
     """Centred rows of unit length in their leading directions, twice so that both hold."""
-    x = _unit(x - x.mean(axis=0))
+    x = unit(x - x.mean(axis=0))
     x = x - x.mean(axis=0)
     if x.shape[1] > width:
         x = x @ np.linalg.eigh(x.T.astype(np.float64) @ x)[1][:, ::-1][:, :width].astype(x.dtype)
     elif x.shape[1] < width:
         raise AssertionError("width is at most that of either view")
-    return _unit(x)
+    return unit(x)
 
 
 def _axes(x: np.ndarray, width: int) -> np.ndarray:
@@ -269,12 +269,7 @@ def _axes(x: np.ndarray, width: int) -> np.ndarray:
     values, vectors = np.linalg.eigh(x.T @ x / len(x))
     keep = slice(-1, -1 - width, -1)
     z = x @ vectors[:, keep] / np.sqrt(np.maximum(values[keep], np.finfo(float).tiny))
-    return _unit(z * np.where((z**3).sum(axis=0) < 0, -1.0, 1.0))
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(length > 0, length, 1)
+    return unit(z * np.where((z**3).sum(axis=0) < 0, -1.0, 1.0))
 
 
 def _profiles(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -284,7 +279,7 @@ def _profiles(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     for side in (x, y):
         ordered = np.sort(side @ side.T, axis=1)
         ordered = ordered[:, np.linspace(0, len(side) - 1, points).round().astype(int)]
-        sides.append(_unit(ordered - ordered.mean(axis=0)))
+        sides.append(unit(ordered - ordered.mean(axis=0)))
     alike = sides[0] @ sides[1].T
     return alike - (_crowding(alike)[:, None] + _crowding(alike.T)) / 2
 

@@ -14,7 +14,7 @@ from conjoin.maps.linear import FEWEST, _reached
 from conjoin.maps.map import Composable, Map, as_array
 from conjoin.maps.moments import Joint, Moments, check_views
 from conjoin.maps.whiten import unfinished
-from conjoin.spaces import Frame, Pairs, Rows
+from conjoin.spaces import Frame, Pairs, Rows, unit
 from conjoin.spaces.pairs import ABSENT
 
 #: Rows compared with the anchors, or read, at a time.
@@ -27,7 +27,7 @@ SIMILARITIES = ("cosine", "euclidean", "l1", "linf")
 def nearness(kind: str, x: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     """``[n, m]``: cosines, or distances with a minus, so that all grow as rows come nearer."""
     if kind == "cosine":
-        return _unit(x) @ _unit(anchors).T
+        return unit(x) @ unit(anchors).T
     if kind == "euclidean":
         squares = (x * x).sum(axis=1)[:, None] + (anchors * anchors).sum(axis=1)
         return -np.sqrt(np.maximum(squares - 2 * (x @ anchors.T), 0))
@@ -103,7 +103,7 @@ class RelativeMap(Composable):
             if len(self.scale):
                 near = (near - self.mean[number]) * self.scale[number]
                 near -= near.mean(axis=1, keepdims=True)
-            parts.append(_unit(near))
+            parts.append(unit(near))
         return np.sum(parts, axis=0) if self.aggregate == "sum" else np.concatenate(parts, axis=1)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -198,7 +198,7 @@ class Relative:
             return order[: self.anchors]
         pool = order[: max(SPREAD_OVER, self.anchors)]
         spread = {"farthest": _farthest, "kmeans": _centres}[self.pick]
-        return pool[spread(_unit(rows[pool] - rows[pool].mean(axis=0)), self.anchors)]
+        return pool[spread(unit(rows[pool] - rows[pool].mean(axis=0)), self.anchors)]
 
     def _extend(
         self, views: Mapping[str, Rows], pairs: Pairs, frozen: Mapping[str, Any], order: list[str]
@@ -326,13 +326,8 @@ def _centres(rows: np.ndarray, count: int) -> np.ndarray:
         np.add.at(sums, home, rows)
         size = np.bincount(home, minlength=count)
         centres[size > 0] = sums[size > 0] / size[size > 0, None]
-    nearest = np.unique((rows @ _unit(centres).T).argmax(axis=0))
+    nearest = np.unique((rows @ unit(centres).T).argmax(axis=0))
     return np.concatenate([nearest, np.setdiff1d(np.arange(len(rows)), nearest)])[:count]
-
-
-def _unit(a: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(a, axis=-1, keepdims=True)
-    return a / np.where(length > 0, length, 1)
 
 
 __all__ = ["Relative", "RelativeMap", "nearness"]

@@ -14,7 +14,7 @@ import numpy as np
 from conjoin.errors import ConjoinError, nearest
 from conjoin.measures.bootstrap import check_groups
 from conjoin.measures.measurement import Measurement
-from conjoin.spaces import check_vectors, stable_hash
+from conjoin.spaces import check_vectors, stable_hash, unit
 
 #: What a measure may declare to leave its value as it is; the laws try each.
 INVARIANCES: Mapping[str, str] = {
@@ -146,11 +146,11 @@ def unit_rows(x: np.ndarray, where: str) -> np.ndarray:
     ------
     ConjoinError : a row is zero and so has no direction.
     """
-    length = np.linalg.norm(x, axis=-1, keepdims=True)
-    if not (length > 0).all():
-        row = int(np.argwhere(length[..., 0] == 0)[0][0])
+    some = np.asarray(x != 0).any(axis=-1)
+    if not some.all():
+        row = int(np.argwhere(~some)[0][0])
         raise ConjoinError(where, f"row {row} is all zeros", "drop it: it has no direction")
-    return x / length
+    return unit(x)
 
 
 def subsampled(

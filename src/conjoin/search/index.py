@@ -168,13 +168,19 @@ class Index:
         q = self._asked(queries)
         gone = {str(item) for item in exclude}
         known = {t: c for (s, t), c in self.calibrations.items() if s == source and t in targets}
+        allowed = {name: self.allowed(name, where) for name in targets}
         columns = {
             name: self._list(
                 q, (source or "", name), max(k, CONTEXT) if name in known else k, gone,
-                self.allowed(name, where),
+                allowed[name],
             )
             for name in targets
         }  # fmt: skip
+        unmet = {
+            name: self._unmet(name, str(where))
+            for name, rows in allowed.items()
+            if rows is not None and len(rows) == 0
+        }
         near = self.near(queries, q, source, known)
         answers = []
         for place, item in enumerate(queries.ids):
@@ -187,7 +193,7 @@ class Index:
             if len(targets) > 1:
                 lists[MIXED] = self.mixing.mix(lists, k, source)
             asked = {"shown": str(item), "modality": source, "id": str(item)}
-            answers.append(Hits(asked, lists, self.frame.id, nothing))
+            answers.append(Hits(asked, lists, self.frame.id, {**nothing, **unmet}))
         return answers
 
     def near(
@@ -246,6 +252,11 @@ class Index:
                 'install it with a table: pip install "conjoin[search]", then conjoin fit',
             )  # fmt: skip
         return np.flatnonzero(wanted.mask(self.about(target)))
+
+    def _unmet(self, target: str, where: str) -> str:
+        """Why a filter meets no row of a modality."""
+        assert self.about is not None  # or the filter was refused
+        return parse(where).met_nothing(self.about(target))
 
     def rows_of(self, target: str, ids: Sequence[str]) -> np.ndarray:
         """Ascending rows of a modality that show one of the items named."""

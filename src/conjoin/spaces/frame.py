@@ -26,9 +26,28 @@ def stable_hash(text: str) -> int:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Vectors scaled to length 1 on the last axis; zero stays zero."""
-    length = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.where(length > 0, length, 1)
+    """Vectors scaled to length 1 on the last axis; zero stays zero.
+
+    Rows so large or so small that their squares leave the range of their type are first scaled by
+    their largest value.
+
+    Examples
+    --------
+    >>> unit(np.array([[3e30, 4e30], [3e-30, 4e-30], [0, 0]], dtype=np.float32)).round(2).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    x = np.asarray(x)
+    x = x if x.dtype.kind == "f" else x.astype(np.float64)
+    limits = np.finfo(x.dtype)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        length = np.linalg.norm(x, axis=-1, keepdims=True)
+        low, high = float(limits.tiny) ** 0.5 / float(limits.eps), float(limits.max) ** 0.5
+        if not ((length > low) & (length < high)).all():
+            largest = np.abs(x).max(axis=-1, keepdims=True, initial=0)
+            odd = (length <= low) | (length >= high)
+            x = np.where(odd & (largest > 0), x / np.where(largest > 0, largest, 1), x)
+            length = np.linalg.norm(x, axis=-1, keepdims=True)
+        return np.asarray(x / np.where(length > 0, length, 1))
 
 
 @dataclass(frozen=True)
