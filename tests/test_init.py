@@ -128,4 +128,4 @@ def test_the_command_line_runs_as_a_module_and_k_has_two_spellings(tmp_path):
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert told.returncode == 2
-        assert "conjoin.toml: no such file; run: conjoin init TABLE" in told.stderr
+        assert "conjoin.toml: is missing; run: conjoin init TABLE" in told.stderr

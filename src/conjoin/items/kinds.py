@@ -170,8 +170,8 @@ def _guess_strings(name: str, values: Sequence[str], several: str) -> Guess:
 def _form(text: str) -> tuple[str, str]:
     """The kind a text names, and how it does; an empty kind for a text that names none."""
     if text[:5].lower() == "data:":
-        kind = text[5:20].partition("/")[0].lower()
-        return (kind, "data URIs") if kind in ("image", "audio") else ("", "")
+        held = text[5:20].partition("/")[0].lower()
+        return (held, "data URIs") if held in ("image", "audio") else ("", "")
     link = text.lower().startswith(("http://", "https://"))
     kind = kind_of_name(text) if len(text) < 4096 and "\n" not in text else None
     if kind in ("image", "audio", "vector"):
