@@ -24,7 +24,7 @@ from conjoin.items import (
     read_table,
     resolve,
 )
-from conjoin.items.cells import fetch, is_missing
+from conjoin.items.cells import is_missing
 from conjoin.items.table import open_source
 
 TABLE = pa.table(
@@ -415,10 +415,6 @@ def test_urls_are_fetched_and_fail_alone(server):
     assert second.content == 0
     with pytest.raises(CellError, match="answers 404"):
         items.cells("picture", "image").get("1")
-    with pytest.raises(CellError, match="is larger than"):
-        fetch(f"{server}/a.png", limit=10)
-    with pytest.raises(CellError, match="cannot be fetched"):
-        fetch("http://127.0.0.1:1/a.png", seconds=1)
 
 
 # --- items -------------------------------------------------------------------------------------

@@ -42,6 +42,27 @@ class CellError(ValueError):
     """One cell could not be read; its text is the reason a user will see."""
 
 
+class Unreachable(CellError):
+    """One cell cannot be read now, which says nothing of what it holds.
+
+    A drive that is away, a host that is silent, a permission that is missing. A vector made of
+    the cell earlier stands until it is known to be of something else.
+    """
+
+
+def one_line(error: BaseException, most: int = 160) -> str:
+    r"""What an exception says, on one line of at most ``most`` letters.
+
+    >>> one_line(ValueError("two\\n lines"))
+    'two lines'
+    """
+    try:
+        said = str(error)
+    except Exception:  # an exception whose text cannot be made
+        said = ""
+    return " ".join(said.split())[:most] or type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known names are near to a misspelt one, or list the first of them.
 

@@ -108,18 +108,22 @@ def init(
 
 
 @verb(app)
-def embed(
+def embed(  # noqa: PLR0913 - each option is one the command line offers
     names: Annotated[list[str] | None, typer.Argument(help="Modalities; all by default.")] = None,
     folder: Folder = Path(),
     strict: Annotated[bool, typer.Option(help="Stop at the first unreadable cell.")] = False,
     retry: Annotated[bool, typer.Option(help="Try failed cells again.")] = False,
+    prune: Annotated[
+        bool, typer.Option(help="Drop the vectors of cells that cannot be read now.")
+    ] = False,
     as_json: Json = False,
     dry_run: Dry = False,
+    yes: Yes = False,
     quiet: Quiet = False,
 ) -> None:
     """Run the encoders over what is new or changed.
 
-    Stopped anywhere, it goes on from there.
+    Stopped anywhere, it goes on from there. A cell that cannot be read now keeps its vector.
     """
     from conjoin.app.verbs import run_embed
 
@@ -131,6 +135,8 @@ def embed(
         strict=strict,
         retry=retry,
         dry=dry_run,
+        yes=yes,
+        prune=prune,
     )
     raise typer.Exit(DONE if complete else INCOMPLETE)
 

@@ -28,7 +28,7 @@ from conjoin.binding.plan import (
 from conjoin.binding.upgrade import Way, learns_labels, upgraded
 from conjoin.catalogue import find
 from conjoin.encoders.open import kind_of
-from conjoin.encoders.run import embed, encode
+from conjoin.encoders.run import embed, encode, survey
 from conjoin.errors import CellError, ConjoinError, nearest
 from conjoin.search.index import Index
 from conjoin.search.rules import Rules
@@ -119,7 +119,15 @@ def embed_some(
     cells = ws.cells(name, encoder.kind)
     chosen = set(items)
     live = set(store.live())
-    keys = [key for key in cells.list_keys() if key.id in chosen or key in live]
+    stored = {key[:2] for key in live}
+    everything = survey(cells)
+    seen = everything.among(
+        {
+            key[:2] for key in everything.keys
+            if key.id in chosen or key in live or (key in everything.away and key[:2] in stored)
+        }
+    )  # fmt: skip
+    keys = [key for key in seen.keys if key not in seen.away]
     path = store.folder / "rate.json"
     known = read_json(path, ("cells", "seconds")) if path.exists() else {"cells": 0, "seconds": 0.0}
     fresh = [key for key in keys if key not in live]
@@ -127,7 +135,7 @@ def embed_some(
         _warm(encoder, cells, fresh[0])
     began = time.perf_counter()
     made = embed(
-        store, encoder, lambda key: cells.get(key.id, key.part), keys=keys, shard_rows=256,
+        store, encoder, lambda key: cells.get(key.id, key.part), keys=seen, shard_rows=256,
         progress=progress,
     )  # fmt: skip
     if made.made:

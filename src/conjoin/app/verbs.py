@@ -62,40 +62,49 @@ def run_init(table: Path, folder: Path, console: Console, *, dry: bool, yes: boo
 
 
 def run_embed(
-    ws: Workspace, names: Sequence[str], console: Console, *, strict: bool, retry: bool, dry: bool
+    ws: Workspace,
+    names: Sequence[str],
+    console: Console,
+    *,
+    strict: bool,
+    retry: bool,
+    dry: bool,
+    yes: bool = False,
+    prune: bool = False,
 ) -> bool:
-    """Embed modalities; says which items failed and why. Returns whether none did."""
-    summary: list[dict[str, Any]] = []
-    changed = False
+    """Embed modalities; says which items failed and why. Returns whether none did.
+
+    What cannot be read now keeps its vectors unless ``prune``; where that is more than a tenth of
+    a modality, ``yes`` is asked for before anything changes.
+    """
+    from conjoin.app import embedding
+
     chosen = list(names) or [m.name for m in ws.modalities]
     ws.check(chosen)
+    seen = {name: ws.survey(name) for name in chosen}
+    if dry:
+        summary = [embedding.planned(ws, name, seen[name]) for name in chosen]
+        for entry in summary:
+            console.say("{modality}: {wanted} cells, {have} vectors stored".format(**entry))
+        console.result({"modalities": summary})
+        return True
     for name in chosen:
-        if dry:
-            have = len(ws.store(name).live())
-            rows = sum(1 for _ in ws.items.cells(ws.modality(name).column, ws.encoder(name).kind))
-            summary.append({"modality": name, "have": have, "wanted": rows})
-            console.say(f"{name}: {rows} cells, {have} vectors stored")
-            continue
-        made = ws.embed(name, strict=strict, retry=retry, progress=console.progress(name))
-        failed = ws.store(name).failed()
-        summary.append(
-            {
-                "modality": name, "made": made.made, "kept": made.kept, "dropped": made.dropped,
-                "failed": [{"id": k.id, "part": k.part, "reason": r} for k, r in failed.items()],
-            }
-        )  # fmt: skip
-        gone = f", {made.dropped} dropped" if made.dropped else ""
-        console.say(f"{name}: {made.made} made, {made.kept} kept{gone}, {len(failed)} failed")
-        for key, reason in list(failed.items())[:5]:
-            part = f", part {key.part + 1}" if key.part else ""
-            console.note(f"  item {key.id}{part}: {reason}")
-        if len(failed) > 5:
-            console.note(f"  and {len(failed) - 5} more; --json lists them all")
+        question = embedding.question(ws, name, seen[name], prune=prune)
+        if question:
+            confirm(question, yes=yes)
+    summary, changed = [], False
+    for name in chosen:
+        found = seen[name].pruned() if prune else seen[name]
+        progress = console.progress(name)
+        made = ws.embed(name, strict=strict, retry=retry, progress=progress, seen=found)
+        summary.append(embedding.entry(name, made))
+        embedding.show(name, made, console)
         changed |= bool(made.made or made.dropped)
+    embedding.show_remarks(summary, console)
     if changed and (ws.state / "current.json").exists():
         console.note("search still sees the last fit; run: conjoin fit")
     console.result({"modalities": summary})
-    return dry or not any(entry["failed"] for entry in summary)
+    return not any(entry["failed"] or entry["unreachable"] for entry in summary)
 
 
 def run_fit(

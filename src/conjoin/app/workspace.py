@@ -18,7 +18,7 @@ from conjoin.doctor.fixes import Fixed, follow, read_table
 from conjoin.encoders.base import Encoder
 from conjoin.encoders.open import kind_of, open_encoder, restore, state_of
 from conjoin.encoders.probe import Probed, load_probes, reopen, save_probes
-from conjoin.encoders.run import EmbedResult, embed
+from conjoin.encoders.run import EmbedResult, Survey, embed, survey
 from conjoin.errors import CellError, ConjoinError, nearest
 from conjoin.items.config import Config
 from conjoin.items.items import Items
@@ -154,6 +154,10 @@ class Workspace:
         key = digest([modality.column, frame.id])
         return SpaceStore(self.state / "spaces" / key, frame)
 
+    def survey(self, name: str) -> Survey:
+        """What a modality's column holds now, and which of its cells cannot be read."""
+        return survey(self.cells(name, self.encoder(name).kind))
+
     def embed(
         self,
         name: str,
@@ -161,14 +165,16 @@ class Workspace:
         strict: bool = False,
         retry: bool = False,
         progress: Progress | None = None,
+        seen: Survey | None = None,
     ) -> EmbedResult:
-        """Bring a modality's stored vectors up to date with the table."""
+        """Bring a modality's stored vectors up to date with the table, or a survey of it."""
         encoder = self.encoder(name)
         self._joined.pop(name, None)
         return embed(
             self.store(name),
             encoder,
             self.cells(name, encoder.kind),
+            keys=seen,
             strict=strict,
             retry_failed=retry,
             progress=progress,

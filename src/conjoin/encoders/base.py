@@ -67,7 +67,11 @@ class Encoded:
     ----------
     vectors : ``[good, d]`` or token sets, in the order of the cells that are not in ``failed``.
     failed : reason by place of the cell.
+    away : places of failed cells that could not be read now, and may be later.
+    said : by remark, places of the cells it is true of; see :mod:`conjoin.encoders.remarks`.
     """
 
     vectors: np.ndarray | Tokens
     failed: dict[int, str] = field(default_factory=dict)
+    away: frozenset[int] = frozenset()
+    said: dict[str, list[int]] = field(default_factory=dict)

@@ -1,6 +1,5 @@
 """From a URI to an encoder."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,11 @@ from conjoin.catalogue import Row, of_kind
 from conjoin.encoders.base import Encoder
 from conjoin.encoders.run import Prepared
 from conjoin.errors import ConjoinError, nearest
+from conjoin.spaces.cache import cache_folder as cache_folder
 
 #: Kinds of cell of encoders that need no opening to know it.
 _KINDS = {"image": "image", "audio": "audio", "aisfx": "audio", "table": "table",
           "series": "series", "vector": "vector"}  # fmt: skip
-
-
-def cache_folder() -> Path:
-    """Where exported models and fetched weights are kept.
-
-    ``CONJOIN_CACHE``, else ``$XDG_CACHE_HOME/conjoin``, else ``~/.cache/conjoin``.
-    """
-    if os.environ.get("CONJOIN_CACHE"):
-        return Path(os.environ["CONJOIN_CACHE"]).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "conjoin"
 
 
 def parse(uri: str) -> tuple[Row, str, dict[str, str]]:

@@ -1,16 +1,20 @@
 """Running an encoder over cells: read ahead, batch like lengths, lose only the cells at fault."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from conjoin.encoders.base import CellError, Encoded, Encoder
-from conjoin.errors import ConjoinError, MissingDependency
+from conjoin.encoders.ledger import Ledger
+from conjoin.encoders.remarks import listening
+from conjoin.errors import ConjoinError, MissingDependency, Unreachable, one_line
 from conjoin.spaces import Tokens
+from conjoin.spaces.files import FORMAT, read_json, write_json
 from conjoin.spaces.store import Key, Plan, SpaceStore
 
 #: Threads that read cells while the encoder computes.
@@ -28,6 +32,76 @@ class Column(Protocol):
     def get(self, item: str, part: int = 0) -> Any:
         """One cell."""
         ...
+
+
+@runtime_checkable
+class Looked(Protocol):
+    """A column that tells more than its keys."""
+
+    def look(self) -> Iterator[Any]:
+        """Of each cell its ``key``, the hash of the ``place`` it names, and why it is ``away``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a column holds now, without its cells; :func:`survey` makes one.
+
+    Parameters
+    ----------
+    keys : of every cell, in order; content 0 where it cannot be told now.
+    places : hash of the file or address a cell names, where it names one.
+    away : why a cell cannot be read now, of those that cannot.
+    """
+
+    keys: tuple[Key, ...]
+    places: dict[Key, int] = field(default_factory=dict)
+    away: dict[Key, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, keys: Iterable[Key], away: Mapping[Key, str] | None = None) -> "Survey":
+        """A survey of keys.
+
+        Raises
+        ------
+        ConjoinError : two share an item and part.
+        """
+        found = cls(tuple(keys), away=dict(away or {}))
+        if len({key[:2] for key in found.keys}) < len(found.keys):
+            raise ConjoinError(
+                "embed", "an item and part repeats", "give each row its own id and part"
+            )
+        return found
+
+    def among(self, chosen: Collection[tuple[str, int]]) -> "Survey":
+        """Of some cells, given by item and part."""
+        keys = tuple(key for key in self.keys if key[:2] in chosen)
+        away = {key: self.away[key] for key in keys if key in self.away}
+        return Survey(keys, {k: self.places[k] for k in keys if k in self.places}, away)
+
+    def pruned(self) -> "Survey":
+        """The same, with nothing kept for cells that cannot be read now."""
+        return Survey(self.keys, self.places)
+
+
+def survey(column: "Column") -> Survey:
+    """Walk a column once for its keys, what they name, and what cannot be read now.
+
+    Raises
+    ------
+    ConjoinError : two rows share an item and part, or (by the column) every cell is missing.
+    """
+    if not isinstance(column, Looked):
+        return Survey.of(column.list_keys())
+    keys, places, away = [], {}, {}
+    for look in column.look():
+        keys.append(look.key)
+        if look.place:
+            places[look.key] = look.place
+        if look.away is not None:
+            away[look.key] = look.away
+    found = Survey.of(keys, away)
+    return Survey(found.keys, places, away)
 
 
 Cells = Column | Sequence[tuple[Key, Any]] | Callable[[Key], Any]
@@ -57,12 +131,22 @@ class Prepared(Protocol):
 
 @dataclass(frozen=True)
 class EmbedResult:
-    """What embedding a column did: rows made, kept as they were, dropped, and failed."""
+    """What embedding a column did.
+
+    Parameters
+    ----------
+    made, kept, dropped : rows made, kept as they were, and dropped.
+    failed : reason of each row that has no vector.
+    away : reason of each kept row whose cell cannot be read now.
+    said : by remark of a reader ("cut at 256 tokens"), the rows it is true of.
+    """
 
     made: int
     kept: int
     dropped: int
     failed: dict[Key, str]
+    away: dict[Key, str] = field(default_factory=dict)
+    said: dict[str, int] = field(default_factory=dict)
 
 
 def encode(
@@ -93,20 +177,30 @@ def encode(
         raise ConjoinError("batch_size", f"{size}", "give 1 or more")
     failed: dict[int, str] = {}
     rows: dict[int, np.ndarray] = {}
+    away: set[int] = set()
+    said: dict[str, list[int]] = {}
     done = 0
     for window in _decoded(encoder, cells, 16 * size):
         good = []
-        for place, item, reason in window:
-            if reason is None:
+        for place, item, trouble, heard in window:
+            for text in heard:
+                said.setdefault(text, []).append(place)
+            if trouble is None:
                 good.append((place, item))
-            else:
-                _fail(failed, place, reason, strict)
+                continue
+            if isinstance(trouble, Unreachable | MissingDependency):
+                away.add(place)
+            _fail(failed, place, _reason(trouble), strict)
         for batch in _batches(encoder, good, size):
             _forward(encoder, batch, rows, failed, strict)
         done += len(window)
         if on_progress is not None:
             on_progress(done, len(cells))
-    return Encoded(_gather(encoder, [rows[place] for place in sorted(rows)]), failed)
+    vectors = _gather(encoder, [rows[place] for place in sorted(rows)])
+    told = {
+        text: kept for text, places in said.items() if (kept := [p for p in places if p in rows])
+    }
+    return Encoded(vectors, failed, frozenset(away), told)
 
 
 def _fail(failed: dict[int, str], place: int, reason: str, strict: bool) -> None:
@@ -115,23 +209,33 @@ def _fail(failed: dict[int, str], place: int, reason: str, strict: bool) -> None
     failed[place] = reason
 
 
+#: A cell's place, what was decoded of it, what went wrong, and what its reader remarked.
+_Read = tuple[int, Any, Exception | None, list[str]]
+
+
+def _reason(trouble: Exception) -> str:
+    """Why a cell failed, on a line; of an unforeseen exception, its class too."""
+    if isinstance(trouble, CellError | ConjoinError):
+        return one_line(trouble, 400)
+    said = one_line(trouble)
+    name = type(trouble).__name__
+    return name if said == name else f"{name}: {said}"
+
+
 def _decoded(
     encoder: Encoder, cells: Sequence[Any] | np.ndarray, window: int
-) -> Iterator[list[tuple[int, Any, str | None]]]:
-    """Windows of ``(place, item, reason it failed)``; one window is read ahead."""
+) -> Iterator[list[_Read]]:
+    """Windows of cells as they are read; one window is read ahead."""
 
-    def read(place: int) -> tuple[int, Any, str | None]:
-        try:
-            cell = cells[place]
-            if isinstance(cell, CellError):
-                raise cell
-            return place, encoder.decode(cell), None
-        except CellError as error:
-            return place, None, str(error)
-        except MissingDependency:
-            raise  # not the cell's fault
-        except Exception as error:
-            return place, None, f"{type(error).__name__}: {error}"
+    def read(place: int) -> _Read:
+        with listening() as heard:
+            try:
+                cell = cells[place]
+                if isinstance(cell, CellError):
+                    raise cell
+                return place, encoder.decode(cell), None, heard
+            except Exception as error:  # whatever a reader may raise: the cell fails alone
+                return place, None, error, heard
 
     starts = range(0, len(cells), window)
     with ThreadPoolExecutor(READERS, "reader") as pool:
@@ -184,7 +288,7 @@ def embed(
     encoder: Encoder,
     rows: Cells,
     *,
-    keys: Sequence[Key] | None = None,
+    keys: Sequence[Key] | Survey | None = None,
     shard_rows: int = 1024,
     retry_failed: bool = False,
     strict: bool = False,
@@ -196,10 +300,14 @@ def embed(
     same content; otherwise its plan is given up. Rows are made shard by shard, so memory does
     not grow with the column, and a job killed anywhere ends, resumed, with the same bytes.
 
+    A row whose cell cannot be read now (a drive that is away, a host that is silent) keeps its
+    vector, unless the cell is known to name something else than it did.
+
     Parameters
     ----------
     rows : a column of items; or ``(key, cell)`` in order; or a function from key to cell with
         ``keys`` beside it. A cell may be a :class:`CellError` saying why there is none.
+    keys : with a function, the keys; with a column, a :func:`survey` of it, made before.
     shard_rows : rows a shard; fixes which rows share a batch.
     retry_failed : try again the cells that failed before.
     strict : refuse at the first cell that fails; what was made stays for the next run.
@@ -209,56 +317,73 @@ def embed(
     ------
     ConjoinError : two rows share a key, ``keys`` is missing, or ``strict`` and a cell failed.
     """
-    wanted, cell = _cells(rows, keys)
-    standing = set(wanted)
+    seen, cell = _cells(rows, keys)
+    if strict and seen.away:
+        key, reason = next(iter(seen.away.items()))
+        raise ConjoinError(f"item {key.id}", reason, "bring it back, or leave out --strict")
     store.sweep()
+    ledger = Ledger(store.folder)
     before = set(store.live())
-    finished = _finish_pending(store, encoder, standing, cell, strict, progress)
+    job = _Job(store, encoder, cell, ledger, strict, progress)
+    finished = _finish_pending(job, seen)
     live, failed = store.live(), store.failed()
-    gone = [key for key in (*live, *failed) if key not in standing]
-    if gone:
-        store.drop(gone)
+    held = _held(seen, live, ledger)
+    wanted = [held.get(key, key) for key in seen.keys]
+    standing = set(wanted)
+    ledger.put_places({held.get(key, key): place for key, place in seen.places.items()})
+    gone = [key for key in live if key not in standing]
+    lost = [key for key in failed if key not in standing]
+    if gone or lost:
+        store.drop([*gone, *lost])
     known = set(live) if retry_failed else {*live, *failed}
     fresh = [key for key in wanted if key not in known]
     if fresh:
-        plan = store.begin(fresh, shard_rows, provenance(encoder))
-        _work(store, encoder, plan, cell, strict, progress)
-    lost = store.failed()
-    made = len({*finished, *fresh} - set(lost))
-    return EmbedResult(made, len(before & standing), len(gone), lost)
+        ledger.write()
+        job.work(store.begin(fresh, shard_rows, provenance(encoder)))
+    ledger.keep(standing)
+    ledger.write()
+    made = len({*finished, *fresh}.intersection(store.live()))
+    away = {row: seen.away[key] for key, row in held.items()}
+    return EmbedResult(
+        made, len(before & standing), len(gone), store.failed(), away, ledger.counts()
+    )
 
 
-def _cells(rows: Cells, keys: Sequence[Key] | None) -> tuple[list[Key], Callable[[Key], Any]]:
+def _cells(rows: Cells, keys: Sequence[Key] | Survey | None) -> tuple[Survey, Callable[[Key], Any]]:
+    seen = keys if isinstance(keys, Survey) else None
     if isinstance(rows, Column):
-        wanted, cell = rows.list_keys(), lambda key: rows.get(key.id, key.part)
-    elif callable(rows):
+        return seen or survey(rows), lambda key: rows.get(key.id, key.part)
+    if callable(rows):
         if keys is None:
             raise ConjoinError("embed", "a function of keys without keys", "give keys=[...]")
-        wanted, cell = list(keys), rows
-    else:
-        table = dict(rows)
-        wanted, cell = [key for key, _ in rows], table.__getitem__
-    places = {(key.id, key.part) for key in wanted}
-    if len(places) < len(wanted):
-        raise ConjoinError("embed", "an item and part repeats", "give each row its own id and part")
-    return wanted, cell
+        return keys if isinstance(keys, Survey) else Survey.of(keys), rows
+    table = dict(rows)
+    away = {k: str(c) for k, c in rows if isinstance(c, Unreachable) and not k.content}
+    return Survey.of([key for key, _ in rows], away=away), table.__getitem__
 
 
-def _finish_pending(
-    store: SpaceStore,
-    encoder: Encoder,
-    standing: set[Key],
-    cell: Callable[[Key], Any],
-    strict: bool,
-    progress: Progress | None,
-) -> tuple[Key, ...]:
-    plan = store.pending()
+def _held(seen: Survey, live: Sequence[Key], ledger: Ledger) -> dict[Key, Key]:
+    """By the key of a cell that cannot be read now, the row that stands for it."""
+    rows = {(key.id, key.part): key for key in live} if seen.away else {}
+    return {key: rows[key[:2]] for key in seen.away
+            if key[:2] in rows and _same_place(seen, key, rows[key[:2]], ledger)}  # fmt: skip
+
+
+def _same_place(seen: Survey, key: Key, row: Key, ledger: Ledger) -> bool:
+    """Whether nothing tells that a row was made of something else than its cell names now."""
+    then, now = ledger.place(row), seen.places.get(key, 0)
+    return not then or not now or then == now
+
+
+def _finish_pending(job: "_Job", seen: Survey) -> tuple[Key, ...]:
+    plan = job.store.pending()
     if plan is None:
         return ()
-    if plan.provenance != provenance(encoder) or not standing.issuperset(plan.keys):
-        store.abandon()
+    standing = {*seen.keys, *_held(seen, plan.keys, job.ledger).values()}
+    if plan.provenance != provenance(job.encoder) or not standing.issuperset(plan.keys):
+        job.store.abandon()
         return ()
-    _work(store, encoder, plan, cell, strict, progress)
+    job.work(plan)
     return plan.keys
 
 
@@ -273,27 +398,51 @@ def provenance(encoder: Encoder) -> tuple[str, ...]:
     )
 
 
-def _work(
-    store: SpaceStore,
-    encoder: Encoder,
-    plan: Plan,
-    cell: Callable[[Key], Any],
-    strict: bool,
-    progress: Progress | None,
-) -> None:
-    done = 0
-    for number, keys in enumerate(plan.shards()):
-        if not store.has(number):
-            store.write(number, keys, *_shard(encoder, keys, cell, strict))
-        done += len(keys)
-        if progress is not None:
-            progress(done, len(plan.keys))
-    store.commit(plan)
+@dataclass(frozen=True)
+class _Job:
+    """What the shards of a plan are made with."""
+
+    store: SpaceStore
+    encoder: Encoder
+    cell: Callable[[Key], Any]
+    ledger: Ledger
+    strict: bool
+    progress: Progress | None
+
+    def work(self, plan: Plan) -> None:
+        """Make the shards that are not there, note what was remarked, and publish them."""
+        done = 0
+        for number, keys in enumerate(plan.shards()):
+            if not self.store.has(number):
+                self._make(number, keys)
+            done += len(keys)
+            if self.progress is not None:
+                self.progress(done, len(plan.keys))
+        self.ledger.hush(plan.keys)
+        for number, keys in enumerate(plan.shards()):
+            path = self._said(number)
+            said = read_json(path, ["said"])["said"] if path.exists() else {}
+            self.ledger.put_remarks({text: [keys[p] for p in at] for text, at in said.items()})
+        # Before the shards go: killed here, the next run reads them again.
+        self.ledger.write()
+        self.store.commit(plan)
+
+    def _said(self, number: int) -> Path:
+        return self.store.folder / "shards" / f"{number:06d}.json"
+
+    def _make(self, number: int, keys: tuple[Key, ...]) -> None:
+        made = _shard(self.encoder, keys, self.cell, self.strict)
+        write_json(self._said(number), {"version": FORMAT, "said": made.said})
+        # A cell that went away since it was looked at is not known to be at fault.
+        keys = tuple(
+            key._replace(content=0) if place in made.away else key for place, key in enumerate(keys)
+        )
+        self.store.write(number, keys, made.vectors, made.failed)
 
 
 def _shard(
     encoder: Encoder, keys: tuple[Key, ...], cell: Callable[[Key], Any], strict: bool
-) -> tuple[np.ndarray | Tokens, dict[int, str]]:
+) -> Encoded:
     """Vectors of a shard; cells of equal content are encoded once."""
     first: dict[Any, int] = {}
     source = [first.setdefault(key.content or key, place) for place, key in enumerate(keys)]
@@ -307,7 +456,17 @@ def _shard(
     row = {at: number for number, at in enumerate(at for at in unique if at not in lost)}
     rows = np.array([row[at] for at in source if at not in lost], dtype=np.int64)
     vectors = result.vectors
-    return vectors.take(rows) if isinstance(vectors, Tokens) else vectors[rows], failed
+    taken = vectors.take(rows) if isinstance(vectors, Tokens) else vectors[rows]
+    return Encoded(
+        taken, failed, frozenset(_spread(result.away, unique, source)),
+        {text: _spread(at, unique, source) for text, at in result.said.items()},
+    )  # fmt: skip
+
+
+def _spread(places: Iterable[int], unique: Sequence[int], source: Sequence[int]) -> list[int]:
+    """Places of all cells that are like those at some places of the encoded ones."""
+    like = {unique[place] for place in places}
+    return [place for place, at in enumerate(source) if at in like]
 
 
 class _Lazy(Sequence[Any]):

@@ -1,24 +1,25 @@
 """One cell of a table: its parts, what an encoder takes of it, and its content hash."""
 
+import errno
 import hashlib
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from conjoin.errors import CellError
+from conjoin.errors import CellError, Unreachable, one_line
+from conjoin.items.reach import Reach, inside, is_address, missing
 
 #: Kinds whose strings name files or URLs.
 MEDIA = frozenset({"image", "audio", "video"})
 #: Kinds whose value is an array of numbers.
 ARRAYS = frozenset({"vector", "series"})
-
-FETCH_LIMIT = 64 * 2**20
-FETCH_SECONDS = 30.0
+#: Kinds whose cells may name a file or an address.
+PLACED = MEDIA | ARRAYS
 
 
 def is_missing(value: Any) -> bool:
@@ -87,33 +88,52 @@ def _depth(value: Any) -> int:
     return 0
 
 
-def resolve(value: Any, base: Path, kind: str) -> Any:
+def resolve(value: Any, base: Path, kind: str, reach: Reach | None = None) -> Any:
     """What an encoder of that kind takes of one part.
 
     ======== =================================================================================
     kind     gives
     ======== =================================================================================
     text     ``str``
-    media    absolute path as ``str``; ``bytes``; other objects (a PIL picture) as they are.
-             A URL is fetched, at most 64 MB; ``{"bytes", "path"}`` gives the one that is there
+    media    absolute path as ``str``; ``bytes``, also of a ``data:`` URI; other objects (a PIL
+             picture) as they are. An address is fetched (:class:`~conjoin.items.web.Web`);
+             ``{"bytes", "path"}`` gives the one that is there, ``{"array", "sampling_rate"}``
+             the pair of both. How a path may be written: :func:`~conjoin.items.reach.locate`
     vector   1-d float32 array, from numbers, JSON text or a ``.npy`` file
     series   1-d or 2-d float64 array ``[steps]`` or ``[steps, channels]``, likewise
     table    ``dict``, with ``None`` for what is missing
     others   the value as it is
     ======== =================================================================================
 
-    A file that is not there is found out by the encoder, so that it fails alone.
+    A picture or sound that is not there is found out by whoever reads it, so that it fails alone.
+
+    Parameters
+    ----------
+    base : folder that relative paths start from.
+    reach : which files and addresses may be named; all where not given.
 
     Raises
     ------
-    CellError : the cell cannot be that kind, or cannot be fetched.
+    Unreachable : it cannot be read or fetched now, or may not be.
+    CellError : the cell cannot be that kind.
     """
+    try:
+        return _resolved(value, base, kind, Reach() if reach is None else reach)
+    except CellError:
+        raise
+    except OSError as error:
+        raise Unreachable(f"cannot be read: {one_line(error)}") from None
+    except Exception as error:  # whatever an object in a table may raise when it is looked at
+        raise CellError(f"cannot be read: {type(error).__name__}: {one_line(error)}") from None
+
+
+def _resolved(value: Any, base: Path, kind: str, reach: Reach) -> Any:
     if kind == "text":
         return _text(value)
     if kind in MEDIA:
-        return _media(value, base, kind)
+        return _media(value, base, kind, reach)
     if kind in ARRAYS:
-        return _array(value, base, kind)
+        return _array(value, base, kind, reach)
     if kind == "table":
         if not isinstance(value, Mapping):
             raise CellError(f"is a {type(value).__name__}, not a row of columns")
@@ -136,75 +156,107 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _media(value: Any, base: Path, kind: str) -> Any:
-    if isinstance(value, Mapping) and ("bytes" in value or "path" in value):
-        inside = value.get("bytes") or value.get("path")
-        if inside is None:
-            raise CellError("holds neither bytes nor a path")
-        return _media(inside, base, kind)
+def _media(value: Any, base: Path, kind: str, reach: Reach) -> Any:
+    if isinstance(value, Mapping):
+        return _record(value, base, kind, reach)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    if isinstance(value, Path):
-        return str((base / value).absolute())
-    if isinstance(value, str):
-        if value.startswith(("http://", "https://")):
-            return fetch(value)
-        return str((base / value).absolute())
+    if isinstance(value, str | os.PathLike):
+        text = os.fspath(value)
+        text = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
+        if is_address(text.lstrip()):
+            return reach.web.get(text.strip())
+        data = inside(text.lstrip())
+        return str(reach.file(text, base)) if data is None else data
     if isinstance(value, bool | int | float | np.number):
         raise CellError(f"is the number {value}, not {kind}")
     return value
 
 
-def fetch(url: str, limit: int = FETCH_LIMIT, seconds: float = FETCH_SECONDS) -> bytes:
-    """The bytes behind an ``http`` or ``https`` URL.
-
-    Raises
-    ------
-    CellError : it cannot be reached in time, or is larger than ``limit`` bytes.
-    """
-    request = urllib.request.Request(url, headers={"User-Agent": "conjoin"})
-    try:
-        with urllib.request.urlopen(request, timeout=seconds) as answer:
-            data: bytes = answer.read(limit + 1)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise CellError(f"{url} answers {error.code}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise CellError(f"{url} cannot be fetched: {reason}") from None
-    if len(data) > limit:
-        raise CellError(f"{url} is larger than {limit // 2**20} MB")
-    return data
+def _record(value: Mapping, base: Path, kind: str, reach: Reach) -> Any:
+    """A picture or sound as Hugging Face's data sets keep it."""
+    if value.get("array") is not None:
+        samples = np.asarray(value["array"])
+        rate = value.get("sampling_rate") or value.get("rate")
+        return samples if rate is None else (samples, int(rate))
+    if "bytes" in value or "path" in value:
+        held = value.get("bytes") or value.get("path")
+        if held is None:
+            raise CellError("holds neither bytes nor a path")
+        return _media(held, base, kind, reach)
+    named = ", ".join(map(str, list(value)[:6]))
+    raise CellError(f"a record of {named}: give bytes, path, or array and sampling_rate")
 
 
-def _array(value: Any, base: Path, kind: str) -> np.ndarray:
+def _array(value: Any, base: Path, kind: str, reach: Reach) -> np.ndarray:
     if isinstance(value, str | Path):
-        value = _stored_array(str(value), base)
+        value = _stored_array(str(value), base, reach)
     try:
         array = np.asarray(value, dtype=np.float32 if kind == "vector" else np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise CellError("is not an array of numbers of one shape") from None
     if array.ndim != 1 and not (kind == "series" and array.ndim == 2):
         raise CellError(f"has shape {array.shape}, not that of a {kind}")
     return array
 
 
-def _stored_array(text: str, base: Path) -> Any:
+def _stored_array(text: str, base: Path, reach: Reach) -> Any:
     if text.lstrip().startswith("["):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise CellError("is not a JSON list of numbers") from None
-    if not text.endswith(".npy"):
+    if not text.rstrip().endswith(".npy") or is_address(text):
         raise CellError(f"{text[:40]!r} is neither a JSON list nor a .npy file")
+    path = reach.file(text, base)
     try:
-        array = np.load(base / text, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise CellError(f"{base / text}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise CellError(f"{base / text}: {error}") from None
+        raise Unreachable(missing(path)) from None
+    except OSError as error:
+        raise Unreachable(f"{path}: {one_line(error)}") from None
+    except (ValueError, EOFError) as error:
+        raise CellError(f"{path}: {one_line(error)}") from None
     # A file may hold one vector as a single row.
     return array[0] if array.ndim == 2 and len(array) == 1 else array
+
+
+def place_of(value: Any) -> str:
+    """The file or address that a part names, as far as it tells one from another; else nothing.
+
+    >>> place_of("./a.png"), place_of({"bytes": None, "path": "a.png"}), place_of(b"GIF89a")
+    ('a.png', 'a.png', '')
+    """
+    if isinstance(value, Mapping):
+        value = value.get("path") if value.get("bytes") is None else None
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or value.lstrip()[:5].lower().startswith(("[", "data:")):
+        return ""
+    return value.strip() if is_address(value.lstrip()) else os.path.normpath(value)
+
+
+def shown_hash(cell: Any, kind: str) -> int:
+    """:func:`content_hash` of a cell that can be read now.
+
+    Raises
+    ------
+    Unreachable : its file is away, or may not be read.
+    """
+    if not (kind in MEDIA and isinstance(cell, str)):
+        return content_hash(cell, kind)
+    try:
+        if not stat.S_ISREG(os.stat(cell).st_mode):  # a pipe would hold us for ever
+            raise CellError(f"{cell} is a folder or no plain file")
+        return _hashed(_blocks(cell))
+    except (FileNotFoundError, NotADirectoryError):
+        raise Unreachable(missing(Path(cell))) from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise CellError(f"no such file: a name of {len(cell)} letters") from None
+        raise Unreachable(f"{cell}: {error.strerror or one_line(error)}") from None
+    except ValueError as error:  # no path at all, a CellError among them
+        raise CellError(one_line(error)) from None
 
 
 def content_hash(cell: Any, kind: str) -> int:
@@ -218,25 +270,32 @@ def content_hash(cell: Any, kind: str) -> int:
     >>> content_hash("a cat", "text") == content_hash("a cat", "text") > 0
     True
     """
-    hasher = hashlib.blake2b(digest_size=8)
     try:
         if kind in MEDIA and isinstance(cell, str):
-            with open(cell, "rb") as file:
-                while block := file.read(2**20):
-                    hasher.update(block)
-        else:
-            for piece in _pieces(cell):
-                hasher.update(piece)
-    except (OSError, TypeError):
+            return _hashed(_blocks(cell))
+        return _hashed(_pieces(cell))
+    except Exception:  # a file that is away, or an object without bytes
         return 0
+
+
+def _hashed(pieces: Iterable[bytes]) -> int:
+    hasher = hashlib.blake2b(digest_size=8)
+    for piece in pieces:
+        hasher.update(piece)
     return max(1, int.from_bytes(hasher.digest(), "big") >> 1)
+
+
+def _blocks(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            yield block
 
 
 def _pieces(cell: Any) -> list[bytes]:
     if isinstance(cell, bytes):
         return [cell]
     if isinstance(cell, str):
-        return [cell.encode()]
+        return [cell.encode("utf-8", "surrogatepass")]
     if isinstance(cell, np.ndarray) and cell.dtype.kind != "O":
         return [repr((cell.dtype.str, cell.shape)).encode(), np.ascontiguousarray(cell).tobytes()]
     if hasattr(cell, "tobytes") and hasattr(cell, "mode") and hasattr(cell, "size"):
@@ -244,7 +303,11 @@ def _pieces(cell: Any) -> list[bytes]:
     if isinstance(cell, tuple | list):
         return [piece for part in cell for piece in _pieces(part)]
     if isinstance(cell, Mapping):
-        return [piece for key in sorted(cell) for piece in (key.encode(), *_pieces(cell[key]))]
+        return [
+            piece
+            for key in sorted(cell, key=str)
+            for piece in (str(key).encode("utf-8", "surrogatepass"), *_pieces(cell[key]))
+        ]
     if isinstance(cell, bool | int | float | np.number | np.bool_) or cell is None:
         return [repr(cell).encode()]
     if hasattr(cell, "isoformat"):

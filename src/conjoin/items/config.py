@@ -41,6 +41,14 @@ class ItemsPart(_Part):
 
     table: Text = Field(description="Table or folder of items, relative to this file.")
     id: Text | None = Field(default=None, description="Column of unique ids; row number otherwise.")
+    folders: list[Text] = Field(
+        default_factory=list,
+        description="Folders beside the table's own whose files its cells may name.",
+    )
+    hosts: list[Text] = Field(
+        default_factory=list,
+        description="Hosts of this machine or of private networks that cells may name; * is all.",
+    )
 
 
 class ModalityPart(_Part):

@@ -1,16 +1,27 @@
 """Items: the rows of a table, their cells by modality, and which belong together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from conjoin.errors import CellError, ConjoinError
-from conjoin.items.cells import cell_parts, content_hash, is_missing, resolve
+from conjoin.errors import CellError, ConjoinError, Unreachable, one_line
+from conjoin.items.cells import (
+    PLACED,
+    cell_parts,
+    content_hash,
+    is_missing,
+    place_of,
+    resolve,
+    shown_hash,
+)
 from conjoin.items.config import Config
 from conjoin.items.links import (
     Links,
@@ -21,22 +32,39 @@ from conjoin.items.links import (
     read_links,
     same_row,
 )
+from conjoin.items.reach import Reach, is_address
 from conjoin.items.sources import with_classes
 from conjoin.items.split import Split, column_split, make_split
 from conjoin.items.table import Held, Source, is_scalar, open_source, require_columns, table_base
-from conjoin.spaces import Pairs, Space
+from conjoin.spaces import Pairs, Space, stable_hash
 from conjoin.spaces.given import frame_columns
 from conjoin.spaces.store import Key
+
+
+class Look(NamedTuple):
+    """What a walk found of one cell, without the cell.
+
+    Parameters
+    ----------
+    key : its item, part and content; content 0 where that cannot be told now.
+    place : hash of the file or address that it names; 0 where it names none.
+    away : why it cannot be read now; ``None`` where it can.
+    """
+
+    key: Key
+    place: int
+    away: str | None
 
 
 @dataclass(frozen=True, eq=False)
 class Modality:
     """The cells of one kind in some columns of the items; made by :meth:`Items.cells`.
 
-    Walking gives a key and a resolved cell a part, in row order, as often as asked. A cell that
-    cannot be resolved (a URL that does not answer, say) comes as the
-    :class:`~conjoin.errors.CellError` itself, its key's content 0, so that the walk goes on and
-    the failure is recorded with its reason.
+    Walking gives a key and a resolved cell a part, in row order, as often as asked; addresses are
+    fetched some rows ahead. A cell that cannot be resolved comes as the
+    :class:`~conjoin.errors.CellError` itself, so that the walk goes on and the failure is
+    recorded with its reason. The content of an :class:`~conjoin.errors.Unreachable` one is 0: it
+    is not known.
     """
 
     items: "Items"
@@ -44,15 +72,40 @@ class Modality:
     kind: str
 
     def __iter__(self) -> Iterator[tuple[Key, Any]]:
+        for key, cell, _ in self._walk():
+            yield key, cell
+
+    def look(self) -> Iterator[Look]:
+        """The keys, what the cells name, and which of them cannot be read now."""
+        for key, cell, value in self._walk():
+            named = place_of(value) if self.kind in PLACED else ""
+            away = str(cell) if isinstance(cell, Unreachable) else None
+            yield Look(key, stable_hash(f"place/{named}") if named else 0, away)
+
+    def _walk(self) -> Iterator[tuple[Key, Any, Any]]:
         some = False
         rows = zip(self.items.ids.tolist(), self.items.values(self.columns), strict=True)
-        for item, values in rows:
-            for part, cell in enumerate(self._resolved(values)):
+        for item, parts in _ahead(rows, self._read):
+            for part, (content, cell, value) in enumerate(parts):
                 some = True
-                content = 0 if isinstance(cell, CellError) else content_hash(cell, self.kind)
-                yield Key(item, part, content), cell
+                yield Key(item, part, content), cell, value
         if not some:
             raise self._empty()
+
+    def _read(self, values: tuple[Any, ...]) -> list[tuple[int, Any, Any]]:
+        """Content, cell and value of each part of a row."""
+        return [(*self._hashed(value, cell), value) for value, cell in self._resolved(values)]
+
+    def _hashed(self, value: Any, cell: Any) -> tuple[int, Any]:
+        if not isinstance(cell, CellError):
+            try:
+                return shown_hash(cell, self.kind), cell
+            except CellError as error:
+                cell = error
+        if isinstance(cell, Unreachable):
+            return 0, cell
+        # What cannot be a cell is known, and known to be another if it changes.
+        return content_hash([str(cell), _spelt(value)], "other"), cell
 
     def refuse_empty(self) -> None:
         """Refuse columns without a cell; reads no further than the first there is.
@@ -83,7 +136,7 @@ class Modality:
         CellError : it cannot be resolved.
         """
         values = tuple(self.items.value(name, item) for name in self.columns)
-        parts = list(self._resolved(values))
+        parts = [cell for _, cell in self._resolved(values)]
         if part >= len(parts):
             raise ConjoinError(
                 self._where, f"item {str(item)!r} has {len(parts)} parts",
@@ -97,15 +150,64 @@ class Modality:
     def _where(self) -> str:
         return f"{self.items.where}, column {', '.join(self.columns)!r}"
 
-    def _resolved(self, values: tuple[Any, ...]) -> Iterator[Any]:
+    def _resolved(self, values: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
+        """Each part as it is stored and as an encoder takes it."""
         value = values[0]
         if self.kind == "table" and (len(values) > 1 or not _is_record(value)):
             value = dict(zip(self.columns, values, strict=True))
-        for part in cell_parts(value, self.kind):
+        try:
+            parts = cell_parts(value, self.kind)
+        except Exception as error:  # objects that cannot be looked at
+            yield value, CellError(f"cannot be read: {type(error).__name__}: {one_line(error)}")
+            return
+        for part in parts:
             try:
-                yield resolve(part, self.items.base, self.kind)
+                yield part, resolve(part, self.items.base, self.kind, self.items.reach)
             except CellError as error:
-                yield error
+                yield part, error
+
+
+#: Rows of addresses that are fetched before they are asked for, and by how many threads.
+_ROWS_AHEAD, _FETCHERS = 32, 8
+
+
+def _ahead(
+    rows: Iterable[tuple[str, tuple[Any, ...]]], read: Callable[[tuple[Any, ...]], Any]
+) -> Iterator[tuple[str, Any]]:
+    """Rows as they are read; those of addresses some rows ahead, by threads."""
+    waiting: deque[tuple[str, Any]] = deque()
+    with ThreadPoolExecutor(_FETCHERS, "fetcher") as pool:
+        try:
+            for item, values in rows:
+                if any(map(_names_address, values)):
+                    waiting.append((item, pool.submit(read, values)))
+                else:
+                    waiting.append((item, partial(read, values)))
+                if len(waiting) > _ROWS_AHEAD or not isinstance(waiting[0][1], Future):
+                    yield _done(waiting.popleft())
+            while waiting:
+                yield _done(waiting.popleft())
+        finally:  # a walk that is left half way
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _done(entry: tuple[str, Any]) -> tuple[str, Any]:
+    item, found = entry
+    return item, found.result() if isinstance(found, Future) else found()
+
+
+def _names_address(value: Any) -> bool:
+    value = value[0] if isinstance(value, list) and value else value
+    value = value.get("path") if isinstance(value, Mapping) else value
+    return isinstance(value, str) and is_address(value)
+
+
+def _spelt(value: Any) -> str:
+    """The beginning of a value as text, whatever it is."""
+    try:
+        return repr(value[:1000] if isinstance(value, bytes | str | list) else value)[:1000]
+    except Exception:  # objects that cannot be looked at
+        return type(value).__name__
 
 
 def _is_record(value: Any) -> bool:
@@ -124,15 +226,22 @@ class Items:
     ids : ``[n]`` unique strings.
     base : folder that relative paths in cells start from.
     where : names the table in errors.
+    reach : which files and addresses the cells may name; all where not given.
     """
 
-    def __init__(self, source: Source, ids: np.ndarray, base: Path, where: str):
+    def __init__(
+        self, source: Source, ids: np.ndarray, base: Path, where: str, reach: Reach | None = None
+    ):
         self._source, self.ids, self.base, self.where = source, ids, base, where
+        self.reach = Reach() if reach is None else reach
         self._row_of = {str(item): row for row, item in enumerate(ids)}
 
     @classmethod
     def load(cls, config: Config, folder: Path | None = None) -> "Items":
         """The items of a workspace.
+
+        Its cells may name files of the table's folder and addresses of the open internet, and
+        what ``folders`` and ``hosts`` of ``[items]`` add to these.
 
         Parameters
         ----------
@@ -153,7 +262,11 @@ class Items:
             column = getattr(config.split, key)
             require_columns(source.names, [column] if column else [], f"{path} ([split] {key})")
         ids = _ids(source, config.items.id, str(path))
-        return cls(source, ids, table_base(path), str(path))
+        home = config.folder if folder is None else folder
+        beside = tuple(home / Path(name).expanduser() for name in config.items.folders)
+        base = table_base(path)
+        reach = Reach(base, beside, tuple(config.items.hosts))
+        return cls(source, ids, base, str(path), reach)
 
     @classmethod
     def from_frame(cls, frame: Any, *, id: str | None = None, base: Path | None = None) -> "Items":
@@ -165,6 +278,7 @@ class Items:
             mapping of columns, each by position. Cells may be PIL pictures and NumPy arrays.
         id : column of unique ids; row number when not given.
         base : folder that relative paths in cells start from; the current one when not given.
+            Cells may name any file and address, as code of your own may.
 
         Raises
         ------

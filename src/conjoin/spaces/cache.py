@@ -1,0 +1,15 @@
+"""The folder outside all workspaces: exported models, fetched weights, fetched pictures."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where what may be made or fetched again is kept.
+
+    ``CONJOIN_CACHE``, else ``$XDG_CACHE_HOME/conjoin``, else ``~/.cache/conjoin``.
+    """
+    if os.environ.get("CONJOIN_CACHE"):
+        return Path(os.environ["CONJOIN_CACHE"]).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "conjoin"
