@@ -11,7 +11,8 @@ from typing import Any
 
 from conjoin.errors import ConjoinError
 from conjoin.items.kinds import Guess, guess_column
-from conjoin.items.table import Source, open_source
+from conjoin.items.permits import permits
+from conjoin.items.table import Source, open_source, table_base
 
 _MOST_TEXTS = 3
 _ID_NAMES = ("id", "item_id", "uuid", "uid", "key", "item", "image_id", "name")
@@ -62,6 +63,26 @@ class Look:
         return lines
 
 
+def _allowed(source: Source, guesses: Sequence[Guess], path: Path) -> list[tuple[str, str]]:
+    """Lines of ``[items]`` that allow what the table's cells name, and a word on each."""
+    named = [g.column for g in guesses if g.kind in ("image", "audio", "vector", "series")
+             and ("paths" in g.why or "URLs" in g.why)]  # fmt: skip
+    cells = (value for name in named for value in source.values(name))
+    folders, hosts = permits(cells, table_base(path))
+    lines = []
+    for key, found, what in (
+        ("folders", folders, "files outside the table's folder"),
+        ("hosts", hosts, "addresses of this machine or a private network"),
+    ):
+        if found:
+            value = json.dumps(found, ensure_ascii=False)
+            lines.append((
+                f"{key} = {value} # cells name {what}",
+                f"cells name {what}, which conjoin.toml allows: {key} = {value}",
+            ))  # fmt: skip
+    return lines
+
+
 def guess(path: Path, folder: Path | None = None) -> str:
     """The text of a commented ``conjoin.toml`` for a table or folder: :func:`look` without notes.
 
@@ -101,6 +122,8 @@ def look(path: Path, folder: Path | None = None) -> Look:
     else:
         lines.append("# no column of unique ids was found: row numbers are used")
     rest = [g for g in guesses if g.column not in {id_column, *used}]
+    allowed = _allowed(source, rest, path)
+    lines += [line for line, _ in allowed]
     spare = {g.column for g in _spare_texts([g for g in rest if g.kind in _ENCODERS])}
     left = {
         g.column: f"{g.why}, beside other texts" if g.column in spare else g.why
@@ -109,6 +132,7 @@ def look(path: Path, folder: Path | None = None) -> Look:
     }
     lines += _modality_parts(rest)
     notes = (*source.notes, doubt) if doubt else source.notes
+    notes = (*notes, *(note for _, note in allowed))
     figures = tuple(g.column for g in rest if g.kind in ("number", "category"))
     return Look("\n".join([*lines, *split_lines, ""]), left, notes, figures)
 
