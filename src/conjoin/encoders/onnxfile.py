@@ -12,6 +12,7 @@ from conjoin.encoders.base import CellError
 from conjoin.encoders.media import read_picture, read_sound, read_text
 from conjoin.encoders.names import uri
 from conjoin.encoders.options import Options
+from conjoin.encoders.remarks import remark
 from conjoin.errors import ConjoinError, optional
 from conjoin.spaces import Frame
 from conjoin.spaces.frame import digest
@@ -120,7 +121,11 @@ class OnnxModel:
     def decode(self, cell: Any) -> Any:
         """Text as it is; the array of a picture, sound or vector."""
         if self.kind == "text":
-            return read_text(cell)
+            text = read_text(cell)
+            # A token stands for a byte or more, but for the few that mark the ends.
+            if len(text.encode()) + 8 > self.settings.length:
+                self._remark_cut(text)
+            return text
         if self.kind == "image":
             return self._picture(read_picture(cell))
         if self.kind == "audio":
@@ -160,6 +165,10 @@ class OnnxModel:
             for place, row in zip(places, self._run({self.input: feed}), strict=True):
                 rows[place] = row
         return np.stack(rows)
+
+    def _remark_cut(self, text: str) -> None:
+        if self.tokenizer.encode(text).overflowing:
+            remark(f"cut at {self.settings.length} tokens")
 
     def _tokens(self, items: Sequence[str]) -> dict[str, np.ndarray]:
         encoded = self.tokenizer.encode_batch(list(items))
