@@ -134,6 +134,7 @@ class Row:
     extra : the optional dependency group it needs, if any.
     family : the mathematics it belongs to, by which claims and comparisons are selected.
     claims : what its papers say of it, restated so that it can fail.
+    shortlist : tried where nothing else is asked for; of binders at most eight.
     """
 
     kind: str
@@ -147,6 +148,7 @@ class Row:
     extra: str | None = None
     family: str = ""
     claims: tuple[Claim, ...] = ()
+    shortlist: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -260,6 +262,17 @@ def of_kind(kind: str) -> dict[str, Row]:
     if kind not in KINDS:
         raise ConjoinError("kind", f"{kind!r} is unknown", nearest(kind, KINDS))
     return {row.name: row for row in rows() if row.kind == kind}
+
+
+def shortlist(kind: str) -> list[str]:
+    """The methods of a kind that are tried where nothing else is asked for.
+
+    Examples
+    --------
+    >>> "cca" in shortlist("binder")
+    True
+    """
+    return [row.name for row in of_kind(kind).values() if row.shortlist]
 
 
 def find(kind: str, name: str) -> Row:

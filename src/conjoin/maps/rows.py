@@ -70,6 +70,7 @@ ROWS: tuple[Row, ...] = (
         needs=_PAIRS,
         cost="free",
         family="closed",
+        shortlist=True,
     ),
     Row(
         "binder",
@@ -79,6 +80,7 @@ ROWS: tuple[Row, ...] = (
         papers=("liang2022gap",),
         needs=_PAIRS,
         family="closed",
+        shortlist=True,
     ),
     Row(
         "binder",
@@ -88,6 +90,7 @@ ROWS: tuple[Row, ...] = (
         papers=("hoerl1970ridge",),
         needs=_PAIRS,
         family="closed",
+        shortlist=True,
     ),
     Row(
         "binder",
@@ -98,6 +101,7 @@ ROWS: tuple[Row, ...] = (
         needs=_PAIRS,
         family="closed",
         claims=tuple(_rotation_claims()),
+        shortlist=True,
     ),
     Row(
         "binder",
@@ -108,6 +112,7 @@ ROWS: tuple[Row, ...] = (
         needs=_PAIRS,
         family="closed",
         claims=tuple(_cca_claims()),
+        shortlist=True,
     ),
     *CLOSED,
     *UNPAIRED,
@@ -129,6 +134,7 @@ ROWS: tuple[Row, ...] = (
         cost="trained",
         extra="train",
         family="trained",
+        shortlist=True,
     ),
     *TRAINED,
     *BRIDGES,

@@ -34,10 +34,12 @@ def _heads(
     claims: tuple[Claim, ...] = (),
     needs: frozenset[str] = _PAIRS,
     settings: Mapping[str, Any] = MappingProxyType({}),
+    shortlist: bool = False,
 ) -> Row:
     return Row(
         "binder", name, _HEADS, summary, papers, needs, "trained",
         settings={**FRESH, **settings}, extra="train", family="trained", claims=claims,
+        shortlist=shortlist,
     )  # fmt: skip
 
 
@@ -82,6 +84,7 @@ TRAINED: tuple[Row, ...] = (
                 "classification (abstract, in words)",
             ),
         ),
+        shortlist=True,
     ),
     _heads(
         "locked-head",

@@ -30,20 +30,20 @@ CORRECTIONS: tuple[Row, ...] = (
     Row(
         "correction", "csls", "conjoin.search.correction:CSLS",
         "Gallery rows near to many queries are marked down by their mean similarity to them.",
-        papers=("conneau2018word",), family="hubs",
+        papers=("conneau2018word",), family="hubs", shortlist=True,
         claims=_hubs("word translation better than by nearest neighbours (no figure was checked)"),
     ),
     Row(
         "correction", "inverted-softmax", f"{_BANKS}:InvertedSoftmax",
         "Scores are normalised over the queries of a bank instead of over the gallery.",
-        papers=("smith2017offline", "bogolin2022querybank"), family="hubs",
+        papers=("smith2017offline", "bogolin2022querybank"), family="hubs", shortlist=True,
         settings={"dynamic": False},
         claims=_hubs("words, precision@1 34 to 43 with an orthogonal map beside (abstract)"),
     ),
     Row(
         "correction", "qb-norm", f"{_BANKS}:InvertedSoftmax",
         "The same, only for queries whose best row is one that bank queries find first.",
-        papers=("bogolin2022querybank",), family="hubs", settings={"dynamic": True},
+        papers=("bogolin2022querybank",), family="hubs", shortlist=True, settings={"dynamic": True},
         claims=_hubs(
             "recall@1 on MSR-VTT of CE+ 14.4 to 16.4, on COCO of CLIP 30.3 to 34.8 (authors' page)"
         ),
@@ -51,19 +51,19 @@ CORRECTIONS: tuple[Row, ...] = (
     Row(
         "correction", "dual-is", f"{_BANKS}:DualSoftmax",
         "Scores are normalised over a bank of queries and one of gallery items.",
-        papers=("wang2023balance",), family="hubs", settings={"dynamic": False},
+        papers=("wang2023balance",), family="hubs", shortlist=True, settings={"dynamic": False},
         claims=_hubs("beats a query bank alone on four kinds of retrieval (abstract)"),
     ),
     Row(
         "correction", "dual-dis", f"{_BANKS}:DualSoftmax",
         "The same, each bank only for queries whose best row is active in it.",
-        papers=("wang2023balance",), family="hubs", settings={"dynamic": True},
+        papers=("wang2023balance",), family="hubs", shortlist=True, settings={"dynamic": True},
         claims=_hubs("beats a query bank alone on four kinds of retrieval (abstract)"),
     ),
     Row(
         "correction", "invgc", "conjoin.search.invgc:InvGC",
         "Gallery rows are pushed away from the rows of two banks they are like.",
-        papers=("jian2023invgc",), family="hubs", settings={"local": False},
+        papers=("jian2023invgc",), family="hubs", shortlist=True, settings={"local": False},
         claims=_hubs("better retrieval on several benchmarks (no figure was checked)"),
     ),
     Row(
