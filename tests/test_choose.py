@@ -15,7 +15,8 @@ from conjoin.binding import trials as tried_on
 from conjoin.binding.choose import _prefer_cheap, cannot_feed
 from conjoin.binding.climb import Climb, moved
 from conjoin.binding.folds import FOLDS, Folds
-from conjoin.binding.trials import Clock, Sweep, afforded, race, shortened, side_by_side
+from conjoin.binding.trials import Sweep, afforded, race, shortened, side_by_side
+from conjoin.binding.work import SHORT, Work
 from conjoin.catalogue import Search, check_fields, find
 from conjoin.errors import ConjoinError
 from conjoin.maps.linear import CCA, Ridge
@@ -123,16 +124,16 @@ def sweeps_of(names, folds, clock=None):
 def test_a_trained_method_is_scored_on_all_folds_only_where_it_keeps_up():
     spaces = spaces_of()
     folds = Folds(spaces, Pairs.by_id(spaces), 0)
-    behind = race(sweeps_of(["procrustes"], folds), "a", 2.0, Clock())
+    behind = race(sweeps_of(["procrustes"], folds), "a", 2.0, Work())
     assert [len(t.scores) for t in behind.trials] == [1]
-    ahead = race(sweeps_of(["procrustes"], folds), "a", -1.0, Clock())
+    ahead = race(sweeps_of(["procrustes"], folds), "a", -1.0, Work())
     assert [len(t.scores) for t in ahead.trials] == [FOLDS]
 
 
 def test_a_race_halves_its_field_and_keeps_the_best():
     spaces = spaces_of()
     folds = Folds(spaces, Pairs.by_id(spaces), 0)
-    found = race(sweeps_of(["centring", "procrustes", "ridge", "cca"], folds), "a", 0.0, Clock())
+    found = race(sweeps_of(["centring", "procrustes", "ridge", "cca"], folds), "a", 0.0, Work())
     whole = {t.method for t in found.trials if len(t.scores) == FOLDS}
     assert len(whole) == 1  # four, then two, then one
     assert "centring" not in whole
@@ -142,24 +143,24 @@ def test_a_race_halves_its_field_and_keeps_the_best():
 def test_a_race_takes_as_many_to_its_end_as_time_allows():
     costs = [4.0, 3.0, 2.0, 1.0]
     # Half a training each, a whole one of the better two, four more folds of those.
-    assert afforded(costs, (0.5, 1.0), 4, Clock(5 + 7 + 28 + 1)) == 4
+    assert afforded(costs, (0.5, 1.0), 4, Work(5 + 7 + 28 + 1)) == 4
     # Of three or two the better one or two go on: 4.5 + 7 + 28, or 3.5 + 4 + 16.
-    assert afforded(costs, (0.5, 1.0), 4, Clock(39)) == 2
-    assert afforded(costs, (0.5, 1.0), 4, Clock(20)) == 1
-    assert afforded(costs, (), 4, Clock(28.5)) == 2
-    assert afforded(costs, (), 4, Clock()) == 4
-    assert afforded([], (0.5,), 4, Clock(0.0)) == 0
+    assert afforded(costs, (0.5, 1.0), 4, Work(39)) == 2
+    assert afforded(costs, (0.5, 1.0), 4, Work(20)) == 1
+    assert afforded(costs, (), 4, Work(28.5)) == 2
+    assert afforded(costs, (), 4, Work()) == 4
+    assert afforded([], (0.5,), 4, Work(0.0)) == 0
 
 
 def test_a_race_says_whom_time_stopped_and_at_what_place(monkeypatch):
     spaces = spaces_of()
     folds = Folds(spaces, Pairs.by_id(spaces), 0)
-    monkeypatch.setattr("conjoin.binding.trials.afforded", lambda costs, *_: min(1, len(costs)))
+    monkeypatch.setattr("conjoin.binding.trials.afforded", lambda whole, *_: min(1, len(whole)))
     names = ["centring", "procrustes", "ridge", "cca"]
-    found = race(sweeps_of(names, folds), "a", 0.0, Clock())
+    found = race(sweeps_of(names, folds), "a", 0.0, Work())
     (stopped,) = found.unfinished.items()
     first = [max(t.scores[0] for t in found.trials if t.method == name) for name in names]
-    assert stopped[1] == "place 2 of 4 after 25% of its training, and no time for more"
+    assert stopped[1] == f"{SHORT}: place 2 of 4 after 25% of its training"
     assert sorted(first)[-2] == first[names.index(stopped[0])]
 
 
@@ -190,10 +191,10 @@ def test_a_trained_fit_is_made_once_by_whoever_asks_these_folds(monkeypatch):
 def test_a_race_names_what_time_or_the_data_kept_from_it():
     spaces = spaces_of(widths=(6, 9))
     folds = Folds(spaces, Pairs.by_id(spaces), 0)
-    late = race(sweeps_of(["ridge"], folds), "a", 0.0, Clock(0.0))
+    late = race(sweeps_of(["ridge"], folds), "a", 0.0, Work(0.0))
     assert late.trials == ()
-    assert late.unfinished == {"ridge": "time ran out"}
-    unfit = race(sweeps_of(["centring", "ridge"], folds), "a", 0.0, Clock())
+    assert late.unfinished == {"ridge": SHORT}
+    unfit = race(sweeps_of(["centring", "ridge"], folds), "a", 0.0, Work())
     assert "dimensions" in unfit.unfinished["centring"]
 
 
@@ -205,23 +206,18 @@ def test_steps_are_shortened_for_early_rungs():
 
 
 def test_a_budget_of_nothing_still_chooses_and_names_what_it_left():
-    found = chosen(spaces_of(), budget=0.0)
+    found = chosen(spaces_of(), [*QUICK, "low-rank", "infonce-head"], budget=0.0)
     assert found.method in QUICK
-    assert "time ran out" in found.skipped.values()
+    assert set(found.short) == {"low-rank", "infonce-head"}, "the shortlist's closed forms end"
+    assert {t.method for t in found.trials} == set(QUICK)
 
 
 # What must not matter
 
 
-def plain(choice):
-    """A choice without the clock."""
-    raw = choice.to_json()
-    return {**raw, "trials": [{**t, "seconds": 0} for t in raw["trials"]]}
-
-
 def test_the_same_twice():
     spaces = spaces_of()
-    assert plain(chosen(spaces)) == plain(chosen(spaces))
+    assert chosen(spaces).to_json() == chosen(spaces).to_json()
     other = [t.scores for t in chosen(spaces, methods=["ridge"], seed=1).trials]
     assert other != [t.scores for t in chosen(spaces, methods=["ridge"]).trials]
 
@@ -398,27 +394,39 @@ def test_a_climb_chooses_among_what_is_no_field_too():
     assert climb.run()[0]["hub"] == "b"
 
 
-def test_no_closed_form_takes_the_time_of_the_others(monkeypatch):
+def test_no_closed_form_takes_the_budget_of_the_others(monkeypatch):
     """One that would climb for ever ends with its share, and is named; the others climb on."""
     spans = {}
 
     def descend(self, hub):
-        spans[self.row.name] = self.clock.budget
-        self.cut = self.row.name == "ridge"
+        spans[self.row.name] = self.work.budget
+        self.cut = self.row.name == "subspace"
         self._seen[hub, ()] = Trial(self.row.name, {}, hub, (0.5,) * 5)
 
     monkeypatch.setattr(Sweep, "descend", descend)
-    found = chosen(spaces_of(), budget=60.0)
-    assert all(0 < span <= 60 for span in spans.values())
-    assert spans["centring"] <= 30 + 1e-6, "two shares of four"
-    assert found.skipped == {"ridge": "time ran out on its climb"}
-    assert set(spans) == set(QUICK)
+    names = ["ridge", "cca", "subspace", "low-rank"]
+    found = chosen(spaces_of(), names, budget=60.0)
+    assert spans == {"ridge": None, "cca": None, "subspace": 30.0, "low-rank": 30.0}
+    assert found.skipped == {"subspace": f"{SHORT} on its climb"}
+    assert found.short == ["subspace"]
 
 
 def test_a_share_of_no_end_has_no_end():
-    assert Clock().share(0.1).allows(1e9)
-    assert not Clock(10.0).share(0.1).allows(1.5)
-    assert Clock(10.0).share(5.0).budget <= 10.0
-    late = Clock(10.0)
-    late._start -= 8.0  # eight seconds ago
-    assert 1.5 < late.share(0.5).budget <= 2.0
+    assert Work().share(0.1).allows(1e9)
+    assert not Work(10.0).share(0.1).allows(1.5)
+    assert Work(10.0).share(5.0).budget == 10.0
+    late = Work(10.0)
+    late.spend(8.0)
+    assert late.share(0.5).budget == 2.0
+    assert late.allows(1.9)
+    assert not late.allows(2.0)
+
+
+def test_a_part_is_counted_in_the_whole_and_an_open_one_has_no_end():
+    whole = Work(10.0)
+    part, always = whole.share(0.3), whole.open()
+    part.spend(2.0)
+    always.spend(9.0)
+    assert (part.left, whole.left, whole.spent) == (1.0, 0.0, 11.0)
+    assert always.allows(1e9)
+    assert not whole.allows()

@@ -1,11 +1,13 @@
-"""Times and sizes as people write them; light, so that help and refusals stay quick."""
+"""Budgets and sizes as people write them; light, so that help and refusals stay quick."""
 
 import re
+import time
+from collections.abc import Callable
 
 from conjoin.errors import ConjoinError
 
-#: Seconds that choosing a method may take in ``fit``.
-FIT_BUDGET = 60.0
+#: Units of work, each about a second of one quiet core, that ``fit`` may take in all.
+FIT_BUDGET = 40.0
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -39,3 +41,28 @@ def bytes_of(text: str) -> float:
     if not found or float(found[1]) <= 0:
         raise ConjoinError("--memory", repr(text), "give an amount such as 800M or 4G")
     return float(found[1]) * {"M": 1e6, "G": 1e9}[found[2]]
+
+
+class Told:
+    """Tells of steps with the work done so far and, from its pace, the time left at most.
+
+    The clock is for whoever watches; it decides nothing.
+
+    Parameters
+    ----------
+    note : told a line.
+    spent : gives units done so far.
+    budget : units that all of it may take.
+    """
+
+    def __init__(self, note: Callable[[str], None], spent: Callable[[], float], budget: float):
+        self.note, self.spent, self.budget = note, spent, budget
+        self._began = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        """Tell of a step."""
+        gone, spent = time.monotonic() - self._began, self.spent()
+        left = ""
+        if spent >= 1 and spent < self.budget:
+            left = f"; at most {gone * (self.budget - spent) / spent:.0f} s left at this pace"
+        self.note(f"{text} ({spent:.0f} of at most {self.budget:.0f} units{left})")

@@ -147,8 +147,15 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     method: Annotated[str | None, typer.Option(help="A binder's name, or auto.")] = None,
     hub: Annotated[str | None, typer.Option(help="Modality the others are mapped to.")] = None,
     budget: Annotated[
-        str, typer.Option(metavar="TIME", help="What choosing a method may take.")
-    ] = "1m",
+        str,
+        typer.Option(
+            metavar="UNITS",
+            help="Work that all of it may take: a unit is a second of a quiet core.",
+        ),
+    ] = "40",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Choose as if nothing was in use.")
+    ] = False,
     with_fixes: Annotated[
         bool, typer.Option("--with-fixes", help="Follow the decisions given to conjoin doctor.")
     ] = False,
@@ -160,7 +167,8 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     """Map every modality into one space and build the index.
 
     Unless one is named, the method is what conjoin compare chose, or else is chosen on folds of
-    the training pairs.
+    the training pairs; what is in use stays where nothing is clearly better. The budget counts
+    work by a table of costs, so that a busy machine chooses as a quiet one does.
     """
     from conjoin.app.budget import seconds_of
     from conjoin.app.verbs import run_fit
@@ -168,7 +176,8 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     ws = opened(folder, writes=False)
     run_fit(
         ws, Console(as_json, quiet), method=method, hub=hub, budget=seconds_of(budget),
-        seed=seed, dry=dry_run, fixes=with_fixes,
+        seed=seed, dry=dry_run,
+        ways=[way for way, on in (("fixes", with_fixes), ("fresh", fresh)) if on],
     )  # fmt: skip
 
 

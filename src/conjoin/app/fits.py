@@ -26,6 +26,7 @@ class Fit:
     Parameters
     ----------
     parts : how parts were joined, of each modality where they were.
+    drift : how answers moved against the fit before, where this one was just made.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class Fit:
     rules: Rules = field(default_factory=Rules)
     fresh: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
+    drift: Any = None
 
     @cached_property
     def upgrade(self) -> dict[str, Any] | None:

@@ -128,6 +128,14 @@ def open_index(ws: Workspace) -> Index:
     return Index.open(ws.state / ws.current["index"])
 
 
+def index_of(ws: Workspace, made: Fit) -> Index | None:
+    """The index of a fit, where it can be read."""
+    try:
+        return Index.open(ws.state / "index" / made.folder.name)
+    except ConjoinError:
+        return None
+
+
 def index_folder(ws: Workspace) -> Path:
     """Where the index in use lies."""
     return Path(ws.state / ws.current["index"])

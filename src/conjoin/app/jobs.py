@@ -1,23 +1,26 @@
 """What each verb does: from a workspace to a value; printing is the command line's."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from conjoin.app.budget import FIT_BUDGET
+from conjoin.app.budget import FIT_BUDGET, Told
 from conjoin.app.cards import write_card
 from conjoin.app.fits import Fit, current_fit, open_fit, stale
-from conjoin.app.indexing import build_index
+from conjoin.app.indexing import build_index, index_of, open_index
 from conjoin.app.judging import compared
 from conjoin.app.parts import EACH
 from conjoin.app.pieces import cuttable, pieces_of
+from conjoin.app.standing import Reach, Standing, drift, in_use, reach_of, standing
 from conjoin.app.workspace import Workspace
-from conjoin.binding import Binding, Choice, CycleReport, by_validation, cycle_report
+from conjoin.binding import Binding, Choice, CycleReport, costs, cycle_report
 from conjoin.binding.binding import pairs_digest
-from conjoin.binding.choose import beside_baselines
+from conjoin.binding.choose import beside_baselines, on_folds
+from conjoin.binding.folds import Folds
+from conjoin.binding.work import Work
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, StateError
 from conjoin.search.evaluation import Evaluation, TestBed, evaluate
@@ -28,6 +31,8 @@ from conjoin.spaces import Pairs, Space, digest
 from conjoin.spaces.files import FORMAT, read_json, write_json
 
 Note = Callable[[str], None]
+#: Steps a rehearsal tells of, a couple of modalities; only the progress shown hangs on it.
+STEPS = 6
 
 
 def fit(
@@ -39,57 +44,148 @@ def fit(
     budget: float | None = None,
     note: Note = lambda _: None,
     fixes: bool = False,
+    fresh: bool = False,
 ) -> Fit:
     """Fit a binding on the training pairs, choose corrections, build the index, publish both.
 
-    The same inputs give the same folder: a repeated fit only opens it. Method ``auto`` takes
-    what ``compare`` chose on these very pairs; without one it chooses on folds of them.
+    The same inputs give the same folder: a repeated fit only opens it, unless a larger budget
+    would now reach further. Method ``auto`` takes what ``compare`` chose on these very pairs;
+    without one it chooses on folds of them, and keeps the method and the corrections in use where
+    a newcomer is not better by its interval.
 
     Parameters
     ----------
-    budget : seconds that choosing may take; :data:`~conjoin.app.budget.FIT_BUDGET` when not
-        given.
+    budget : units of work that all of it may take (:mod:`conjoin.binding.work`);
+        :data:`~conjoin.app.budget.FIT_BUDGET` when not given. Closed forms of the shortlist and
+        corrections always end.
     fixes : follow the decisions about the doctor's findings.
+    fresh : choose as if nothing was in use.
 
     Raises
     ------
     ConjoinError : a modality is not embedded or has too few pairs, or the method is unknown.
     """
     ws.fixes = fixes
+    budget = budget or FIT_BUDGET
     spaces = ws.spaces()
     train, _ = ws.pairs(spaces)
-    method, hub = method or ws.config.fit.method, hub or ws.config.fit.hub
-    fields = dict(ws.config.fit.fields)
-    if method != "auto":
-        find("binder", method)
-    elif fields:
-        raise ConjoinError(
-            "[fit] fields", "are given without a method", 'name the method: method = "ridge"'
-        )
-    before = compared(ws, spaces, train) if method == "auto" else None
-    before = before if before and hub in (None, before.hub) else None
-    among = _among(ws) if method == "auto" else None
-    facts: list[Any] = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
-    facts += [*([among] if among else []), *_cut(ws, train)]
-    key = digest([*facts, before.to_json()["trials"]] if before else facts)
+    job = _Job.of(ws, spaces, train, (method, hub), seed)
+    before = in_use(ws)
+    reach = None if before is None else reach_of(before)
+    same = reach is not None and reach.serves(job.facts, budget) and not (fresh and reach.held)
+    if before is not None and same:
+        return _published(ws, before, spaces, train, fixes)
+    stands = standing(ws, spaces) if job.free and not fresh else None
+    key = job.facts
+    if job.free:
+        key = digest([key, budget, None if stands is None else stands.to_json()])
     folder = ws.state / "maps" / key
-    fresh = not (folder / "fit.json").exists()
-    if fresh:
-        chosen = find("binder", method).make(fields) if fields else method
-        chooser = _chooser(before, among, budget or FIT_BUDGET, note)
-        binding = Binding.fit(spaces, train, method=chosen, hub=hub, seed=seed, chooser=chooser)
-        binding = _beside(binding, spaces, train, seed, note)
-        note("corrections and what scores mean")
-        rules = Rules.rehearse(binding, spaces, train, seed=seed, pieces=_pieces(ws, spaces, train))
-        binding.save(folder)
-        write_card(ws, folder, binding, rules, spaces, train)
-        _write_fit(folder, rules, seed, joined_parts(ws, binding.maps))
-    made = open_fit(folder)
-    if fresh or not (ws.state / "index" / key / "manifest.json").exists():
+    made = not (folder / "fit.json").exists()
+    if made:
+        _make(ws, folder, job, stands, (spaces, train), budget, note)
+    old = None if not made or before is None else index_of(ws, before)
+    done = _published(ws, open_fit(folder), spaces, train, fixes)
+    moved = None
+    if old is not None and before is not None:
+        moved = drift((before, old), (done, open_index(ws)), spaces)
+    return replace(done, fresh=made, drift=moved)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What a fit is made from.
+
+    Parameters
+    ----------
+    facts : hash of all that decides it, the budget and what is in use aside.
+    compared : what a comparison on these very pairs chose.
+    among : methods the configuration lets auto choose among.
+    """
+
+    facts: str
+    method: str
+    hub: str | None
+    fields: Mapping[str, Any]
+    seed: int
+    compared: Choice | None
+    among: Sequence[str] | None
+
+    @classmethod
+    def of(
+        cls, ws: Workspace, spaces: Mapping[str, Space], train: Pairs,
+        named: tuple[str | None, str | None], seed: int,
+    ) -> "_Job":  # fmt: skip
+        """Read the configuration, and what was compared before."""
+        method, hub = named[0] or ws.config.fit.method, named[1] or ws.config.fit.hub
+        fields = dict(ws.config.fit.fields)
+        if method != "auto":
+            find("binder", method)
+        elif fields:
+            raise ConjoinError(
+                "[fit] fields", "are given without a method", 'name the method: method = "ridge"'
+            )
+        before = compared(ws, spaces, train) if method == "auto" else None
+        before = before if before and hub in (None, before.hub) else None
+        among = _among(ws) if method == "auto" else None
+        facts: list[Any] = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
+        facts += [*([among] if among else []), *_cut(ws, train)]
+        key = digest([*facts, before.to_json()["trials"]] if before else facts)
+        return cls(key, method, hub, fields, seed, before, among)
+
+    @property
+    def free(self) -> bool:
+        """Whether folds of the pairs choose the method."""
+        return self.method == "auto" and self.compared is None
+
+
+def _make(
+    ws: Workspace,
+    folder: Path,
+    job: _Job,
+    stands: Standing | None,
+    data: tuple[Mapping[str, Space], Pairs],
+    budget: float,
+    note: Note,
+) -> None:
+    """Choose, fit and rehearse, and write the fit into its folder."""
+    (spaces, train), work = data, Work(budget)
+    told = Told(note, lambda: work.spent, budget)
+    chosen = find("binder", job.method).make(job.fields) if job.fields else job.method
+    chooser = _Chooser(job, stands, work, told)
+    binding = Binding.fit(
+        spaces, train, method=chosen, hub=job.hub, seed=job.seed, chooser=chooser
+    )  # fmt: skip
+    told.budget = chooser.until or budget
+    binding = _beside(binding, spaces, train, job.seed, told)
+    steps = STEPS * len(train.names) ** 2
+
+    def report(text: str) -> None:
+        told(text)
+        work.spend(min(chooser.rest / steps, max(0.0, chooser.until - work.spent)))
+
+    rules = Rules.rehearse(
+        binding, spaces, train, seed=job.seed, pieces=_pieces(ws, spaces, train),
+        folds=chooser.folds, incumbents={} if stands is None else stands.correctors, report=report,
+    )  # fmt: skip
+    reach = Reach(
+        job.facts, job.free, budget, round(chooser.until, 3), binding.choice.short,
+        stands is not None,
+    )  # fmt: skip
+    binding.save(folder)
+    write_card(ws, folder, binding, rules, spaces, train)
+    _write_fit(folder, rules, reach, job.seed, joined_parts(ws, binding.maps))
+
+
+def _published(
+    ws: Workspace, made: Fit, spaces: Mapping[str, Space], train: Pairs, fixes: bool
+) -> Fit:
+    """A fit with its index, made the one in use."""
+    key = made.folder.name
+    if not (ws.state / "index" / key / "manifest.json").exists():
         build_index(ws, made, spaces, train)
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
-    return Fit(folder, made.binding, made.rules, fresh, made.parts)
+    return made
 
 
 def _cut(ws: Workspace, pairs: Pairs) -> list[list[str]]:
@@ -121,19 +217,35 @@ def _beside(
     return replace(binding, choice=beside_baselines(binding.choice, spaces, train, seed=seed))
 
 
-def _chooser(
-    before: Choice | None, among: Sequence[str] | None, budget: float, note: Note
-) -> Callable[..., Choice]:
-    """What decides ``auto``: a comparison made before, else folds of the training pairs."""
+class _Chooser:
+    """What decides ``auto``: a comparison made before, else folds of the training pairs.
 
-    def chooser(
-        spaces: Mapping[str, Space], pairs: Pairs, *, hubs: Sequence[str], seed: int
+    Parameters
+    ----------
+    folds : of the choice, kept for the rehearsal; what was fitted there is not fitted again.
+    rest, until : units kept free for what follows the choice, and all units at its end.
+    """
+
+    def __init__(self, job: _Job, stands: Standing | None, work: Work, told: Told):
+        self.job, self.stands, self.work, self.told = job, stands, work, told
+        self.folds: Folds | None = None
+        self.rest = self.until = 0.0
+
+    def __call__(
+        self, spaces: Mapping[str, Space], pairs: Pairs, *, hubs: Sequence[str], seed: int
     ) -> Choice:
-        return before or by_validation(
-            spaces, pairs, hubs=hubs, seed=seed, methods=among, budget=budget, report=note
-        )
-
-    return chooser
+        """The choice."""
+        if self.job.compared is not None:
+            return self.job.compared
+        self.folds = Folds(spaces, pairs, seed)
+        self.rest = costs.of_rest(self.folds.shape(hubs[0]), len(self.folds.numbers))
+        found = on_folds(
+            self.folds, hubs=hubs, methods=self.job.among,
+            budget=Work(max(0.0, self.work.left - self.rest), self.work), report=self.told,
+            incumbent=None if self.stands is None else self.stands.choice,
+        )  # fmt: skip
+        self.until = self.work.spent + self.rest
+        return found
 
 
 def _rows(spaces: Mapping[str, Space]) -> dict[str, list[str]]:
@@ -145,9 +257,14 @@ def _rows(spaces: Mapping[str, Space]) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-def _write_fit(folder: Path, rules: Rules, seed: int, parts: Mapping[str, str]) -> None:
+def _write_fit(
+    folder: Path, rules: Rules, reach: Reach, seed: int, parts: Mapping[str, str]
+) -> None:
     listed = [[*edge, rule.name] for edge, rule in sorted(rules.correctors.items())]
-    facts = {"version": FORMAT, "corrections": listed, "seed": seed, "rules": rules.to_json()}
+    facts = {
+        "version": FORMAT, "corrections": listed, "seed": seed, "rules": rules.to_json(),
+        "reach": reach.to_json(),
+    }  # fmt: skip
     write_json(folder / "fit.json", {**facts, "parts": dict(parts)} if parts else facts)
 
 

@@ -28,7 +28,7 @@ def run_compare(
         spaces = ws.spaces()
         rows = feedable(spaces, methods_of(families), skipped, len(ws.pairs(spaces)[0]))
         named = [r.name for r in rows]
-        console.say(f"would compare {', '.join(named)} within {budget:.0f} s")
+        console.say(f"would compare {', '.join(named)} within {budget:.0f} units of work")
         console.result({"methods": named, "skipped": skipped, "budget": budget, "dry": True})
         return
     found, path = compare_workspace(
@@ -37,12 +37,12 @@ def run_compare(
     )  # fmt: skip
     console.table(
         f"Held-out items, all directions; chance {found.chance:.3f}",
-        ("method", "recall@10", "over ridge, corrected", "validation", "s a fit", "settings"),
+        ("method", "recall@10", "over ridge, corrected", "validation", "units a fit", "settings"),
         [
             (
                 ("* " if one.method == found.choice.method else "  ") + one.method,
                 number(one.value, one.low, one.high), _gain(one), number(one.validation),
-                f"{one.seconds:.2g}", plain({**one.fields, "hub": one.hub}),
+                f"{one.units:.2g}", plain({**one.fields, "hub": one.hub}),
             )
             for one in found.ranked
         ],
@@ -58,7 +58,7 @@ def run_compare(
         console.say(f"not tried to the end: {name} ({catalogue.find('binder', name).cost}): {why}")
     console.say(found.said)
     console.say(
-        f"{found.touches} fits were judged on the held-out items, in {found.seconds:.0f} s; "
+        f"{found.touches} fits were judged on the held-out items, in {found.units:.0f} units; "
         "conjoin fit uses what was chosen"
     )
     console.result({**found.to_json(), "record": str(path)})

@@ -13,7 +13,9 @@ from conjoin.app.measure import measure_workspace
 from conjoin.app.output import Console, plain
 from conjoin.app.report_extras import fusions, layers_of
 from conjoin.app.workspace import Workspace
-from conjoin.binding.trials import Clock
+from conjoin.binding import costs
+from conjoin.binding.costs import Shape
+from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, nearest
 from conjoin.measures.ranking import rank_queries
 from conjoin.measures.relevance import Relevance
@@ -32,8 +34,8 @@ Note = Callable[[str], None]
 POINTS, SOUND, HITS, SHOWN = 900, 1_500_000, 4, 3
 #: Values of a column by which a map can still be coloured.
 COLOURS = 12
-#: Share of the budget after which no forecast is begun.
-FORECAST = 0.4
+#: Fits of a learning curve as large as the last of them: six sizes that double, and draws to pair.
+CURVE_FITS = 17
 
 
 def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note: Note) -> Facts:
@@ -42,7 +44,7 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
     Parameters
     ----------
     label : a column that colours the map; every column of few values can be chosen on the page.
-    budget : seconds; what does not begin within it is left out by name.
+    budget : units of work; a learning curve that costs more is left out by name.
 
     Raises
     ------
@@ -50,7 +52,6 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
     """
     if label is not None and label not in ws.items.names:
         raise ConjoinError("--label", f"{label!r} is no column", nearest(label, ws.items.names))
-    clock = Clock(budget)
     notes: list[str] = []
     made = current_fit(ws)
     facts: Facts = {
@@ -75,16 +76,33 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
     facts["measured"] = _or_note(notes, lambda: _measured(ws, made, seed))
     facts["map"] = _map(ws, made, label, seed)
     known = _kept_at(ws, _forecast_parts(made, seed)).exists()
-    if "evaluation" in facts and (known or clock.spent < FORECAST * budget):
+    if "evaluation" in facts and (known or _curve_units(made, bed) <= budget):
         note("the learning curve")
         facts["forecast"] = _or_note(notes, lambda: _forecast(ws, made, seed))
     elif "evaluation" in facts:
-        notes.append("the learning curve was left out for time: give a longer --budget")
+        notes.append(
+            "the learning curve was left out: it would take "
+            f"{_curve_units(made, bed):.0f} units of work; give a larger --budget"
+        )
     facts["fusions"] = fusions(ws)
     facts["layers"] = layers_of(ws, notes, seed=seed)
     facts["costs"] = _costs(ws, facts["card"])
     facts["notes"] = notes
     return facts
+
+
+def _curve_units(made: Fit, bed: TestBed) -> float:
+    """What a learning curve costs, by the table."""
+    choice = made.binding.choice
+    if choice.binder is not None:
+        return 0.0
+    views = (choice.hub, *(name for name in bed.train.names if name != choice.hub))
+    dims = tuple(bed.spaces[name].dim for name in views)
+    shape = Shape(len(bed.train), dims)
+    lines = max(len(rows) for rows in bed.rows.values())
+    each = costs.of_fit(find("binder", choice.method), choice.fields, shape)
+    each += costs.of_moments(shape) + costs.of_score(lines, dims)
+    return CURVE_FITS * each
 
 
 def _or_note(notes: list[str], job: Callable[[], Any]) -> Any:
@@ -236,7 +254,7 @@ def _columns(ws: Workspace, label: str | None) -> list[str]:
 def _costs(ws: Workspace, card: Facts) -> Facts:
     size = lambda p: sum(f.stat().st_size for f in p.rglob("*") if f.is_file())  # noqa: E731
     return {
-        "choosing": sum(float(row["seconds"]) for row in card["compared"]),
+        "choosing": sum(float(row.get("units", 0.0)) for row in card["compared"]),
         "bytes": {
             name: size(ws.state / name)
             for name in ("spaces", "maps", "index") if (ws.state / name).exists()

@@ -2,9 +2,46 @@
 
 from typing import Any
 
+from conjoin.app.fits import Fit
 from conjoin.app.output import Console, number
+from conjoin.app.standing import reach_of
 from conjoin.search.reliability import Trust
 from conjoin.search.rules import Rules
+
+#: From so many times the budget it is said that it was too small.
+OVER = 1.3
+
+
+def choice_lines(made: Fit) -> list[str]:
+    """What stayed, what the budget cut short, and how answers moved against the fit before."""
+    lines, choice, reach = [], made.binding.choice, reach_of(made)
+    kept = choice.kept
+    if kept is not None and kept.newcomer != kept.method:
+        gain = f"{kept.gain:+.3f} [{kept.low:+.3f}, {kept.high:+.3f}]"
+        told = "stays: the gain of" if kept.stays else "gives way to"
+        lines.append(f"{kept.method}, which was in use, {told} {kept.newcomer}: {gain}")
+    elif kept is not None:
+        lines.append(f"{kept.method}, which was in use, stays")
+    if choice.short and reach is not None:
+        lines.append(
+            f"cut short by a budget of {reach.budget:.0f} units: {', '.join(choice.short)}; a "
+            "larger --budget tries them to the end"
+        )
+    if reach is not None and 0 < OVER * reach.budget < reach.units:
+        lines.append(
+            f"it took {reach.units:.0f} units: closed forms and corrections end whatever the budget"
+        )
+    if made.drift is not None:
+        lines.append(made.drift.said())
+    return lines
+
+
+def work_json(made: Fit) -> dict[str, Any] | None:
+    """The budget in units, what was spent of it, and what it cut short."""
+    reach = reach_of(made)
+    if reach is None or not reach.chosen:
+        return None
+    return {"budget": reach.budget, "units": reach.units, "cut_short": list(reach.short)}
 
 
 def show_rules(rules: Rules, console: Console) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +119,19 @@ def run_fit(
     budget: float,
     seed: int,
     dry: bool,
-    fixes: bool = False,
+    ways: Collection[str] = (),
 ) -> None:
-    """Fit, and show what was tried on the held-out folds of the training pairs."""
+    """Fit, and show what was tried on the held-out folds of the training pairs.
+
+    Parameters
+    ----------
+    ways : ``fixes`` follows the decisions about findings, ``fresh`` forgets what is in use.
+    """
     from conjoin.app import fixing, jobs, scores
     from conjoin.app.cards import FACTS, PAGE
     from conjoin.spaces.files import read_json
 
+    fixes = "fixes" in ways
     if fixes:
         fixing.require_fixes(ws)
     ws.fixes = fixes
@@ -136,8 +142,10 @@ def run_fit(
         console.say(f"{len(train)} training and {len(test)} held-out pairs of {joined}")
         console.result({"train": len(train), "test": len(test), "modalities": list(spaces)})
         return
-    note = console.steps("trying")
-    made = jobs.fit(ws, method=method, hub=hub, budget=budget, seed=seed, note=note, fixes=fixes)
+    made = jobs.fit(
+        ws, method=method, hub=hub, budget=budget, seed=seed, note=console.steps("trying"),
+        fixes=fixes, fresh="fresh" in ways,
+    )  # fmt: skip
     choice = made.binding.choice
     best = choice.best_of()
     console.table(
@@ -150,10 +158,9 @@ def run_fit(
     ) if best else None
     was = "" if made.fresh else "; nothing has changed since it was fitted"
     console.say(f"{choice.method} ({plain(choice.fields)}), hub {made.binding.hub}{was}")
+    for line in scores.choice_lines(made):
+        console.say(line)
     scores.show_rules(made.rules, console)
-    late = [name for name, why in choice.skipped.items() if "time ran out" in why]
-    if late:
-        console.say(f"not tried to the end: {', '.join(late)}; conjoin compare takes its time")
     card = read_json(made.folder / FACTS)
     console.say(f"{card['verdict']}; card: {made.folder / PAGE}")
     report = jobs.cycles(ws, seed=seed) if len(spaces) > 2 else None
@@ -169,6 +176,8 @@ def run_fit(
 
 
 def _fit_json(made: Any, report: Any) -> dict[str, Any]:
+    from conjoin.app import scores
+
     value = {
         "method": made.binding.choice.method,
         "fields": dict(made.binding.choice.fields),
@@ -182,6 +191,9 @@ def _fit_json(made: Any, report: Any) -> dict[str, Any]:
         ],
         "trials": made.binding.choice.to_json()["trials"],
         "skipped": dict(made.binding.choice.skipped),
+        "kept": made.binding.choice.to_json()["kept"],
+        "work": scores.work_json(made),
+        "drift": None if made.drift is None else made.drift.to_json(),
     }
     if report:
         value["cycles"] = {

@@ -1,26 +1,27 @@
 """Choosing a method and its hyper-parameters on held-out folds of the training pairs."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from conjoin import catalogue
 from conjoin.binding.folds import Folds
-from conjoin.binding.trials import Clock, Sweep, Trial, race
+from conjoin.binding.trials import Sweep, Trial, race
+from conjoin.binding.work import SHORT, Work
 from conjoin.catalogue import Row
 from conjoin.errors import ConjoinError
+from conjoin.measures.bootstrap import paired_difference
 from conjoin.spaces import Pairs, Space, Tokens
 
-#: Tried where nothing else is asked for: seconds, not minutes.
-QUICK = ("nothing", "centring", "ridge", "procrustes", "cca", "heads")
 #: Fewer training pairs than this teach a trained method nothing.
 FEWEST_TRAINED = 50
-#: Of a budget this long or longer, in seconds, half is kept for trained methods; a shorter one
+#: Of a budget this large or larger, in units, half is kept for trained methods; a smaller one
 #: would not see a single of them through, and goes to closed forms first.
 LONG = 120.0
-#: A closed form may climb for so many even shares of the time that closed forms have.
+#: A closed form may climb for so many even shares of the budget that closed forms have.
 SHARES = 2.0
 #: Shown beside every result, whatever was chosen.
 BASELINES = ("nothing", "centring", "ridge", "procrustes", "cca")
@@ -34,7 +35,9 @@ class Choice:
     ----------
     method : a binder's name in the catalogue.
     binder : the binder itself where it was given and is not in the catalogue.
-    skipped : methods that could not be fed, and why.
+    skipped : methods that could not be fed, or that the budget cut short, and why.
+    units : of work that choosing took.
+    kept : what was in use before and stays, if anything was.
     """
 
     method: str
@@ -43,6 +46,8 @@ class Choice:
     trials: tuple[Trial, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     binder: Any = None
+    units: float = 0.0
+    kept: "Kept | None" = None
 
     @classmethod
     def of(cls, method: Any, hub: str) -> "Choice":
@@ -64,11 +69,29 @@ class Choice:
         return catalogue.find("binder", self.method).make(self.fields)
 
     def best_of(self) -> dict[str, Trial]:
-        """The best trial of each method among those on most folds, best method first."""
+        """The best trial of each method among those on most folds, best method first.
+
+        Of the method chosen it is the trial of the setting chosen, where there is one.
+        """
         best: dict[str, Trial] = {}
         for trial in sorted(self.trials, key=lambda t: (-len(t.scores), -t.mean)):
             best.setdefault(trial.method, trial)
-        return best
+        most = max((len(trial.scores) for trial in self.trials), default=0)
+        for trial in self.trials:
+            if len(trial.scores) == most and self.same(_of(trial)):
+                best[self.method] = trial
+        return dict(sorted(best.items(), key=lambda item: (-len(item[1].scores), -item[1].mean)))
+
+    @property
+    def short(self) -> list[str]:
+        """Methods that the budget did not see to their end: a larger one would."""
+        return [name for name, why in self.skipped.items() if why.startswith(SHORT)]
+
+    def same(self, other: "Choice") -> bool:
+        """Whether both name one method, with the same settings and hub."""
+        return (self.method, dict(self.fields), self.hub) == (
+            other.method, dict(other.fields), other.hub
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The choice and its trials as JSON-able fields."""
@@ -78,13 +101,41 @@ class Choice:
             "hub": self.hub,
             "trials": [asdict(trial) for trial in self.trials],
             "skipped": dict(self.skipped),
+            "units": round(self.units, 3),
+            "kept": None if self.kept is None else asdict(self.kept),
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Choice":
         """Read back what :meth:`to_json` wrote."""
-        trials = tuple(Trial(**{**t, "scores": tuple(t["scores"])}) for t in raw["trials"])
-        return cls(raw["method"], raw["fields"], raw["hub"], trials, raw["skipped"])
+        trials = tuple(Trial.from_json(trial) for trial in raw["trials"])
+        kept = None if raw.get("kept") is None else Kept(**raw["kept"])
+        return cls(
+            raw["method"], raw["fields"], raw["hub"], trials, raw["skipped"],
+            units=float(raw.get("units", 0.0)), kept=kept,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was in use before a choice, and whether it stays.
+
+    Parameters
+    ----------
+    method, fields, hub : of what was in use.
+    stays : whether the newcomer's gain leaves room for none.
+    newcomer : the method that did best on the folds.
+    gain, low, high : of the newcomer, with its 95 % interval; resampled are whole groups.
+    """
+
+    method: str
+    fields: Mapping[str, Any]
+    hub: str
+    stays: bool
+    newcomer: str
+    gain: float
+    low: float
+    high: float
 
 
 def by_validation(
@@ -93,7 +144,7 @@ def by_validation(
     *,
     hubs: Sequence[str],
     seed: int = 0,
-    methods: Sequence[str] | None = QUICK,
+    methods: Sequence[str] | None = None,
     budget: float | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Choice:
@@ -108,62 +159,135 @@ def by_validation(
     ConjoinError : no method can be fed with these data.
     """
     folds = Folds(spaces, pairs, seed)
-    return on_folds(folds, hubs=hubs, seed=seed, methods=methods, budget=budget, report=report)
+    return on_folds(folds, hubs=hubs, methods=methods, budget=budget, report=report)
 
 
 def on_folds(
     folds: Folds,
     *,
     hubs: Sequence[str],
-    seed: int = 0,
-    methods: Sequence[str] | None = QUICK,
-    budget: float | None = None,
+    methods: Sequence[str] | None = None,
+    budget: Work | float | None = None,
+    incumbent: Choice | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Choice:
     """Pick the binder, its fields and its hub on folds that the caller keeps.
 
-    Closed forms climb one hyper-parameter at a time from their defaults, none for longer than
-    :data:`SHARES` even shares of their time; trained ones race at their defaults, and those that
-    keep up with the best closed form are scored on every fold. Between methods whose folds do not
-    tell them apart (paired difference below its standard error) the cheaper class is taken.
+    Closed forms climb one hyper-parameter at a time from their defaults: those of the shortlist
+    to their end, others for :data:`SHARES` even shares of the budget at most. Trained ones race
+    at their defaults, and those that keep up with the best closed form are scored on every fold.
+    Between methods whose folds do not tell them apart (paired difference below its standard
+    error) the cheaper class is taken. What was in use before stays, unless the interval of the
+    newcomer's gain over it lies above 0: choosing among many flatters, and a choice that changes
+    with a handful of rows changes every score with it.
 
     Parameters
     ----------
     folds : they also remember the trained fits, for who asks the winners more.
     hubs : modalities that could be the hub; directed methods are tried with each of two, and
         with the first of more.
-    methods : names to choose among; ``None`` for every binder of the catalogue.
-    budget : seconds after which nothing new is started; what was not tried is named.
+    methods : names to choose among; the shortlist of the catalogue when not given.
+    budget : units of work (:mod:`conjoin.binding.work`) after which nothing new is started, or
+        the work to count in; what was cut short is named.
+    incumbent : what is in use, with its settings and hub.
 
     Raises
     ------
     ConjoinError : no method can be fed with these data.
     """
-    clock = Clock(budget)
+    work, seed = budget if isinstance(budget, Work) else Work(budget), folds.seed
     skipped: dict[str, str] = {}
-    trials: list[Trial] = []
+    trials = _incumbent(folds, incumbent, work, report)
     rows = feedable(folds.spaces, methods, skipped, len(folds.pairs))
-    shared = budget is not None and budget >= LONG and rows and rows[-1].cost == "trained"
-    closing = Clock(budget / 2) if budget is not None and shared else clock
-    closed = [r for r in rows if r.cost != "trained"]
+    trials += _closed(folds, rows, hubs, work, skipped, report)
+    trained = {r.name: Sweep(r, folds, seed, work) for r in rows if r.cost == "trained"}
+    trials += _raced(trained, hubs[0], trials, work, skipped, report)
+    if not trials:
+        raise ConjoinError("method", f"none can be fed: {skipped}", "name one, or give more pairs")
+    best = _prefer_cheap(trials)
+    found = Choice(best.method, best.fields, best.hub)
+    kept = _contest(folds, found, incumbent, trials)
+    if kept is not None and kept.stays:
+        found = Choice(kept.method, kept.fields, kept.hub)
+    return Choice(
+        found.method, found.fields, found.hub, tuple(trials), skipped,
+        units=round(work.spent, 3), kept=kept,
+    )  # fmt: skip
+
+
+def _closed(
+    folds: Folds,
+    rows: Sequence[Row],
+    hubs: Sequence[str],
+    work: Work,
+    skipped: dict[str, str],
+    report: Callable[[str], None],
+) -> list[Trial]:
+    """Climbs of the closed forms: of the shortlist's always, of others while the budget lasts."""
+    shared = work.budget is not None and work.budget >= LONG and rows and rows[-1].cost == "trained"
+    closing = work.share(0.5) if shared else work
+    closed = [row for row in rows if row.cost != "trained"]
+    trials: list[Trial] = []
     for row in closed:
-        if trials and not closing.allows():
-            skipped[row.name] = "time ran out"
+        own = work.open() if row.shortlist else closing.share(SHARES / len(closed))
+        sweep = Sweep(row, folds, folds.seed, own)
+        first = sweep.units(dict(row.settings), hubs[0], len(folds.numbers))
+        if trials and not (row.shortlist or closing.allows(first)):
+            skipped[row.name] = SHORT
             continue
         report(row.name)
         try:
-            sweep = Sweep(row, folds, seed, closing.share(SHARES / len(closed)))
             trials.extend(_climbed(sweep, hubs))
             if sweep.cut:
-                skipped[row.name] = "time ran out on its climb"
+                skipped[row.name] = f"{SHORT} on its climb"
         except ConjoinError as error:
             skipped[row.name] = str(error)
-    trained = {r.name: Sweep(r, folds, seed, clock) for r in rows if r.cost == "trained"}
-    trials.extend(_raced(trained, hubs[0], trials, clock, skipped, report))
-    if not trials:
-        raise ConjoinError("method", f"none can be fed: {skipped}", "name one, or give more pairs")
-    chosen = _prefer_cheap(trials)
-    return Choice(chosen.method, chosen.fields, chosen.hub, tuple(trials), skipped)
+    return trials
+
+
+def _incumbent(
+    folds: Folds, incumbent: Choice | None, work: Work, report: Callable[[str], None]
+) -> list[Trial]:
+    """The trial of what is in use, on all folds; none where it cannot be fitted any more."""
+    if incumbent is None:
+        return []
+    row = catalogue.of_kind("binder").get(incumbent.method)
+    if row is None or incumbent.hub not in folds.spaces or cannot_feed(row, folds.spaces):
+        return []
+    report(f"{incumbent.method}, which is in use")
+    try:
+        sweep = Sweep(row, folds, folds.seed, work)
+        return [sweep.trial(dict(incumbent.fields), incumbent.hub)]
+    except (ConjoinError, ImportError):
+        return []
+
+
+def _contest(
+    folds: Folds, found: Choice, incumbent: Choice | None, trials: Sequence[Trial]
+) -> Kept | None:
+    """Whether what is in use stays: it does unless the newcomer's gain is clearly above 0."""
+    if incumbent is None or not any(_of(trial).same(incumbent) for trial in trials):
+        return None
+    own = (incumbent.method, incumbent.fields, incumbent.hub)
+    if found.same(incumbent):
+        return Kept(*own, True, found.method, 0.0, 0.0, 0.0)
+    newcomer, groups = _judged(folds, found)
+    gain, low, high, _ = paired_difference(
+        newcomer, _judged(folds, incumbent)[0], groups, seed=folds.seed
+    )
+    return Kept(*own, low <= 0, found.method, gain, low, high)
+
+
+def _of(trial: Trial) -> Choice:
+    return Choice(trial.method, trial.fields, trial.hub)
+
+
+def _judged(folds: Folds, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
+    """Hits of every held-out query under a method fitted without its fold, and their groups."""
+    sweep = Sweep(catalogue.find("binder", choice.method), folds, folds.seed)
+    parts = [folds.units(n, sweep.fit(choice.fields, n, choice.hub)) for n in folds.numbers]
+    values, groups = zip(*parts, strict=True)
+    return np.concatenate(values), np.concatenate(groups)
 
 
 def beside_baselines(
@@ -181,11 +305,10 @@ def beside_baselines(
     for name, fields in wanted.items():
         try:
             sweep = Sweep(catalogue.find("binder", name), folds, seed)
-            # Without the clock: a method that was named gives the same bytes every time.
-            trials.append(replace(sweep.trial(fields, choice.hub), seconds=0.0))
+            trials.append(sweep.trial(fields, choice.hub))
         except ConjoinError as error:
             skipped[name] = str(error)
-    return replace(choice, trials=tuple(trials), skipped=skipped)
+    return dataclasses.replace(choice, trials=tuple(trials), skipped=skipped)
 
 
 def feedable(
@@ -196,8 +319,9 @@ def feedable(
 ) -> list[Row]:
     """The binders these data can feed, cheapest class first; the others go to ``skipped``."""
     found = []
+    methods = catalogue.shortlist("binder") if methods is None else methods
     for row in catalogue.of_kind("binder").values():
-        if methods is not None and row.name not in methods:
+        if row.name not in methods:
             continue
         why = cannot_feed(row, spaces)
         if row.cost == "trained" and pairs < FEWEST_TRAINED:
@@ -206,7 +330,7 @@ def feedable(
             skipped[row.name] = why
         else:
             found.append(row)
-    return sorted(found, key=lambda r: (catalogue.COSTS.index(r.cost), r.name not in QUICK))
+    return sorted(found, key=lambda r: (catalogue.COSTS.index(r.cost), not r.shortlist))
 
 
 def cannot_feed(row: Row, spaces: Mapping[str, Space]) -> str:
@@ -220,7 +344,7 @@ def cannot_feed(row: Row, spaces: Mapping[str, Space]) -> str:
 def _climbed(sweep: Sweep, hubs: Sequence[str]) -> list[Trial]:
     # Of two views either may be the hub at little cost; of more, each hub means new moments of all.
     for hub in hubs if _directed(sweep.row) and len(hubs) <= 2 else hubs[:1]:
-        # What found no time to climb from one hub would only cost the time of the next method.
+        # What found no budget to climb from one hub would only cost that of the next method.
         if not sweep.cut:
             sweep.descend(hub)
     return sweep.trials()
@@ -234,15 +358,15 @@ def _raced(
     sweeps: Mapping[str, Sweep],
     hub: str,
     before: Sequence[Trial],
-    clock: Clock,
+    work: Work,
     skipped: dict[str, str],
     report: Callable[[str], None],
 ) -> tuple[Trial, ...]:
     """Trained methods against the best closed form; one that cannot run leaves the race."""
     able = {}
     for name, sweep in sweeps.items():
-        if not clock.allows():
-            skipped[name] = "time ran out"
+        if not work.allows():
+            skipped[name] = SHORT
             continue
         report(name)
         try:
@@ -253,7 +377,7 @@ def _raced(
     if not able:
         return ()
     full = [t for t in before if len(t.scores) == len(next(iter(able.values())).folds.numbers)]
-    done = race(able, hub, max((t.scores[0] for t in full), default=0.0), clock)
+    done = race(able, hub, max((t.scores[0] for t in full), default=0.0), work)
     skipped |= done.unfinished
     return done.trials
 

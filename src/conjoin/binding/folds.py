@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.binding.costs import Shape, of_moments
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import apply_rows, score_of
+from conjoin.maps.map import Affine, apply_rows, score_of
 from conjoin.maps.moments import Joint
 from conjoin.measures.relevance import Relevance, relevance
 from conjoin.measures.retrieval import chance, rank_queries
@@ -17,6 +18,8 @@ from conjoin.spaces import Frame, Pairs, Space, Tokens, unit
 FOLDS = 5
 #: Lines scored a fold at most; more would not change a choice.
 LINES = 2000
+#: Where the moments of all folds together are kept.
+WHOLE = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +40,17 @@ class Folds:
     """
 
     def __init__(self, spaces: Mapping[str, Space], pairs: Pairs, seed: int, count: int = FOLDS):
-        self.spaces, self.pairs = spaces, pairs
+        self.spaces, self.pairs, self.seed = spaces, pairs, seed
         count = min(count, len(np.unique(pairs.group)))
         if count < 2:
             raise ConjoinError("pairs", "one group only", "give more groups, or name a method")
         self.fold = pairs.folds(count, seed)
         self.numbers = range(count)
-        self._tests: dict[int, list[Test]] = {}
+        self._tests: dict[tuple[int, int], list[Test]] = {}
         self._joints: dict[tuple[int, str], Joint] = {}
+        self._moments: dict[int, Joint] = {}
         self._fitted: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._still: dict[tuple[int, str, bytes], Any] = {}
 
     def train(self, number: int) -> Pairs:
         """The lines outside fold ``number``."""
@@ -58,31 +63,59 @@ class Folds:
         return self._fitted[key]
 
     def joint(self, number: int, hub: str) -> Joint:
-        """The moments of everything outside fold ``number``: the whole less the fold."""
+        """The moments of everything outside fold ``number``: the whole less the fold.
+
+        They are made once for every hub: what a couple knows is read from either side.
+        """
         if (number, hub) not in self._joints:
-            if (-1, hub) not in self._joints:
-                self._joints[-1, hub] = Joint.of(self.views(hub), self.pairs)
-            fold = Joint.of(self.views(hub), self.pairs.take(self.fold == number))
-            self._joints[number, hub] = self._joints[-1, hub] - fold
+            made = self._moments_of(number)
+            dims = {name: made.dims[name] for name in self.views(hub)}
+            self._joints[number, hub] = Joint(dims, made.edges, made.frozen)
         return self._joints[number, hub]
+
+    def _moments_of(self, number: int) -> Joint:
+        views = self.views(next(iter(self.spaces)))
+        if WHOLE not in self._moments:
+            self._moments[WHOLE] = Joint.of(views, self.pairs)
+        if number not in self._moments:
+            fold = Joint.of(views, self.pairs.take(self.fold == number))
+            self._moments[number] = self._moments[WHOLE] - fold
+        return self._moments[number]
+
+    def shape(self, hub: str) -> Shape:
+        """The size of what is fitted without a fold."""
+        rest = len(self.pairs) * (len(self.numbers) - 1) // len(self.numbers)
+        return Shape(rest, tuple(_width(view) for view in self.views(hub).values()))
+
+    def owed(self, folds: int) -> float:
+        """Units of the moments that the first so many folds still lack."""
+        shape = self.shape(next(iter(self.spaces)))
+        whole = of_moments(Shape(len(self.pairs), shape.dims))
+        made = sum(number not in self._moments for number in range(folds))
+        return whole * ((WHOLE not in self._moments) + made / len(self.numbers))
+
+    def asked(self, lines: int) -> int:
+        """Lines of a fold that are asked, where so many are wanted at most."""
+        return min(lines, int(np.bincount(self.fold).max()))
 
     def views(self, hub: str) -> dict[str, Any]:
         """The vectors by view, hub first."""
         order = [hub, *(name for name in self.spaces if name != hub)]
         return {name: self.spaces[name].vectors for name in order}
 
-    def held(self, number: int) -> Pairs:
-        """At most :data:`LINES` lines of fold ``number``, drawn at random where it has more."""
+    def held(self, number: int, most: int | None = None) -> Pairs:
+        """At most so many lines of fold ``number``, drawn at random where it has more."""
         lines = np.flatnonzero(self.fold == number)
         # By group and row, so that the order in which lines are given does not decide.
         lines = lines[np.lexsort((*self.pairs.rows[lines].T, self.pairs.group[lines]))]
         order = np.random.default_rng([number, 11]).permutation(len(lines))
-        return self.pairs.take(np.sort(lines[order[:LINES]]))
+        return self.pairs.take(np.sort(lines[order[: LINES if most is None else most]]))
 
-    def tests(self, number: int) -> list[Test]:
+    def tests(self, number: int, most: int | None = None) -> list[Test]:
         """Queries, gallery and right answers of each direction of the fold's pair sources."""
-        if number not in self._tests:
-            held = self.held(number)
+        most = self.asked(LINES if most is None else most)
+        if (number, most) not in self._tests:
+            held = self.held(number, most)
             found = []
             for edge in held.edges():
                 i, j, _ = held.between(*edge)
@@ -93,8 +126,8 @@ class Folds:
                         query_rows=rows[query], gallery_rows=rows[target],
                     )  # fmt: skip
                     found.append(Test(query, target, rows[query], rows[target], wanted))
-            self._tests[number] = found
-        return self._tests[number]
+            self._tests[number, most] = found
+        return self._tests[number, most]
 
     def chance(self) -> float:
         """What :meth:`score` is worth for galleries in random order, over all folds."""
@@ -105,15 +138,56 @@ class Folds:
         ]
         return float(np.mean(found))
 
-    def score(self, number: int, maps: Mapping[str, Any]) -> float:
-        """Mean of recall@1, @5, @10 over both directions of every pair source."""
+    def score(self, number: int, maps: Mapping[str, Any], most: int | None = None) -> float:
+        """Mean of recall@1, @5, @10 over both directions of every pair source.
+
+        Parameters
+        ----------
+        most : lines of the fold that are asked, :data:`LINES` when not given.
+        """
+        return float(np.mean([hits.mean() for hits, _ in self._hits(number, maps, most)]))
+
+    def units(self, number: int, maps: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """``[q]`` mean of hit@1, @5 and @10 of each query of a fold, and its group.
+
+        Queries of every direction count so that all directions together weigh alike.
+        """
+        found = self._hits(number, maps, None)
+        total = sum(len(hits) for hits, _ in found)
+        weighed = [hits * (total / (len(found) * len(hits))) for hits, _ in found]
+        return np.concatenate(weighed), np.concatenate([groups for _, groups in found])
+
+    def _hits(
+        self, number: int, maps: Mapping[str, Any], most: int | None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         found = []
-        for test in self.tests(number):
-            q = bound_rows(self.spaces[test.query], maps[test.query], test.asked)
-            x = bound_rows(self.spaces[test.target], maps[test.target], test.gallery)
+        for test in self.tests(number, most):
+            q = self._placed(number, test.query, maps[test.query], test.asked)
+            x = self._placed(number, test.target, maps[test.target], test.gallery)
             ranking = rank_queries(as_queries(q, maps[test.query]), x, test.wanted)
-            found.append(np.mean([ranking.recall(k) for k in (1, 5, 10)]))
-        return float(np.mean(found))
+            hits = np.mean([ranking.hits(k) for k in (1, 5, 10)], axis=0)
+            found.append((hits, self._groups(test)))
+        return found
+
+    def _groups(self, test: Test) -> np.ndarray:
+        own = self.pairs.column(test.query)
+        group = np.zeros(int(own.max()) + 1, dtype=np.int64)
+        group[own[own >= 0]] = self.pairs.group[own >= 0]
+        return np.asarray(group[test.asked[test.wanted.queries]])
+
+    def _placed(self, number: int, name: str, item: Any, rows: np.ndarray) -> Any:
+        """Rows under a map; those of a hub that only loses its mean are placed once a fold."""
+        if not isinstance(item, Affine) or item.weight is not None:
+            return bound_rows(self.spaces[name], item, rows)
+        shift = np.asarray(item.shift).tobytes() + np.asarray(item.bias).tobytes()
+        key = (number, name, shift + rows.tobytes())
+        if key not in self._still:
+            self._still[key] = bound_rows(self.spaces[name], item, rows)
+        return self._still[key]
+
+
+def _width(view: Any) -> int:
+    return int(view.dim if isinstance(view, Tokens) else view.shape[1])
 
 
 def bound_rows(space: Space, item: Any, rows: np.ndarray) -> Any:

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -10,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.binding import costs
 from conjoin.binding.climb import Climb, default_of
-from conjoin.binding.folds import Folds
+from conjoin.binding.folds import LINES, Folds
+from conjoin.binding.work import SHORT, Work
 from conjoin.catalogue import Row
 from conjoin.errors import ConjoinError, MissingDependency, optional
 
-#: Folds on which a closed form climbs; its best setting is then scored on all.
-PROBES = 2
+#: Folds on which a closed form climbs, and lines of each; its best setting is then scored on all.
+PROBES, PROBED = 2, 500
 #: Shares of its training steps that a method runs in turn.
 RUNGS = (0.25, 0.5, 1.0)
 #: A trained method that fails to stay among this share of its rung goes no further.
@@ -32,60 +33,39 @@ class Trial:
     Parameters
     ----------
     scores : mean of recall@1, @5 and @10 over the directions of all pair sources, a fold each.
+    units : of work, by the table of costs; no clock has measured them.
     """
 
     method: str
     fields: Mapping[str, Any]
     hub: str
     scores: tuple[float, ...]
-    seconds: float = 0.0
+    units: float = 0.0
 
     @property
     def mean(self) -> float:
         """Mean over folds."""
         return float(np.mean(self.scores))
 
-
-class Clock:
-    """Seconds left of a budget; without one there is no end.
-
-    Parameters
-    ----------
-    budget : seconds; ``None`` for no end.
-    """
-
-    def __init__(self, budget: float | None = None):
-        self.budget, self._start = budget, time.perf_counter()
-
-    @property
-    def spent(self) -> float:
-        """Seconds since it was made."""
-        return time.perf_counter() - self._start
-
-    def allows(self, seconds: float = 0.0) -> bool:
-        """Whether something that takes ``seconds`` still ends in time."""
-        return self.budget is None or self.spent + seconds < self.budget
-
-    def share(self, part: float) -> "Clock":
-        """A clock of its own over a part of this one's budget, at most what is left of it.
-
-        Examples
-        --------
-        >>> Clock(60.0).share(0.5).budget
-        30.0
-        """
-        if self.budget is None:
-            return self
-        return Clock(min(part * self.budget, max(0.0, self.budget - self.spent)))
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Trial":
+        """Read back its fields; trials of before the table of costs cost nothing."""
+        units = float(raw.get("units", 0.0))
+        return cls(raw["method"], raw["fields"], raw["hub"], tuple(raw["scores"]), units)
 
 
 class Sweep:
-    """Trials of one method on held-out folds, remembered."""
+    """Trials of one method on held-out folds, remembered.
 
-    def __init__(self, row: Row, folds: Folds, seed: int, clock: Clock | None = None):
+    Parameters
+    ----------
+    work : counts what trials cost; where it has a budget, a climb ends with it.
+    """
+
+    def __init__(self, row: Row, folds: Folds, seed: int, work: Work | None = None):
         self.row, self.folds, self.seed = row, folds, seed
-        self.clock = clock or Clock()
-        self.cut = False  # whether time ended a climb
+        self.work = work or Work()
+        self.cut = False  # whether the budget ended a climb
         self._seen: dict[tuple[str, tuple], Trial] = {}
 
     def trials(self) -> list[Trial]:
@@ -95,38 +75,54 @@ class Sweep:
     def descend(self, hub: str) -> Trial:
         """Climb on the first folds; score the best setting, and the default, on all.
 
-        Where time runs out the climb ends at the best met so far, which alone is scored.
+        Where the budget runs out the climb ends at the best met so far, which alone is scored.
         """
         probes = min(PROBES, len(self.folds.numbers))
         start = dict(self.row.settings)
 
         def score(fields: dict[str, Any]) -> float:
-            if fields != start and not self.clock.allows():
+            if fields != start and not self.work.allows(self.units(fields, hub, probes, PROBED)):
                 self.cut = True
                 return float("-inf")
-            return self.trial(fields, hub, folds=probes).mean
+            return self.trial(fields, hub, folds=probes, lines=PROBED).mean
 
         best, _ = Climb(self.row, score).run()
         ends = [self.trial(fields, hub) for fields in ([best] if self.cut else [start, best])]
         return max(ends, key=lambda t: t.mean)
 
-    def trial(self, fields: dict[str, Any], hub: str, folds: int | None = None) -> Trial:
-        """Fit and score one setting on each fold, or on the first few; remembered."""
-        key = (hub, (folds, *sorted(fields.items())))
+    def trial(
+        self, fields: dict[str, Any], hub: str, folds: int | None = None, lines: int = LINES
+    ) -> Trial:
+        """Fit and score one setting on each fold, or on the first few; remembered.
+
+        Parameters
+        ----------
+        lines : of a fold that are asked, at most.
+        """
+        key = (hub, (folds, self.folds.asked(lines), *sorted(fields.items())))
         if key not in self._seen:
-            clock = time.perf_counter()
             numbers = list(itertools.islice(self.folds.numbers, folds))
+            units = self.units(fields, hub, len(numbers), lines)
             if hasattr(self.row.load(), "solve"):
                 for number in numbers:
                     self.folds.joint(number, hub)
 
             def one(number: int) -> float:
-                return self.folds.score(number, self.fit(fields, number, hub))
+                return self.folds.score(number, self.fit(fields, number, hub), lines)
 
             scores = tuple(side_by_side(one, numbers, apart=self.row.cost == "trained"))
-            seconds = round(time.perf_counter() - clock, 3)
-            self._seen[key] = Trial(self.row.name, fields, hub, scores, seconds)
+            self.work.spend(units)
+            self._seen[key] = Trial(self.row.name, fields, hub, scores, round(units, 3))
         return self._seen[key]
+
+    def units(self, fields: Mapping[str, Any], hub: str, folds: int, lines: int = LINES) -> float:
+        """What a trial costs, by the table: its fits, its scores, and moments not yet made."""
+        shape = self.folds.shape(hub)
+        each = costs.of_fit(self.row, fields, shape)
+        each += costs.of_score(self.folds.asked(lines), shape.dims)
+        if not hasattr(self.row.load(), "solve"):
+            return folds * each
+        return folds * each + self.folds.owed(folds)
 
     def fit(self, fields: Mapping[str, Any], number: int, hub: str) -> dict[str, Any]:
         """The maps of one setting, fitted to everything outside a fold with a seed of its own."""
@@ -155,55 +151,74 @@ class Raced:
     ----------
     trials : the last trial of each: on one fold, perhaps with fewer steps, of those that fell
         behind, and on all folds of the finalists.
-    unfinished : methods that time or the data kept from running to their end, and why.
+    unfinished : methods that the budget or the data kept from running to their end, and why.
     """
 
     trials: tuple[Trial, ...]
     unfinished: Mapping[str, str]
 
 
-def race(sweeps: Mapping[str, Sweep], hub: str, to_beat: float, clock: Clock) -> Raced:
+def race(sweeps: Mapping[str, Sweep], hub: str, to_beat: float, work: Work) -> Raced:
     """Successive halving of trained methods on one fold, the leaders then on all.
 
     Every method runs a quarter of its steps, the better half of them half, and the better half
     of those all (Jamieson and Talwalkar 2016); those then within reach of ``to_beat``, the best
-    closed form on that fold, at most :data:`FINALISTS`, are scored on every fold. Where the time
-    left would not see a half through to its end, only so many of the best go on as it would.
+    closed form on that fold, at most :data:`FINALISTS`, are scored on every fold. Where what is
+    left of the budget would not see a half through to its end, only so many of the best go on as
+    it would.
     """
     left: dict[str, str] = {}
-    alive: list[str] = list(sweeps)
-    reached: dict[str, Trial] = {}
+    alive = [name for name, sweep in sweeps.items() if _ends(sweep, hub, work)]
+    if not alive:  # what none would see through only costs
+        return Raced((), dict.fromkeys(sweeps, SHORT))
+    alive, reached = list(sweeps), dict[str, Trial]()
     if any(sweep.row.extra == "train" for sweep in sweeps.values()):
         _warm()
     for place, share in enumerate(RUNGS):
-        here = {}
-        for name in alive:
-            if not clock.allows(2 * reached[name].seconds if name in reached else 0.0):
-                left[name] = "time ran out"
-                continue
-            try:
-                fields = shortened(sweeps[name].row, share)
-                here[name] = sweeps[name].trial(fields, hub, folds=1)
-            except ConjoinError as error:
-                left[name] = str(error)
+        here = _rung({name: sweeps[name] for name in alive}, hub, share, (work, left))
         reached |= here
         order = sorted(here, key=lambda n: -here[n].mean)
         half = order[: kept(len(order), share)]
         others = len(sweeps[order[0]].folds.numbers) - 1 if order else 0
-        costs = [here[name].seconds / share for name in half]
-        alive = half[: afforded(costs, RUNGS[place + 1 :], others, clock)]
+        whole = [sweeps[name].units(dict(sweeps[name].row.settings), hub, 1) for name in half]
+        alive = half[: afforded(whole, RUNGS[place + 1 :], others, work)]
         for lost in half[len(alive) :]:
             said = f"place {order.index(lost) + 1} of {len(order)} after {share:.0%}"
-            left[lost] = f"{said} of its training, and no time for more"
+            left[lost] = f"{SHORT}: {said} of its training"
     for name in alive[:FINALISTS]:
+        settings = dict(sweeps[name].row.settings)
         others = len(sweeps[name].folds.numbers) - 1
         if reached[name].scores[0] < to_beat:
             continue
-        if clock.allows(reached[name].seconds * others):
-            reached[name] = sweeps[name].trial(dict(sweeps[name].row.settings), hub)
+        if work.allows(sweeps[name].units(settings, hub, others)):
+            reached[name] = sweeps[name].trial(settings, hub)
         else:
-            left[name] = "time ran out before all folds"
+            left[name] = f"{SHORT} for all folds"
     return Raced(tuple(reached.values()), left)
+
+
+def _rung(
+    sweeps: Mapping[str, Sweep], hub: str, share: float, told: tuple[Work, dict[str, str]]
+) -> dict[str, Trial]:
+    """A share of the training of each, on one fold; who cannot is named in ``left``."""
+    work, left = told
+    here = {}
+    for name, sweep in sweeps.items():
+        fields = shortened(sweep.row, share)
+        if not work.allows(sweep.units(fields, hub, 1)):
+            left[name] = SHORT
+            continue
+        try:
+            here[name] = sweep.trial(fields, hub, folds=1)
+        except ConjoinError as error:
+            left[name] = str(error)
+    return here
+
+
+def _ends(sweep: Sweep, hub: str, work: Work) -> bool:
+    """Whether a method, were it alone in the race, would see its end."""
+    whole = sweep.units(dict(sweep.row.settings), hub, 1)
+    return work.allows(_ahead([whole], RUNGS, len(sweep.folds.numbers) - 1))
 
 
 def _warm() -> None:
@@ -220,32 +235,32 @@ def kept(count: int, share: float) -> int:
     return count if share == 1 else max(1, round(count * KEPT))
 
 
-def afforded(costs: Sequence[float], rungs: Sequence[float], others: int, clock: Clock) -> int:
-    """How many of the best see the race's end in the time left; the leader always goes on.
+def afforded(whole: Sequence[float], rungs: Sequence[float], others: int, work: Work) -> int:
+    """How many of the best see the race's end in what is left; the leader always goes on.
 
     Parameters
     ----------
-    costs : seconds of a whole training on one fold, best method first.
+    whole : units of a whole training on one fold, best method first.
     rungs : shares of the training that are still to run.
     others : folds on which the finalists are then scored.
 
     Examples
     --------
-    >>> afforded([10.0, 10.0, 10.0, 10.0], (0.5, 1.0), 4, Clock(75.0))
+    >>> afforded([10.0, 10.0, 10.0, 10.0], (0.5, 1.0), 4, Work(75.0))
     2
     """
-    count = len(costs)
-    while count > 1 and not clock.allows(_ahead(costs[:count], rungs, others)):
+    count = len(whole)
+    while count > 1 and not work.allows(_ahead(whole[:count], rungs, others)):
         count -= 1
     return count
 
 
-def _ahead(costs: Sequence[float], rungs: Sequence[float], others: int) -> float:
-    """Seconds from here to the end of the race."""
+def _ahead(whole: Sequence[float], rungs: Sequence[float], others: int) -> float:
+    """Units from here to the end of the race."""
     if not rungs:
-        return others * sum(costs[:FINALISTS])
-    on = costs[: kept(len(costs), rungs[0])]
-    return rungs[0] * sum(costs) + _ahead(on, rungs[1:], others)
+        return others * sum(whole[:FINALISTS])
+    on = whole[: kept(len(whole), rungs[0])]
+    return rungs[0] * sum(whole) + _ahead(on, rungs[1:], others)
 
 
 def shortened(row: Row, share: float) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from conjoin import catalogue
 from conjoin.binding import Binding, Choice
 from conjoin.binding.choose import on_folds
 from conjoin.binding.folds import Folds
-from conjoin.binding.trials import Clock, Sweep, Trial
+from conjoin.binding.trials import Sweep, Trial
+from conjoin.binding.work import SHORT, Work
 from conjoin.claims.arms import Scores, Units
 from conjoin.claims.bench import Bench, Setting, refuse_leak
 from conjoin.claims.retrieval import by_chance, directions, judged
@@ -38,7 +39,7 @@ class Placed:
     validation : mean over the folds of recall@1, @5 and @10.
     value, low, high : :data:`METRIC` over all directions, with its 95 % interval.
     gain, gain_low, gain_high : over :data:`TO_BEAT`, corrected for the number of finalists.
-    seconds : of a fit.
+    units : of a fit, by the table of costs.
     """
 
     method: str
@@ -52,7 +53,7 @@ class Placed:
     gain: float
     gain_low: float
     gain_high: float
-    seconds: float
+    units: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Comparison:
     chance : :data:`METRIC` of a random order.
     untried : methods that were not run to their end, and why.
     touches : how many fits were judged on the held-out items.
-    seconds : the whole comparison took.
+    units : of work that the whole comparison took.
     """
 
     said: str
@@ -76,7 +77,7 @@ class Comparison:
     chance: float
     untried: Mapping[str, str]
     touches: int
-    seconds: float
+    units: float
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
@@ -85,7 +86,7 @@ class Comparison:
             "fields": dict(self.choice.fields), "hub": self.choice.hub, "metric": METRIC,
             "chance": self.chance, "ranked": [asdict(one) for one in self.ranked],
             "not_tried": dict(self.untried), "touches": self.touches,
-            "seconds": round(self.seconds, 1), "choice": self.choice.to_json(),
+            "units": round(self.units, 1), "choice": self.choice.to_json(),
         }  # fmt: skip
 
 
@@ -112,30 +113,32 @@ def compare(
     bed : spaces, training pairs and held-out rows.
     hubs : modalities that could be the hub, best first.
     families : of the catalogue, to try only these (and the simple methods).
-    budget : seconds it ends within.
+    budget : units of work that it ends within; the simple methods end in any case.
 
     Raises
     ------
     ConjoinError : a family is unknown, no method can be fed, or held-out pairs share a group or a
         row with training pairs.
     """
-    clock = Clock(budget)
+    work = Work(budget)
     refuse_leak(bed.train, bed.test)
     spaces = {name: bed.spaces[name] for name in bed.train.names}
     methods = methods_of(families)
     folds = Folds(spaces, bed.train, seed)
     choice = on_folds(
-        folds, hubs=hubs, seed=seed, methods=methods,
+        folds, hubs=hubs, methods=methods,
         budget=None if budget is None else VALIDATION * budget, report=report,
     )  # fmt: skip
+    work.spend(choice.units)
     setting = Setting(bed, Bench("your data", bed.spaces, bed.train, bed.groups))
     found: dict[str, tuple[Trial, Scores]] = {}
     untried = dict(choice.skipped)
     for trial in _finalists(choice):
         # The choice and what it must beat are always asked: without either nothing is said.
-        if len(found) > 1 and not clock.allows(_still(trial)):
-            untried[trial.method] = "time ran out before the held-out items"
+        if len(found) > 1 and not work.allows(_still(trial)):
+            untried[trial.method] = f"{SHORT} for the held-out items"
             continue
+        work.spend(_still(trial))
         report(f"{trial.method} on held-out items")
         try:
             found[trial.method] = (trial, _on_test(folds, setting, trial, seed))
@@ -147,19 +150,19 @@ def compare(
     trial = found[method][0]
     choice = replace(choice, method=method, fields=trial.fields, hub=trial.hub)
     touches = len(found) * len(folds.numbers)
-    return Comparison(said, choice, tuple(placed), known, untried, touches, clock.spent)
+    return Comparison(said, choice, tuple(placed), known, untried, touches, work.spent)
 
 
-def methods_of(families: Sequence[str]) -> list[str] | None:
-    """The binders of some families and the simple ones; ``None`` for every binder.
+def methods_of(families: Sequence[str]) -> list[str]:
+    """The binders of some families and the simple ones; every binder where none is named.
 
     Raises
     ------
     ConjoinError : a family is unknown.
     """
-    if not families:
-        return None
     rows = catalogue.of_kind("binder").values()
+    if not families:
+        return [row.name for row in rows]
     known = sorted({row.family for row in rows if row.family})
     for family in families:
         if family not in known:
@@ -184,8 +187,8 @@ def _finalists(choice: Choice) -> list[Trial]:
 
 
 def _still(trial: Trial) -> float:
-    """Seconds that fitting a finalist takes: the folds remember trained fits."""
-    return 0.0 if catalogue.find("binder", trial.method).cost == "trained" else trial.seconds
+    """Units that fitting a finalist takes: the folds remember trained fits."""
+    return 0.0 if catalogue.find("binder", trial.method).cost == "trained" else trial.units
 
 
 def _on_test(folds: Folds, setting: Setting, trial: Trial, seed: int) -> Scores:
@@ -216,11 +219,11 @@ def _placed(found: Mapping[str, tuple[Trial, Scores]]) -> tuple[list[Placed], Pa
         low, high = own.interval()
         gain = gains.get(name)
         over = (gain.effect, gain.least, gain.most) if gain else (0.0, 0.0, 0.0)
-        seconds = round(trial.seconds / max(len(trial.scores), 1), 3)
+        units = round(trial.units / max(len(trial.scores), 1), 3)
         listed.append(
             Placed(
                 name, catalogue.find("binder", name).cost, trial.fields, trial.hub, trial.mean,
-                own.value, low, high, *over, seconds,
+                own.value, low, high, *over, units,
             )
         )  # fmt: skip
     return sorted(listed, key=lambda one: -one.value), paired

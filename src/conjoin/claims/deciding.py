@@ -1,6 +1,5 @@
 """Choose a fusion on folds, judge it on held-out items beside plain ones, say what to use."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
@@ -9,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
-from conjoin.binding.trials import Clock, Trial
+from conjoin.binding import costs
+from conjoin.binding.costs import Shape
+from conjoin.binding.trials import Trial
+from conjoin.binding.work import Work
+from conjoin.catalogue import Row
 from conjoin.claims.fusion_trials import (
     FEWEST,
     FOLDS,
@@ -33,10 +36,10 @@ from conjoin.transfer.kept import Kept
 TO_BEAT = "best-single"
 #: Training items at most that methods are chosen by.
 SAMPLE = 20_000
-#: Fewer of them where views are wide and time is short: so many numbers a second of the budget,
-#: but not fewer items than this, if a machine is quick enough for these.
+#: Fewer of them where views are wide and the budget is small: so many numbers a unit of it, but
+#: not fewer items than this, if the budget is enough for these.
 NUMBERS, LEAST = 2**17, 4_000
-#: Items that a first fit is timed on; plain methods take so many such fits.
+#: Fewest items in any case; plain methods take so many fits.
 PROBE, PLAIN_FITS = 500, 5.0
 #: Resampled groups that intervals rest on: fewer draws where groups are many.
 RESAMPLED = 2**25
@@ -83,7 +86,8 @@ class Decision:
     arms : best first.
     metric : ``accuracy`` or ``explained``.
     missing : the missing-modality report, of ``fused`` on held-out items.
-    trials : every method tried on folds: mean, settings, seconds.
+    trials : every method tried on folds: mean, settings, units of work.
+    units : of work that all of it took, by the table of costs.
     untried : methods not run to their end, and why.
     best_single : the modality that decides best alone.
     items : items trained on and held out.
@@ -100,7 +104,7 @@ class Decision:
     untried: Mapping[str, str]
     best_single: str
     items: tuple[int, int]
-    seconds: float
+    units: float
     notes: tuple[str, ...] = ()
     papers: tuple[str, ...] = field(default=())
 
@@ -114,7 +118,7 @@ class Decision:
             "trained": self.items[0], "held_out": self.items[1],
             "arms": [asdict(arm) for arm in self.arms], "trials": [dict(t) for t in self.trials],
             "not_tried": dict(self.untried), "missing": self.missing.to_json(),
-            "notes": list(self.notes), "seconds": round(self.seconds, 1),
+            "notes": list(self.notes), "units": round(self.units, 1),
         }  # fmt: skip
 
 
@@ -143,8 +147,9 @@ def fuse(
     groups : items of one group are never on both sides.
     held : ``[n]`` booleans, which items judge; a quarter of the groups where not given.
     method : a row of kind ``fusion``, or ``auto``.
-    budget : seconds that all of it should take: fewer items, folds and methods are tried where
-        time is short. The plain methods on all training items are its floor. ``None`` for no end.
+    budget : units of work, about a second of a quiet core each, that all of it should take: fewer
+        items, folds and methods are tried where it is small. The plain methods on all training
+        items are its floor. ``None`` for no end.
 
     Raises
     ------
@@ -198,6 +203,7 @@ class Fusing:
         self.inputs = self._known(inputs)
         self.folds = FusionFolds(self, SAMPLE)
         self._heads, self._fitted = SharedHeads(), dict[tuple[Any, ...], Fused]()
+        self._work = Work()
 
     def _known(self, inputs: Inputs) -> Inputs:
         """Note labels that only held-out items have: they can never be right."""
@@ -213,7 +219,7 @@ class Fusing:
 
     def run(self, method: str, budget: float | None) -> Decision:
         """Choose, fit, judge and report."""
-        clock = Clock(budget)
+        clock = self._work = Work(budget)
         cost = "" if method == "auto" else catalogue.find("fusion", method).cost
         if cost == "trained":  # what was asked for has no settings to choose: it goes first
             self.report(f"{method} on all training items")
@@ -228,7 +234,7 @@ class Fusing:
         asked = self.inputs.take(self.test)
         for place, name in enumerate(names):
             left = sum(plan.whole(other) for other in names[place:])
-            self.report(f"{name} on held-out items; about {max(left, 1):.0f} s left")
+            self.report(f"{name} on held-out items; about {max(left, 1):.0f} units left")
             fitted[name] = self._whole(name, trials[name].fields if name in trials else {})
             values[name] = credit(fitted[name], asked, self.labels[self.test])
         values[self.guess] = self._guess()
@@ -241,12 +247,12 @@ class Fusing:
         order = getattr(fitted[TO_BEAT].body, "order", (0,))
         tried = [
             {"method": t.method, "fields": dict(t.fields), "validation": t.mean,
-             "folds": len(t.scores), "seconds": t.seconds}
+             "folds": len(t.scores), "units": t.units}
             for t in sorted(trials.values(), key=lambda t: -t.mean)
         ]  # fmt: skip
         if budget is not None and clock.spent > LATE * budget:
             self.notes.append(
-                f"it took {clock.spent:.0f} s and the budget was {budget:.0f} s: plain methods are "
+                f"it took {clock.spent:.0f} units, the budget was {budget:.0f}: plain methods are "
                 "always fitted to all training items"
             )
         return Decision(
@@ -276,30 +282,27 @@ class Fusing:
         return count
 
     def _by_pace(self, budget: float) -> int:
-        """As many items as linear methods can be tried on, by how long a few of them take."""
-        count = min(PROBE, len(self.learn))
-        rng = np.random.default_rng([self.seed, stable_hash("pace")])
-        some = np.sort(rng.choice(self.learn, count, replace=False))
+        """As many items as linear methods can be tried on, by what the table says they cost."""
+        count = len(self.learn)
+        row = catalogue.find("fusion", "concat")
+        each = self.units(row, {}, count, 0)[0] / count * PLAIN_FITS
+        left = max(budget - each * count, 0) / 2
+        return int(left / max(each * FEWEST * (1 - 1 / FOLDS), 1e-12))
 
-        def timed() -> float:
-            start = time.perf_counter()
-            try:
-                self.fit("concat", {}, some)
-            except ConjoinError:
-                return 0.0  # too few of a class or of a view to say
-            return time.perf_counter() - start
-
-        self.report(f"concat on {count} items")
-        each = self.kept.value(["pace", count], timed) / count * PLAIN_FITS
-        if not each:
-            return SAMPLE
-        left = max(budget - each * len(self.learn), 0) / 2
-        return int(left / (each * FEWEST * (1 - 1 / FOLDS)))
+    def units(
+        self, row: Row, fields: Mapping[str, Any], items: int, asked: int
+    ) -> tuple[float, float]:
+        """Units of a fit on so many items, and of judging so many, by the table of costs."""
+        dims = tuple(self.inputs.dims().values())
+        outputs = 1 if self.target.classes is None else len(self.target.classes)
+        return costs.of_fusion(row, fields, Shape(items, dims), (outputs, asked))
 
     def _whole(self, name: str, fields: Mapping[str, Any]) -> Fused:
         """A method fitted to all training items, or opened where it was before."""
         asked = (name, *sorted(fields.items()))
         if asked not in self._fitted:
+            row = catalogue.find("fusion", name)
+            self._work.spend(self.units(row, fields, len(self.learn), 0)[0])
             self._fitted[asked] = self.kept.file(
                 ["fit", name, dict(fields)], lambda: self.fit(name, fields, self.learn),
                 Fused.load, lambda fused, path: fused.save(path),

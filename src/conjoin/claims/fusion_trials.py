@@ -1,14 +1,14 @@
 """Fusions tried on folds of the training items, so that the whole run ends within its budget."""
 
-import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from conjoin import catalogue
-from conjoin.binding.trials import Clock, Sweep, Trial, race, shortened, side_by_side
+from conjoin.binding.folds import LINES
+from conjoin.binding.trials import Sweep, Trial, race, shortened, side_by_side
+from conjoin.binding.work import Work
 from conjoin.catalogue import Row
 from conjoin.errors import ConjoinError, MissingDependency
 from conjoin.fusion.fused import Fused
@@ -33,7 +33,7 @@ START = 0.2
 QUARTER = 0.25
 #: Best single is its heads and those of three folds of two thirds.
 HEADS = 3.0
-#: Seconds of intervals and pages at the end, beside what scoring takes.
+#: Units of intervals and pages at the end, beside what scoring takes.
 CLOSING = 1.0
 
 
@@ -55,6 +55,12 @@ class Job(Protocol):
 
     def report(self, text: str) -> None:
         """Told what is being tried."""
+        ...
+
+    def units(
+        self, row: Row, fields: Mapping[str, Any], items: int, asked: int
+    ) -> tuple[float, float]:
+        """Units of a fit on so many items, and of judging so many."""
         ...
 
 
@@ -103,15 +109,15 @@ class Plan:
 
     Parameters
     ----------
-    clock : of the whole run.
+    clock : the work of the whole run, in units of the table of costs: no clock decides anything.
     """
 
-    def __init__(self, clock: Clock, folds: FusionFolds):
+    def __init__(self, clock: Work, folds: FusionFolds):
         self.clock, self.folds = clock, folds
         self._fits, self._scores = dict[str, float](), 0.0
 
     def saw(self, name: str, fit: float, score: float) -> None:
-        """A fold's fit and its score took so many seconds."""
+        """A fold's fit and its score take so many units."""
         self._fits[name] = max(self._fits.get(name, 0.0), fit)
         self._scores = max(self._scores, score)
 
@@ -144,9 +150,9 @@ class Plan:
         fits = sum(self.whole(name) for name in then)
         return budget - self.clock.spent - fits - scored - CLOSING
 
-    def until(self, left: float) -> Clock:
-        """A clock that ends after so many seconds."""
-        return Clock(None if self.clock.budget is None else max(left, 0.0))
+    def until(self, left: float) -> Work:
+        """Work of its own that ends after so many units."""
+        return Work(None if self.clock.budget is None else max(left, 0.0), self.clock)
 
 
 class FusionSweep(Sweep):
@@ -158,58 +164,61 @@ class FusionSweep(Sweep):
     """
 
     def __init__(
-        self, row: Row, folds: FusionFolds, seed: int, clock: Clock, plan: Plan | None = None
+        self, row: Row, folds: FusionFolds, seed: int, clock: Work, plan: Plan | None = None
     ):
-        self.row, self.seed, self.clock, self.plan = row, seed, clock, plan
+        self.row, self.seed, self.work, self.plan = row, seed, clock, plan
         self.folds: Any = folds
         self.cut, self._seen = False, {}
-        self._scored = dict[tuple[Any, ...], Mapping[str, float]]()
+        self._scored = dict[tuple[Any, ...], float]()
 
     def descend(self, hub: str) -> Trial:
-        """As any sweep, beginning nothing that would not end in time: at worst the default."""
+        """As any sweep, beginning nothing that would not end in budget: at worst the default."""
         first = self.trial(dict(self.row.settings), hub)
-        if self.clock.budget is None:
+        if self.work.budget is None:
             return super().descend(hub)
-        known = self.plan.fold(self.row.name) if self.plan else 0.0
-        again = max(first.seconds, known * len(self.folds) / _abreast(len(self.folds)))
-        self.clock = Clock(self.clock.budget - self.clock.spent - again)
-        return super().descend(hub) if self.clock.allows() else first
+        self.work = Work(self.work.left - first.units, self.work)
+        return super().descend(hub) if self.work.allows() else first
 
-    def trial(self, fields: dict[str, Any], hub: str, folds: int | None = None) -> Trial:
+    def units(self, fields: Mapping[str, Any], hub: str, folds: int, lines: int = LINES) -> float:
+        """What a trial costs by the table, folds that were scored before aside."""
+        numbers = list(self.folds.numbers)[:folds]
+        own = [n for n in numbers if (n, *sorted(fields.items())) not in self._scored]
+        return len(own) * sum(self._each(fields))
+
+    def _each(self, fields: Mapping[str, Any]) -> tuple[float, float]:
+        """Units of one fit on a fold and of its score."""
+        train = len(self.folds.train(0))
+        held = max(len(self.folds.lines) - train, 1)
+        return self.folds.job.units(self.row, fields, train, held)
+
+    def trial(
+        self, fields: dict[str, Any], hub: str, folds: int | None = None, lines: int = LINES
+    ) -> Trial:
         """A trial; a fold scored before, or by a run that was killed, is not scored again."""
         numbers = list(self.folds.numbers)[:folds]
-        apart = self.row.cost == "trained"
-        found = dict[int, Mapping[str, float]]()
+        found = dict[int, float]()
 
         def one(number: int) -> float:
             found[number] = self._fold(fields, number)
-            return found[number]["score"]
+            return found[number]
 
-        scores = tuple(side_by_side(one, numbers, apart=apart))
-        spent = sum(found[number]["seconds"] for number in numbers)
-        if not apart:
-            spent /= _abreast(len(numbers))
-        return Trial(self.row.name, fields, hub, scores, round(spent, 3))
+        fit, score = self._each(fields)
+        self.work.spend(self.units(fields, hub, len(numbers)))
+        if self.plan and (self.row.cost != "trained" or fields == dict(self.row.settings)):
+            self.plan.saw(self.row.name, fit, score)  # a shortened training foretells nothing
+        scores = tuple(side_by_side(one, numbers, apart=self.row.cost == "trained"))
+        return Trial(self.row.name, fields, hub, scores, round(len(numbers) * (fit + score), 3))
 
-    def _fold(self, fields: dict[str, Any], number: int) -> Mapping[str, float]:
-        """The score of one fold and the seconds it took, remembered here and on disk."""
+    def _fold(self, fields: dict[str, Any], number: int) -> float:
+        """The score of one fold, remembered here and on disk."""
         own = (number, *sorted(fields.items()))
         key = ["fold", self.row.name, dict(sorted(fields.items())), number, self.folds.most]
 
         def make() -> Mapping[str, float]:
-            start = time.perf_counter()
-            fused = self.fit(fields, number, "")
-            fitted = time.perf_counter()
-            score = self.folds.score(number, fused)
-            end = time.perf_counter()
-            return {"score": score, "seconds": end - start, "scoring": end - fitted}
+            return {"score": self.folds.score(number, self.fit(fields, number, ""))}
 
         if own not in self._scored:
-            self._scored[own] = found = self.folds.job.kept.value(key, make)
-            # A shortened training foretells nothing.
-            if self.plan and (self.row.cost != "trained" or fields == dict(self.row.settings)):
-                scoring = found.get("scoring", 0.0)
-                self.plan.saw(self.row.name, found["seconds"] - scoring, scoring)
+            self._scored[own] = self.folds.job.kept.value(key, make)["score"]
         return self._scored[own]
 
     def fit(self, fields: Mapping[str, Any], number: int, hub: str) -> Any:
@@ -234,7 +243,7 @@ class Choosing:
         self.wanted = list(dict.fromkeys((*PLAIN, *named)))
         self.shown = PLAIN if method == "auto" else tuple(dict.fromkeys((*PLAIN, method)))
         self.sweeps = {
-            name: FusionSweep(self.rows[name], folds, job.seed, Clock(), plan)
+            name: FusionSweep(self.rows[name], folds, job.seed, plan.clock.open(), plan)
             for name in self.wanted
         }
 
@@ -247,7 +256,7 @@ class Choosing:
         for place, name in enumerate(names):
             own = clock.share(1 / (len(names) - place))
             self.job.report(f"{name} on folds{_left(clock)}")
-            self.sweeps[name].clock = own
+            self.sweeps[name].work = own
             found[name] = self.sweeps[name].descend("")
         if self.method == "auto":
             found |= self._raced(found)
@@ -263,7 +272,7 @@ class Choosing:
         found = dict[str, Trial]()
         for name in closed:
             count = len(self.folds)
-            needed = self.plan.fold(name) * count / _abreast(count)
+            needed = self.sweeps[name].units(dict(self.rows[name].settings), "", count)
             if name not in self.shown and self.plan.left(self.shown) < needed:
                 self.untried[name] = "no time to try it on folds"
                 continue
@@ -280,7 +289,7 @@ class Choosing:
         """Score fewer folds where all of them would take more than half of the time left."""
         one, all_of = sum(self.plan.fold(name) for name in PLAIN), len(self.folds)
         count = all_of
-        while count > FEWEST and one * (count - 1) / _abreast(count - 1) > 0.5 * self.plan.left():
+        while count > FEWEST and one * (count - 1) > 0.5 * self.plan.left():
             count -= 1
         if count < all_of:
             self.folds.numbers = range(count)
@@ -303,7 +312,7 @@ class Choosing:
         except MissingDependency as error:
             self.untried |= dict.fromkeys(rows, str(error))
             return {}
-        named, each = list(rows), max(trial.seconds, 1e-3)
+        named, each = list(rows), max(trial.units, 1e-3)
         left = self.plan.left()
         if left < ALONE * each:
             named = []
@@ -321,13 +330,8 @@ class Choosing:
         return {t.method: t for t in raced.trials if len(t.scores) == len(self.folds)}
 
 
-def _abreast(count: int) -> int:
-    """Folds of a linear method that run side by side."""
-    return max(1, min(os.cpu_count() or 1, count))
-
-
-def _left(clock: Clock) -> str:
-    """The time that choosing may still take."""
+def _left(clock: Work) -> str:
+    """The work that choosing may still take."""
     if clock.budget is None:
         return ""
-    return f"; at most {max(clock.budget - clock.spent, 0):.0f} s more"
+    return f"; at most {clock.left:.0f} units more"

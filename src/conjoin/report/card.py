@@ -51,7 +51,7 @@ def _compared(trial: Trial, own: Trial | None) -> Facts:
     low, high = fold_interval(trial.scores)
     found = {
         "method": trial.method, "fields": dict(trial.fields), "folds": len(trial.scores),
-        "value": trial.mean, "low": low, "high": high, "seconds": trial.seconds,
+        "value": trial.mean, "low": low, "high": high, "units": trial.units,
         "gap": None, "gap_low": None, "gap_high": None,
     }  # fmt: skip
     if own is not None and own is not trial and len(own.scores) == len(trial.scores):

@@ -1,6 +1,6 @@
 """Calibrations of rehearsed lists: fitted, chosen and measured without the queries they judge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,7 @@ def lists_of(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> dict[Edg
     nearer to a new query than the item itself: nothing would be called a match, and right so for
     new items only. Galleries of new items are what a query about any item of its kind meets.
     """
-    return _lists(rehearsal.scenes, chosen)
+    return _lists(rehearsal.served, chosen)
 
 
 def lists_by_pieces(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> dict[Edge, Lists]:
@@ -67,7 +67,7 @@ def lists_by_pieces(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> d
     return _lists(rehearsal.asked_by_pieces, chosen)
 
 
-def _lists(scenes: Sequence[Scene], chosen: Mapping[Edge, Corrector]) -> dict[Edge, Lists]:
+def _lists(scenes: Iterable[Scene], chosen: Mapping[Edge, Corrector]) -> dict[Edge, Lists]:
     found: dict[Edge, list[Lists]] = {}
     for scene in scenes:
         if not scene.whole and len(scene.x) > 1:

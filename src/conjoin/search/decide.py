@@ -1,6 +1,6 @@
 """Which correction a direction gets, if any: a paired decision on rehearsed queries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,7 +81,9 @@ class Decision:
     ----------
     plain : recall without a correction, as ``gain`` counts it; ``hubs`` those it has.
     tried : every setting, best first.
-    best_safe : the best of those whose interval lies above 0; ``None`` where none does.
+    best_safe : the best of those whose interval lies above 0; ``None`` where none does. What was
+        in use before stays in its place, unless the interval of the best one's gain over it lies
+        above 0, or its own below.
     index : the same gallery as the index holds, items that were trained on among them, without
         a correction and with ``best_safe``.
     """
@@ -128,18 +130,24 @@ class Decision:
 
 
 def candidates() -> list[Corrector]:
-    """Every setting that is tried, of every correction of the catalogue."""
+    """Every setting that is tried, of every correction of the shortlist."""
     return [
-        row.make(fields) for row in of_kind("correction").values() for fields in _tries(row.load())
-    ]
+        row.make(fields)
+        for row in of_kind("correction").values() if row.shortlist
+        for fields in _tries(row.load())
+    ]  # fmt: skip
 
 
 def _tries(engine: Any) -> Sequence[Mapping[str, Any]]:
     return tuple(getattr(engine, "tries", ({},)))
 
 
-def decide(rehearsal: Rehearsal) -> list[Decision]:
-    """Try every correction in every direction that pairs join.
+def decide(
+    rehearsal: Rehearsal,
+    incumbents: Mapping[Edge, Corrector] = {},
+    report: Callable[[str], None] = lambda _: None,
+) -> list[Decision]:
+    """Try the corrections of the shortlist in every direction that pairs join.
 
     Each setting is fitted on every fold to the training queries and items, and scored on the
     fold's queries among the fold's items, paired with no correction at all. Intervals of the
@@ -148,6 +156,11 @@ def decide(rehearsal: Rehearsal) -> list[Decision]:
     used only if its interval lies above 0, and if it does not hurt where the gallery is the whole
     index. There every row's own training partners are left out of its banks: they would mark
     down whatever was trained on. A frame that is not scored by cosine takes no correction.
+
+    Parameters
+    ----------
+    incumbents : what is in use, by direction; it stays unless another is clearly better.
+    report : told which direction is looked at.
     """
     if rehearsal.binding.frame.score != "cosine":
         return []
@@ -159,15 +172,20 @@ def decide(rehearsal: Rehearsal) -> list[Decision]:
             ways.setdefault((scene.query, scene.target), []).append(scene)
     found = []
     for way in new:
+        report(f"corrections of {way[0]} → {way[1]}")
         try:
-            found.append(_decide(new[way], whole[way], rehearsal.seed))
+            found.append(_decide(new[way], whole[way], rehearsal.seed, incumbents.get(way)))
         except ConjoinError:  # too few groups, or a bank that is one item's own
             continue
     return found
 
 
-def _decide(scenes: Sequence[Scene], whole: Sequence[Scene], seed: int) -> Decision:
+def _decide(
+    scenes: Sequence[Scene], whole: Sequence[Scene], seed: int, incumbent: Corrector | None
+) -> Decision:
     methods = candidates()
+    if incumbent is not None and incumbent not in methods:
+        methods.append(incumbent)
     made = [fit_all(methods, s.x, s.bank, s.items, s.own) for s in scenes]
     values = np.concatenate([_values(s, own) for s, own in zip(scenes, made, strict=True)])
     groups = np.concatenate([scene.groups for scene in scenes])
@@ -186,12 +204,33 @@ def _decide(scenes: Sequence[Scene], whole: Sequence[Scene], seed: int) -> Decis
         for j in order
     )  # fmt: skip
     plain = float(values[:, 0].mean())
-    chosen = next((one for one in tried if one.low > 0), None)
+    place = next((at for at, one in enumerate(tried) if one.low > 0), None)
+    if incumbent is not None:
+        own = order.index(methods.index(incumbent))
+        place = _contest(values[:, 1:][:, order], groups, (own, place), tried[own].high, seed)
+    chosen = None if place is None else tried[place]
     first = scenes[0]
-    index = _in_index(whole, next((j for j in order if gains[j][1] > 0), None), methods, seed)
+    index = _in_index(whole, None if place is None else order[place], methods, seed)
     return Decision(
         first.query, first.target, len(values), plain, hubs(None), tried, chosen, index
     )  # fmt: skip
+
+
+def _contest(
+    values: np.ndarray, groups: np.ndarray, places: tuple[int, int | None], high: float, seed: int
+) -> int | None:
+    """The place of the incumbent, or of the newcomer where that is clearly better than it.
+
+    Parameters
+    ----------
+    places : of the incumbent, and of the best that is clearly better than none.
+    high : end of the interval of the incumbent's gain over none; below 0 it goes.
+    """
+    own, best = places
+    if high < 0 or best is None or best == own:
+        return best if high < 0 else own
+    gain = simultaneous(values[:, [best]] - values[:, [own]], groups, seed)[0]
+    return best if gain[1] > 0 else own
 
 
 def _in_index(

@@ -129,8 +129,7 @@ class InvGC:
             middle = items.mean(axis=0, dtype=np.float64)
             for side, bank in enumerate(banks):
                 mean = bank.mean(axis=0, dtype=np.float64)
-                turn = bank.T.astype(np.float64) @ bank / len(bank)
-                arrays[f"C{side}"] = turn.astype(np.float32)
+                arrays[f"C{side}"] = (bank.T @ bank) / np.float32(len(bank))
                 arrays[f"e{side}"] = ((middle @ mean) * mean).astype(np.float32)
         dim = banks[0].shape[1]
         moved = PushedAway((self.rate_gallery, self.rate_query), keep, arrays)

@@ -6,7 +6,7 @@ as an index holds them, where one new row is to be found amid many that the maps
 items take no part.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from conjoin.binding import Binding
 from conjoin.binding.folds import Folds, bound_rows
+from conjoin.binding.trials import Sweep
+from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
 from conjoin.measures.relevance import Relevance, relevance, relevance_by_id
 from conjoin.search.banks import Own
@@ -21,8 +23,10 @@ from conjoin.spaces import Pairs, Space, Tokens
 
 Edge = tuple[str, str]
 
-#: Rows of a gallery, and queries of a fold, at most.
-GALLERY, QUERIES = 8192, 2000
+#: Rows of a gallery, rows of a fold that are new to it, and those of them that ask, at most.
+GALLERY, QUERIES, ASKED = 8192, 2000, 1000
+#: Rows of a bank while it is decided whether to correct, and of one that corrects, at most.
+BANK, SERVED = 2000, 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,38 +68,58 @@ class Rehearsal:
     binding : its method and settings are fitted anew without each fold.
     pieces : by modality, pieces of its cells as its encoder sees them, under the ids and parts of
         the rows they are pieces of: what a query into the query's own modality is rehearsed by.
+    folds : of the same pairs and seed, as a choice left them: what it fitted is not fitted again.
+    report : told of each fold.
     """
 
     def __init__(
         self, binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0,
-        pieces: Mapping[str, Space] = {},
+        pieces: Mapping[str, Space] = {}, folds: Folds | None = None,
+        report: Callable[[str], None] = lambda _: None,
     ):  # fmt: skip
-        self.binding, self.seed, self.pieces = binding, seed, pieces
+        self.binding, self.seed, self.pieces, self.report = binding, seed, pieces, report
         self.spaces = {name: spaces[name] for name in train.names}
-        self.folds = Folds(self.spaces, train, seed)
+        self.folds = folds or Folds(self.spaces, train, seed)
         self._parts: dict[int, Binding] = {}
         self._scenes: list[Scene] | None = None
 
     @property
     def scenes(self) -> list[Scene]:
-        """Every direction of every fold; frames that score token sets have none."""
+        """Every direction of every fold, with small banks; frames of token sets have none."""
         if self._scenes is None:
             self._scenes = []
             if self.binding.frame.score != "maxsim":
                 for number in self.folds.numbers:
-                    self._scenes.extend(self._of_fold(number))
+                    self.report(f"held-out queries, fold {number + 1} of {len(self.folds.numbers)}")
+                    self._scenes.extend(self._met(self._of_fold(number)))
         return self._scenes
 
     @property
-    def asked_by_pieces(self) -> list[Scene]:
+    def served(self) -> Iterable[Scene]:
+        """Galleries of new items with banks as the index has them, a fold at a time."""
+        rows = max(len(_present(self.folds.pairs, name)) for name in self.folds.pairs.names)
+        if self.binding.frame.score == "maxsim" or rows <= BANK:
+            yield from self.scenes
+            return
+        self._scenes = None  # large, and not asked again
+        for number in self.folds.numbers:
+            self.report(f"what scores mean, fold {number + 1} of {len(self.folds.numbers)}")
+            yield from self._met(self._of_fold(number, SERVED, (False,)))
+
+    def _met(self, scenes: Iterable[Scene]) -> Iterable[Scene]:
+        """Those scenes that can be met; here all."""
+        return scenes
+
+    @property
+    def asked_by_pieces(self) -> Iterable[Scene]:
         """Pieces of each fold's cells, put to the fold's rows of every modality."""
         if self.binding.frame.score == "maxsim":
-            return []
+            return
         names = [name for name in self.folds.pairs.names if name in self.pieces]
-        return [
-            scene for number in self.folds.numbers for name in names
-            for scene in self._by_pieces(number, name)
-        ]  # fmt: skip
+        for number in self.folds.numbers if names else ():
+            self.report(f"pieces of cells, fold {number + 1} of {len(self.folds.numbers)}")
+            for name in names:
+                yield from self._by_pieces(number, name)
 
     def _by_pieces(self, number: int, query: str) -> Iterator[Scene]:
         part, train, held = self.part(number), self.folds.train(number), self.folds.held(number)
@@ -129,41 +153,53 @@ class Rehearsal:
         """The binding fitted without a fold."""
         if number not in self._parts:
             train, choice = self.folds.train(number), self.binding.choice
-            binder = choice.make()
-            if hasattr(binder, "solve"):
-                maps = binder.solve(self.folds.joint(number, choice.hub))
+            if choice.binder is None:
+                sweep = Sweep(find("binder", choice.method), self.folds, self.seed)
+                maps = sweep.fit(choice.fields, number, choice.hub)
                 made = Binding.placed(maps, self.spaces, train, choice, self.seed)
             else:
                 made = Binding.fit(
-                    self.spaces, train, method=binder, hub=choice.hub, seed=self.seed
+                    self.spaces, train, method=choice.make(), hub=choice.hub, seed=self.seed
                 )  # fmt: skip
             self._parts[number] = made
         return self._parts[number]
 
-    def _of_fold(self, number: int) -> Iterator[Scene]:
+    def _of_fold(
+        self, number: int, most: int = BANK, galleries: tuple[bool, ...] = (False, True)
+    ) -> Iterator[Scene]:
+        """Scenes of a fold.
+
+        Parameters
+        ----------
+        most : rows of a bank at most.
+        galleries : the fold's own rows, and every row the index holds.
+        """
         part, train, held = self.part(number), self.folds.train(number), self.folds.held(number)
-        asked = {name: _present(held, name)[:QUERIES] for name in held.names}
-        shown = {name: self._gallery(name, asked[name]) for name in held.names}
+        asking = self.folds.held(number, ASKED)
+        asked = {name: _present(asking, name)[:ASKED] for name in held.names}
+        own = {n: np.union1d(asked[n], _present(held, n)[:QUERIES]) for n in asked}
+        shown = {n: self._gallery(n, own[n]) if True in galleries else own[n] for n in own}
         vectors = {
             name: bound_rows(self.spaces[name], part.maps[name], shown[name]) for name in shown
         }
-        banks = {name: bank_of(part, self.spaces, train, name) for name in shown}
-        whose = {name: bank_groups(self.spaces, train, name) for name in shown}
+        banks = {name: bank_of(part, self.spaces, train, name, most) for name in shown}
+        whose = {name: bank_groups(self.spaces, train, name, most) for name in shown}
         joined = {frozenset(edge) for edge in held.edges()}
         group = {name: _groups(held, name) for name in held.names}
         for query in held.names:
-            q = part.frame.query(bound_rows(self.spaces[query], part.maps[query], asked[query]))
+            q = part.frame.query(vectors[query][np.searchsorted(shown[query], asked[query])])
             for target in held.names:
                 paired = frozenset((query, target)) in joined
-                for whole in (False, True) if query != target else ():
-                    kept = shown[target] if whole else asked[target]
+                for whole in galleries if query != target else ():
+                    kept = shown[target] if whole else own[target]
                     try:
                         wanted = self._wanted(query, target, held, asked[query], kept, paired)
                     except ConjoinError:
                         continue
                     yield Scene(
                         query, target, number, q,
-                        vectors[target][np.searchsorted(shown[target], kept)], kept, wanted,
+                        vectors[target] if len(kept) == len(shown[target])
+                        else vectors[target][np.searchsorted(shown[target], kept)], kept, wanted,
                         np.array([group[query][row] for row in asked[query][wanted.queries]]),
                         banks[query], banks[target],
                         Own(row_groups(train, target, kept), whose[query], whose[target]),
@@ -200,7 +236,7 @@ def _groups(pairs: Pairs, name: str) -> dict[int, int]:
 
 
 def bank_rows_of(
-    spaces: Mapping[str, Space], train: Pairs, name: str, most: int = 10_000
+    spaces: Mapping[str, Space], train: Pairs, name: str, most: int = SERVED
 ) -> np.ndarray:
     """The training rows of a modality that make its bank."""
     rows = _present(train, name) if name in train.names else np.arange(len(spaces[name]))
@@ -210,7 +246,7 @@ def bank_rows_of(
 
 
 def bank_of(
-    binding: Binding, spaces: Mapping[str, Space], train: Pairs, name: str, most: int = 10_000
+    binding: Binding, spaces: Mapping[str, Space], train: Pairs, name: str, most: int = SERVED
 ) -> np.ndarray:
     """Training rows of a modality in the joint frame: what a correction is fitted on."""
     rows = bank_rows_of(spaces, train, name, most)
@@ -227,6 +263,8 @@ def row_groups(pairs: Pairs, name: str, rows: np.ndarray) -> np.ndarray:
     return np.array([numbers[known[int(r)]] if int(r) in known else -1 for r in rows])
 
 
-def bank_groups(spaces: Mapping[str, Space], train: Pairs, name: str) -> np.ndarray:
+def bank_groups(
+    spaces: Mapping[str, Space], train: Pairs, name: str, most: int = SERVED
+) -> np.ndarray:
     """The groups of the rows of :func:`bank_of`."""
-    return row_groups(train, name, bank_rows_of(spaces, train, name))
+    return row_groups(train, name, bank_rows_of(spaces, train, name, most))

@@ -1,12 +1,13 @@
 """What a fit decides of scores: corrections, calibrations, mixing; with what they rest on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from conjoin.binding import Binding
+from conjoin.binding.folds import Folds
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
 from conjoin.search.banks import fit_all
@@ -40,7 +41,8 @@ class Rules:
     @classmethod
     def rehearse(
         cls, binding: Binding, spaces: Mapping[str, Space], train: Pairs, *, seed: int = 0,
-        pieces: Mapping[str, Space] = {},
+        pieces: Mapping[str, Space] = {}, folds: Folds | None = None,
+        incumbents: Mapping[Edge, Corrector] = {}, report: Callable[[str], None] = lambda _: None,
     ) -> "Rules":  # fmt: skip
         """Decide everything on held-out folds of the training pairs.
 
@@ -48,12 +50,18 @@ class Rules:
         ----------
         pieces : by modality, pieces of cells; with them lists of the query's own modality have
             probabilities too, and take part in the choice of how lists are mixed.
+        folds : those the method was chosen on, which hold what was fitted.
+        incumbents : the corrections in use; see :func:`~conjoin.search.decide.decide`.
+        report : told of each step.
         """
-        rehearsal = Rehearsal(binding, spaces, train, seed=seed, pieces=pieces)
-        decisions = decide(rehearsal)
+        rehearsal = Rehearsal(
+            binding, spaces, train, seed=seed, pieces=pieces, folds=folds, report=report
+        )
+        decisions = decide(rehearsal, incumbents, report)
         chosen = correctors(decisions)
         lists = lists_of(rehearsal, chosen)
         rows = {name: len(space) for name, space in spaces.items()}
+        report("what scores mean")
         fitted, left = calibrations(rehearsal, chosen, rows, lists)
         cut = lists_by_pieces(rehearsal, chosen)
         same, why = calibrations(rehearsal, chosen, rows, {e: x for e, x in cut.items()
@@ -62,6 +70,7 @@ class Rules:
             edge: carried(fitted[edge], lists[edge], own)
             for edge, own in cut.items() if edge in fitted
         }  # fmt: skip
+        report("how lists are mixed")
         found = {edge: one.calibration for edge, one in {**fitted, **same}.items()}
         mixed = mixing(rehearsal, lists, fitted, chosen, (cut, {**told, **same}))
         facts = tuple(one.to_json() for one in decisions)

@@ -1,6 +1,6 @@
 """What scores mean after an upgrade, rehearsed: queries by the new encoder, rows as they lie."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -135,15 +135,12 @@ class UpgradeRehearsal(Rehearsal):
         spaces = {change.query: sample.new, sample.name: own, **aligned}
         super().__init__(change.after, spaces, change.lines(), seed=change.seed)
 
-    @property
-    def scenes(self) -> list[Scene]:
-        """Those that can be met: queries by the new encoder, the modality's rows as they lie."""
-        if self._scenes is None:
-            name, query = self.change.sample.name, self.change.query
-            met = [s for s in super().scenes if s.query != name and s.target != query]
-            met = [s for s in met if {s.query, s.target} != {query, name}]
-            self._scenes = [replace(s, query=name) if s.query == query else s for s in met]
-        return self._scenes
+    def _met(self, scenes: Iterable[Scene]) -> Iterable[Scene]:
+        """Queries by the new encoder, the modality's rows as they lie."""
+        name, query = self.change.sample.name, self.change.query
+        met = [s for s in scenes if s.query != name and s.target != query]
+        met = [s for s in met if {s.query, s.target} != {query, name}]
+        return [replace(s, query=name) if s.query == query else s for s in met]
 
     def part(self, number: int) -> Binding:
         """The binding fitted without a fold, with a map for asking and one for answering."""
