@@ -1,10 +1,13 @@
-"""A writer to be killed: changes a store until it is; run by test_index_crash.
+"""A writer that is killed: changes a store until it is; run by test_index_crash.
 
-Usage: ``python crash_child.py``. For every line ``job folder seed`` on stdin it forks a child that
-says ``go`` and then runs the job over and over; the child's process id is printed first.
+Usage: ``python crash_child.py``. For every line ``job folder seed moment`` on stdin it forks a
+child that runs the job over and over until it kills itself, at the ``moment``-th file that Python
+opens for writing, renames or locks. Once the child is gone ``over`` is said. No clock is asked: a
+busy machine kills at the same places.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -53,20 +56,35 @@ def work(job: str, folder: Path, seed: int) -> None:
             store.build(whole(tag, 1500, step))
 
 
+def killed_at(moment: int, folder: str) -> None:
+    """Let this process die at so many steps on files of a folder."""
+    left = [moment]
+
+    def heed(event: str, given: tuple) -> None:
+        if event not in ("os.rename", "os.remove", "open") or folder not in str(given[0]):
+            return
+        if event == "open" and not (given[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+            return
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(heed)
+
+
 def main() -> None:
-    """Fork a child a line."""
+    """Fork a child a line, and wait for its end."""
     for line in sys.stdin:
-        job, folder, seed = line.split()
+        job, folder, seed, moment = line.split()
         child = os.fork()
         if child == 0:
             import lancedb  # noqa: F401
 
-            sys.stdout.write("go\n")
-            sys.stdout.flush()
+            killed_at(int(moment), folder)
             work(job, Path(folder), int(seed))
-        sys.stdout.write(f"{child}\n")
-        sys.stdout.flush()
         os.waitpid(child, 0)
+        sys.stdout.write("over\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -372,10 +372,13 @@ def test_debug_shows_the_traceback(ready):
 
 SLOW = """
 import time
+from pathlib import Path
 import numpy as np
 
 def vectors(cells):
-    time.sleep(0.005 * len(cells))
+    # Once a part is written nothing goes on until the test says so.
+    while list(Path().glob(".conjoin/spaces/*/shards/*.safetensors")) and not Path("go").exists():
+        time.sleep(0.01)
     return np.array([[len(cell), cell.count("e"), cell.count("1")] for cell in cells], dtype="f4")
 """
 
@@ -390,18 +393,16 @@ def test_stopping_a_job_leaves_what_goes_on(conjoin, tmp_path, monkeypatch):
         cwd=folder, env=env,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
     while not list(folder.glob(".conjoin/spaces/*/shards/*.safetensors")):
-        assert job.poll() is None
-        assert time.monotonic() < deadline
+        assert job.poll() is None, "it ended, or fell"
         time.sleep(0.05)
     job.send_signal(signal.SIGINT)
-    _, err = job.communicate(timeout=60)
+    (folder / "go").touch()
+    _, err = job.communicate()
     assert job.returncode == 130
     assert err.count("\n") == 1
     assert "go on" in err
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(time, "sleep", lambda _: None)
     made = conjoin.good("embed", "--json", "-w", folder).json["modalities"][0]
     assert made["made"] == 1500
     assert made["failed"] == []
