@@ -15,6 +15,7 @@ from conjoin.claims.tries import TRIES
 from conjoin.errors import ConjoinError
 from conjoin.report.claims_page import claims_page
 from conjoin.report.gallery import VERDICTS
+from conjoin.spaces.files import read_json, write_json
 
 CLAIM = Claim(
     "retrieval", "wine:acids+colours", "mrr", "nothing", "idea", "Small.", "Nothing.",
@@ -130,8 +131,10 @@ def test_the_table_stands_beside_chance(facts):
     assert set(arms) == set(ARMS)
 
 
-def test_results_are_json_and_make_a_page(facts):
-    again = json.loads(json.dumps(facts))
+def test_results_are_json_and_make_a_page(facts, tmp_path):
+    write_json(tmp_path / "claims.json", facts)
+    again = read_json(tmp_path / "claims.json")
+    assert again == json.loads(json.dumps(facts))
     page = claims_page(again)
     for part in ("# Claims", "ridge", "wine:acids+colours", "Fidelity: idea", "Touches", "chance"):
         assert part in page

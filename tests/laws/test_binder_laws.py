@@ -27,6 +27,8 @@ PLANTED = {"nothing": "same", "centring": "shift", "procrustes": "turn"}
 PLANTED |= {"whitening": "shift", "relative": "rotation", "relative-product": "turn"}
 PLANTED |= dict.fromkeys(PAIRLESS, "turn")
 PLANTED |= {"re-embed": "same", "bt2": "turn", "oca": "turn"}
+# Where every row is a class of its own, no spread within classes tells directions apart.
+PLANTED |= {"discriminant": "turn"}
 
 #: Makes training short; closed forms have none of these fields.
 SHORT = {"steps": 20, "hidden": 16, "width": 16, "batch": 64, "of": "cca"}
@@ -40,6 +42,7 @@ LONGER = {"steps": 150, "projector_steps": 100, "lr": 1e-2, "dropout": 0.0}
 #: no single partner.
 LEAST = dict.fromkeys(FRESH, 0.7) | {"locked-head": 0.3, "cwcl": 0.2}
 LEAST |= {"one-partner": 0.3, "smoothed-head": 0.5}
+LEAST |= {"discriminant": 0.5}
 #: Methods that bind a view to the product of all others promise nothing of couples of three views;
 #: those that lock a view, or train one stage after another, little of couples far from it.
 KWAY = [n for n, row in ROWS.items() if "kway" in row.needs]

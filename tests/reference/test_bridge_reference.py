@@ -10,6 +10,7 @@ from conjoin.maps.bridges import LocalAffine, LocalBridge, LowRank, Reached, ReE
 from conjoin.maps.bridges_basis import BasisBridge, BasisChange, completed, turned, turned_tensor
 from conjoin.maps.bridges_simplex import FixedHead, SimplexHeads, named, simplex
 from conjoin.maps.bridges_trained import XBT, ResidualBridge
+from conjoin.maps.class_maps import ClassMaps
 from conjoin.maps.linear import Nothing, Ridge
 from conjoin.maps.map import identity
 from conjoin.spaces import Batch, Pairs
@@ -26,6 +27,11 @@ def data(n=120, d=7, e=5, seed=1):
 
 def lines(n):
     return Pairs.of(old=np.arange(n), new=np.arange(n))
+
+
+def of_label(n):
+    at = np.arange(n)
+    return Pairs.of(label=at, old=at, new=at)
 
 
 @pytest.mark.parametrize("rank", [1, 2, 4])
@@ -181,6 +187,108 @@ def test_residual_and_xbt_start_at_ridge_and_never_end_farther_from_held_out_row
     for engine in (ResidualBridge, XBT):
         made = engine(steps=200, lr=1e-2, hidden=32).fit(views, lines(150))["new"]
         assert near(made, held) >= near(ridge, held) - 0.01
+
+
+def starts(engine, views, pairs, monkeypatch):
+    """Where training to find the stop starts from, and which lines decide when to stop."""
+    from conjoin.maps import bridges_basis, bridges_simplex, bridges_trained
+
+    follow, found = bridges_trained.follow, []
+
+    def spy(build, given, pace, seed, worth=bridges_trained.nearness):
+        def noted(y, given, own):
+            found.append(("held", given, own))
+            return worth(y, given, own)
+
+        def built(some):
+            network, lines = build(some)
+            found.append(("start", some, network.init(0)))
+            return network, lines
+
+        return follow(built, given, pace, seed, noted)
+
+    with monkeypatch.context() as patch:
+        for module in (bridges_trained, bridges_basis, bridges_simplex):
+            patch.setattr(module, "follow", spy)
+        engine.fit(views, pairs)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("engine", "labels"),
+    [
+        (ResidualBridge(steps=20), False), (XBT(steps=20), False),
+        (BasisBridge(extra=0, scale=1.0, steps=20), False),
+        (BasisBridge(extra=16, steps=20), False),
+        (BasisBridge(extra=0, scale=1.0, steps=20, follow="classes", classes=16), False),
+        (SimplexHeads(steps=20), True),
+    ],
+)  # fmt: skip
+def test_what_decides_when_to_stop_is_held_out_of_the_start(engine, labels, monkeypatch):
+    """Other targets for the lines held out leave the start where it was."""
+    pytest.importorskip("torch")
+    n = 160
+    if labels:
+        _, views = labelled(n)
+        pairs = of_label(n)
+    else:
+        x, y = data(n=n, d=9, e=8)
+        views, pairs = {"old": y, "new": x}, lines(n)
+    found = starts(engine, views, pairs, monkeypatch)
+    start = next(each for each in found if each[0] == "start")
+    given, held = next(each[1:] for each in found if each[0] == "held")
+    assert len(start[1].x) + len(held) == len(given.x)
+    # Targets of the lines held out change places: means over all lines stay as they are.
+    moved = np.roll(held, 1)
+    target = "label" if labels else "old"
+    other = {**views, target: views[target].copy()}
+    other[target][held] = views[target][moved]
+    again = next(e for e in starts(engine, other, pairs, monkeypatch) if e[0] == "start")
+    assert not np.array_equal(other[target], views[target])
+    for name, param in start[2].items():
+        np.testing.assert_allclose(again[2][name].value, param.value, atol=1e-6, err_msg=name)
+    whole = [each for each in found if each[0] == "start"][1]
+    assert len(whole[1].x) == len(given.x)  # the last training starts from all lines
+
+
+def test_training_looks_early_and_those_looks_cost_no_patience():
+    from conjoin.maps.train import Schedule
+
+    plain, early = Schedule(40, every=10), Schedule(40, every=10, early=True)
+    assert [n for n in range(1, 41) if plain.looks(n)] == [10, 20, 30, 40]
+    assert [n for n in range(1, 41) if early.looks(n)] == [1, 2, 4, 8, 10, 20, 30, 40]
+    assert Schedule(7, every=10, early=True).looks(7)
+
+
+def test_class_maps_are_least_squares_and_fishers_directions():
+    """``ClassMaps`` in plain loops: ridge onto vertices, and scikit-learn's discriminant."""
+    owner, views = labelled(n=150, classes=3)
+    pairs = of_label(150)
+    points = simplex(3)[::-1]  # classes are numbered as their rows sort
+    x = views["new"].astype(np.float64)
+    ridge = ClassMaps(rule="ridge", lam=0.1).fit(views, pairs)["new"]
+    xc = x - x.mean(0)
+    pull = 0.1 * np.trace(xc.T @ xc) / x.shape[1]
+    slow = np.linalg.solve(xc.T @ xc + pull * np.eye(7), xc.T @ points[owner])
+    np.testing.assert_allclose(ridge.apply(x), xc @ slow, atol=1e-4)
+
+    fisher = ClassMaps(rule="discriminant", lam=1e-4).fit(views, pairs)["new"]
+    within, means = np.zeros((7, 7)), []
+    for k in range(3):
+        own = x[owner == k]
+        means.append(own.mean(0))
+        for row in own:
+            within += np.outer(row - own.mean(0), row - own.mean(0)) / len(x)
+    within += 1e-4 * np.trace(xc.T @ xc / len(x)) / 7 * np.eye(7)
+    aim = sum(np.outer(means[k] - x.mean(0), points[k]) for k in range(3))
+    np.testing.assert_allclose(fisher.apply(x), xc @ np.linalg.solve(within, aim), rtol=1e-3,
+                               atol=1e-3)  # fmt: skip
+    sklearn = pytest.importorskip("sklearn.discriminant_analysis")
+    peer = sklearn.LinearDiscriminantAnalysis(priors=[1 / 3] * 3).fit(x, owner)
+    span = np.linalg.qr(peer.scalings_[:, :2])[0]
+    ours = np.linalg.qr(np.linalg.solve(within, aim))[0][:, :2]
+    cosines = np.linalg.svd(span.T @ ours, compute_uv=False)
+    np.testing.assert_allclose(cosines, 1, atol=1e-3)  # the same directions
 
 
 def test_xbt_reads_other_views_of_the_tower_by_the_projection_of_its_texts():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from conjoin.errors import ConjoinError
+from conjoin.objectives.cross_affinity import CrossAffinity
 from conjoin.objectives.distill import Affinity, Relational, TeacherContrast
 from conjoin.objectives.infonce import InfoNCE
 from conjoin.objectives.rank import RankPenalty, RankReduced
@@ -183,3 +184,62 @@ def test_rank_reduced_adds_the_penalty_to_infonce():
     plain, term = value(InfoNCE(0.2), out, batch), value(RankPenalty(), out, batch)
     assert value(RankReduced(0.2, weight=0.7), out, batch) == pytest.approx(plain + 0.7 * term)
     assert value(RankReduced(0.2, weight=0.0), out, batch) == pytest.approx(plain)
+@pytest.mark.parametrize("only_right", [False, True])
+def test_cross_affinity_is_the_divergence_of_both_matrices_beside_the_contrast(only_right):
+    """``CrossAffinity`` line by line, in plain numbers."""
+    rng = np.random.default_rng(11)
+    n, tau, tau_t, share = 7, 0.2, 0.1, 0.6
+    rows = {name: rng.normal(size=(n, 5)) for name in ("a", "b", "teacher/a", "teacher/b")}
+    rows["teacher/b"][:4] = rows["teacher/a"][:4]  # the teacher is right about some
+    weight = rng.uniform(0.5, 2, n)
+    at = torch.arange(n)
+    here = torch.ones(n, dtype=torch.bool)
+    batch = Batch(
+        {v: torch.from_numpy(rows[v]) for v in ("a", "b")}, {"a": at, "b": at},
+        {"a": here, "b": here}, torch.from_numpy(weight),
+    )  # fmt: skip
+    loss = CrossAffinity(tau, False, tau_t, share, only_right)
+    out = {name: torch.from_numpy(x) for name, x in rows.items()}
+    got = float(loss(out, batch, {}))
+
+    unit = {k: x / np.linalg.norm(x, axis=1, keepdims=True) for k, x in rows.items()}
+
+    def softmax(x):
+        return np.exp(x - x.max()) / np.exp(x - x.max()).sum()
+
+    ways = []
+    for first, second in (("a", "b"), ("b", "a")):
+        total = counted = 0.0
+        for i in range(n):
+            q = softmax(unit["teacher/" + second] @ unit["teacher/" + first][i] / tau_t)
+            p = softmax(unit[second] @ unit[first][i] / tau)
+            if only_right and q.argmax() != i:
+                continue
+            total += weight[i] * sum(q[j] * np.log(q[j] / p[j]) for j in range(n))
+            counted += weight[i]
+        ways.append(total / counted)
+    plain = float(InfoNCE(tau, False)({v: out[v] for v in ("a", "b")}, batch, {}))
+    assert got == pytest.approx((1 - share) * plain + share * np.mean(ways), rel=1e-6)
+    alone = {v: out[v] for v in ("a", "b", "teacher/a")}
+    assert float(loss(alone, batch, {})) == pytest.approx(plain)
+
+
+def test_a_teacher_of_heads_does_not_see_what_decides_when_to_stop(monkeypatch):
+    """It is fitted to the learning part first, and to all pairs for the last training."""
+    from conjoin.catalogue import find
+    from conjoin.maps.linear import CCA
+    from conjoin.spaces import Pairs
+
+    seen, fit = [], CCA.fit
+    monkeypatch.setattr(
+        CCA, "fit", lambda self, views, pairs, **more: seen.append(len(pairs))
+        or fit(self, views, pairs, **more),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(96, 6)).astype(np.float32)
+    views = {"a": x, "b": (x @ rng.normal(size=(6, 5))).astype(np.float32)}
+    row = find("binder", "taught-head")
+    made = row.make({"steps": 6, "hidden": 16, "width": 8, "batch": 32})
+    maps = made.fit(views, Pairs.of(a=np.arange(96), b=np.arange(96)))
+    assert seen == [84, 96]
+    assert maps["a"].apply(x).shape == (96, 8)

@@ -16,6 +16,7 @@ from conjoin.fusion.inputs import Inputs
 from conjoin.fusion.linear import Concat, Late
 from conjoin.fusion.network import KINDS, fuse, started, stem
 from conjoin.fusion.ops import NumpyOps, TorchOps
+from conjoin.spaces import Batch
 
 torch = pytest.importorskip("torch")
 
@@ -79,7 +80,7 @@ def test_numbers_are_a_ridge_regression_of_the_package():
     np.testing.assert_allclose(fitted.predict(views, {}), peer.predict(x), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("weigh", ["even", "best", "entropy", "agreement"])
+@pytest.mark.parametrize("weigh", ["even", "best", "entropy"])
 def test_a_late_rule_is_what_it_says(weigh):
     views, y = table(2)
     rng = np.random.default_rng(3)
@@ -99,10 +100,6 @@ def test_a_late_rule_is_what_it_says(weigh):
             weights = [1.0] + [0.0] * (len(said) - 1)
         elif weigh == "entropy":
             weights = [np.exp((p * np.log(p)).sum() / 0.7) for p in said.values()]
-        elif weigh == "agreement":
-            named = np.mean(list(said.values()), axis=0).argmax()
-            weights = [float(p.argmax() == named) for p in said.values()]
-            weights = weights if any(weights) else [1.0] * len(said)
         else:
             weights = [1.0] * len(said)
         mixed = np.average(list(said.values()), axis=0, weights=weights)
@@ -314,6 +311,45 @@ def test_absent_projections_are_guessed():
 
 
 # Losses
+
+
+def test_fewer_views_and_all_predict_each_other():
+    """``similar`` row by row: a predictor on either side, the other held still."""
+    torch = pytest.importorskip("torch")
+    from conjoin.fusion.losses import FusionLoss, similar
+
+    rng = np.random.default_rng(5)
+    n, d = 6, 4
+    part, whole = rng.normal(size=(2, n, d))
+    known = np.ones((n, 2), bool)
+    here = known.copy()
+    here[:4, 1] = False  # four rows are seen with fewer views than they have
+    weight = rng.uniform(0.5, 2, n)
+    loss = FusionLoss(False, "similar", strength=0.7)
+    p = {k: v.value.astype(np.float64) for k, v in loss.init(("a", "b"), d).items()}
+    p |= {"inner_bias": rng.normal(size=d), "outer_bias": rng.normal(size=d)}
+    u = torch.from_numpy(part).requires_grad_(True)
+    v = torch.from_numpy(whole).requires_grad_(True)
+    out = {
+        "known": torch.from_numpy(known), "here": torch.from_numpy(here), "vector": u,
+        "clean": {"a": torch.arange(n)}, "again": lambda z, _: {"vector": v[z["a"]]},
+        "predictor": {k: torch.from_numpy(x) for k, x in p.items()},
+    }  # fmt: skip
+    batch = Batch({}, {}, {}, torch.from_numpy(weight))
+    got = similar(loss, out, batch, torch.tensor(1.0, dtype=torch.float64))
+
+    def near(x, y):
+        made = np.maximum(x @ p["inner"] + p["inner_bias"], 0) @ p["outer"] + p["outer_bias"]
+        return made @ y / np.linalg.norm(made) / np.linalg.norm(y)
+
+    slow = sum(
+        weight[i] * (near(part[i], whole[i]) + near(whole[i], part[i])) / 2 for i in range(4)
+    ) / weight[:4].sum()  # fmt: skip
+    assert float(got.detach()) == pytest.approx(1 - 0.7 * slow)
+    got.backward()
+    assert u.grad[:4].any()
+    assert v.grad[:4].any()
+    assert not u.grad[4:].any()
 
 
 def test_the_divergence_is_jensen_shannon():

@@ -52,7 +52,9 @@ class ClassUpgrading:
 
     pairs: Annotated[int | None, Search(4, 1e7, log=True)] = None
     metrics: ClassVar[tuple[str, ...]] = ("map", "precision@1")
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "re-embed", "ridge", "procrustes")
+    beside: ClassVar[tuple[str, ...]] = (
+        "chance", "nothing", "re-embed", "ridge", "procrustes", "class-ridge", "discriminant",
+    )  # fmt: skip
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Training lines of one seed; the frozen test set.

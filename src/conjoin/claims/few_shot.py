@@ -48,6 +48,7 @@ class FewShot:
     target: str | None = None
     attributes: bool = False
     binder: Annotated[str, Choice(("cca", "infonce-head"))] = "cca"
+    neutral: ClassVar[Mapping[str, Any]] = {"binder": "cca"}
     metrics: ClassVar[tuple[str, ...]] = ACCURACIES
     judges: ClassVar[str] = "head"
     beside: ClassVar[tuple[str, ...]] = (

@@ -61,6 +61,7 @@ class Fusing:
     turned: bool = False
     pairs: Annotated[int | None, Search(4, 1e7, log=True)] = None
     noise: Annotated[float, Search(0.0, 100.0)] = 0.0
+    neutral: ClassVar[Mapping[str, Any]] = {"noise": 0.0}
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced")
     judges: ClassVar[str] = "fusion"
     beside: ClassVar[tuple[str, ...]] = ("chance", "best-single", "late", "concat")

@@ -22,15 +22,15 @@ from conjoin.spaces import digest
 SHARED: Mapping[str, int] = {"free": 1, "closed": 1, "trained": 1}
 
 
-def version(engine: Any) -> int:
-    """The version of an engine's arithmetic.
+def version(made: Any) -> int:
+    """The version of the arithmetic of a method; of an engine's many methods each may say its own.
 
     Examples
     --------
-    >>> version(dict)
+    >>> version(object())
     1
     """
-    return int(getattr(engine, "arithmetic", 1))
+    return int(getattr(made, "arithmetic", 1))
 
 
 def facts_of(row: Row, fields: Mapping[str, Any] = {}) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def facts_of(row: Row, fields: Mapping[str, Any] = {}) -> dict[str, Any]:
         if name not in neutral or neutral[name] != value
     }
     return {
-        "kind": row.kind, "name": row.name, "fields": kept, "arithmetic": version(engine),
+        "kind": row.kind, "name": row.name, "fields": kept, "arithmetic": version(made),
         "shared": SHARED[row.cost],
     }  # fmt: skip
 

@@ -25,7 +25,7 @@ from conjoin.claims.statistics import (
 )
 
 #: Version of the results' form.
-FORM = 2
+FORM = 1
 #: Least and largest value of metrics that do not lie between 0 and 1.
 RANGES: Mapping[str, tuple[float, float]] = {
     "spearman": (-1.0, 1.0), "evenness": (-np.inf, np.inf), "rank-variance": (-np.inf, 0.0),

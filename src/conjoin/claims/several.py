@@ -149,6 +149,7 @@ class AddedLater:
     to: str | None = None
     pairs: Budget = None
     both: bool = False
+    neutral: ClassVar[Mapping[str, Any]] = {"both": False}
     metrics: ClassVar[tuple[str, ...]] = RECALLS
 
     def setting(self, bench: Bench, seed: int) -> Asked:

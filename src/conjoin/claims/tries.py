@@ -93,6 +93,7 @@ def knobs_of(row: Row) -> list[tuple[str, Search | Choice]]:
         name: span
         for name, span in catalogue.ranges(engine).items()
         if (name not in row.settings or name in STARTS)
+        and name not in getattr(engine, "neutral", {})
         and row.settings.get(name, default_of(engine, name)) is not None
     }
     order = list(spans)

@@ -66,7 +66,8 @@ ROWS = (
         papers=("arazo2019unsupervised",), needs=frozenset({"pairs"}),
         settings={"mixture": "beta"}, family="doctor",
         claims=_claims(
-            "loss-mixture", "idea", "pairs in place of class labels, and the mixture fitted once.",
+            "partner-rank", "idea", "pairs in place of class labels, and the mixture fitted once; "
+            "against loss-mixture nothing could be told, as both order pairs by their loss.",
             "On CIFAR's classes with planted noise, beta distributions fit skewed losses where "
             "Gaussians do not, and tell clean from noisy ones better.",
         ),

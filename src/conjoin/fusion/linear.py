@@ -38,7 +38,6 @@ class Late:
     - ``best``: all on the present view that predicts best on folds of the training items, by its
       log-likelihood over that of the class shares.
     - ``entropy``: ``u_m ∝ exp(−H(p_m) / temperature)``.
-    - ``agreement``: evenly over the views that name the class which their even mean names.
 
     Numbers know ``even`` and ``best`` only.
 
@@ -50,13 +49,13 @@ class Late:
 
     References
     ----------
-    Even means as uni-modal ensemble: Du et al. 2023 (du2023umt). Agreement and entropy: Simons et
-    al. 2023 (simons2023summit), who filter and weigh pseudo-labels by them; their published code
-    gives ``exp(+H / T)``, which trusts the unsure, and the rule here is the paper's.
+    Even means as uni-modal ensemble: Du et al. 2023 (du2023umt). Entropy: Simons et al. 2023
+    (simons2023summit), who weigh pseudo-labels by ``exp(−H)``. Their other rule, to keep the
+    pseudo-labels that views agree on, chooses what a network is trained on and changes no decision.
     """
 
     lam: Annotated[float, Search(1e-6, 10.0, log=True)] = 1e-2
-    weigh: Annotated[str, Choice(("even", "best", "entropy", "agreement"))] = "even"
+    weigh: Annotated[str, Choice(("even", "best", "entropy"))] = "even"
     temperature: Annotated[float, Search(0.05, 5.0, log=True)] = 0.5
 
     def fit(
@@ -210,11 +209,6 @@ class LateBody:
         if self.weigh == "entropy":
             entropy = -(said * np.log(said + 1e-12)).sum(axis=2)
             return softmax(NumpyOps, -entropy / self.temperature, here)
-        if self.weigh == "agreement":
-            named = (said * even[:, :, None]).sum(axis=1).argmax(axis=1)
-            agree = here & (said.argmax(axis=2) == named[:, None])
-            agree = np.where(agree.any(axis=1, keepdims=True), agree, here)
-            return agree / agree.sum(axis=1, keepdims=True).astype(said.dtype)
         return even
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, ClassVar
 
+import numpy as np
+
 from conjoin.objectives import Param
-from conjoin.spaces import Batch
+from conjoin.spaces import Batch, stable_hash
 
 #: Weight of a state's mean squared change beside its error, as the authors set it.
 CHANGE = 0.01
@@ -37,11 +39,18 @@ class FusionLoss:
     decomposes: ClassVar[bool] = False
 
     def init(self, names: Sequence[str], dim: int) -> dict[str, Param]:
-        """Nothing of its own is trained."""
-        return {}
+        """The predictor of ``similar``, two layers as wide as the fused vector; else nothing."""
+        if self.extra != "similar":
+            return {}
+        rng = np.random.default_rng([stable_hash("predictor")])
+        return {
+            name: Param(rng.normal(size=(dim, dim)) * np.sqrt(gain / dim), decay=True)
+            for name, gain in (("inner", 2.0), ("outer", 1.0))
+        } | {"inner_bias": Param(np.zeros(dim)), "outer_bias": Param(np.zeros(dim))}
 
     def __call__(self, out: Mapping[str, Any], batch: Batch, params: Mapping[str, Any]) -> Any:
         """A scalar tensor."""
+        out = {**out, "predictor": params}
         total = self.task(out["logits"], batch)
         if self.extra != "none":
             total = EXTRAS[self.extra](self, out, batch, total)
@@ -77,19 +86,26 @@ def stepwise(loss: FusionLoss, out: Mapping[str, Any], batch: Batch, total: Any)
 
 
 def similar(loss: FusionLoss, out: Mapping[str, Any], batch: Batch, total: Any) -> Any:
-    """The fused vector of fewer views predicts that of all: ``−cos(vector, stop(all))``."""
-    import torch
-    import torch.nn.functional as F
+    """The fused vector ``u`` of fewer views and that ``v`` of all predict each other.
 
+    ``−(cos(h(u), stop(v)) + cos(h(v), stop(u))) / 2`` with a predictor h of two layers.
+    """
     fewer = (out["known"] & ~out["here"]).any(dim=1).nonzero()[:, 0]
     if not len(fewer):
         return total
-    with torch.no_grad():
-        z = {name: own[fewer] for name, own in out["clean"].items()}
-        whole = out["again"](z, out["known"][fewer])["vector"]
-    near = F.cosine_similarity(out["vector"][fewer], whole, dim=1)
+    z = {name: own[fewer] for name, own in out["clean"].items()}
+    part, whole = out["vector"][fewer], out["again"](z, out["known"][fewer])["vector"]
+    near = predicted(part, whole, out["predictor"]) + predicted(whole, part, out["predictor"])
     w = batch.weights[fewer]
-    return total - loss.strength * (w * near).sum() / w.sum()
+    return total - loss.strength * (w * near).sum() / (2 * w.sum())
+
+
+def predicted(x: Any, y: Any, p: Mapping[str, Any]) -> Any:
+    """``cos(h(x), stop(y))`` of each row, ``h(x) = relu(x W₁ + b₁) W₂ + b₂``."""
+    import torch.nn.functional as F
+
+    made = (x @ p["inner"] + p["inner_bias"]).relu() @ p["outer"] + p["outer_bias"]
+    return F.cosine_similarity(made, y.detach(), dim=1)
 
 
 def guessed(loss: FusionLoss, out: Mapping[str, Any], batch: Batch, total: Any) -> Any:

@@ -49,12 +49,6 @@ LINEAR: tuple[Row, ...] = (
         claims=(_claim("late", "Pseudo-labels so weighed gain up to 12 points of mIoU in adapting; "
                        "no figure on deciding.", fidelity="idea",
                        differs="decisions and not pseudo-labels; heads on frozen vectors"),)),
-    Row("fusion", "agreement-late", f"{_HERE}.linear:Late",
-        "The same, leaving out views that name another class than their mean does.",
-        ("simons2023summit",), _LABELS, settings={"weigh": "agreement"}, family="late",
-        claims=(_claim("late", "Pseudo-labels so filtered gain up to 12 points of mIoU in adapting;"
-                       " no figure on deciding.", fidelity="idea",
-                       differs="decisions and not pseudo-labels; heads on frozen vectors"),)),
     Row("fusion", "concat", f"{_HERE}.linear:Concat",
         "One linear head over all views side by side, means for what is absent and a mark of it.",
         ("zhang2023rich", "akumalla2020contextual"), _LABELS,
@@ -121,12 +115,12 @@ TRAINED: tuple[Row, ...] = (
                  "block"),)),
     _net("multimodn", "A state that each view changes in turn, read after every step.",
          ("swamy2023multimodn",), {"body": "state", "extra": "stepwise"},
-         (_claim("concat", "As good as parallel fusion on ten tasks, and no failure where absence "
+         (_claim("late", "As good as parallel fusion on ten tasks, and no failure where absence "
                  "told the label in training and tells another in the test.",
                  condition={**_TELLING, "turned": True},
                  differs=f"{_FROZEN}; an item skips what it lacks, not a batch, and "
                  "the state joins before the hidden layer, in the authors' code after it"),
-          _claim("concat", "As above, on tables of a hospital; here of a laboratory.", data=_TABLE,
+          _claim("late", "As above, on tables of a hospital; here of a laboratory.", data=_TABLE,
                  condition={**_TELLING, "turned": True},
                  differs=f"{_FROZEN}; an item skips what it lacks, not a batch, and "
                  "the state joins before the hidden layer, in the authors' code after it"))),
@@ -138,8 +132,9 @@ TRAINED: tuple[Row, ...] = (
                  "having been found"),)),
     _net("lanistr", "A transformer whose vector of fewer views is near that of all.",
          ("ebrahimi2023lanistr",), {"body": "sequence", "extra": "similar", "strength": 0.3},
-         (_claim("attention", "AUROC on MIMIC-IV 6.47 % above the best other method.",
-                 differs=f"{_FROZEN}; trained with the task, no predictor, and no masked terms "
+         (_claim("attention", "6.6 % of AUROC on MIMIC-IV with 0.1 % of the labels, over the state "
+                 "of the art, after pre-training.",
+                 differs=f"{_FROZEN}; trained with the task and not before it, and no masked terms "
                  "within a view"),)),
     _net("joint-prediction", "What is absent is guessed from what is there, then fused late.",
          ("kim2024joint", "bardes2022vicreg"), {"body": "predicted", "extra": "guessed"},

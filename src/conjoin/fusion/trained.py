@@ -49,9 +49,10 @@ class FusionNet:
     Parameters
     ----------
     body : how projections are fused.
-    extra : what is learned besides: ``stepwise`` (decide after every view), ``similar`` (fewer
-        views give the vector of all), ``guessed`` (absent projections are predicted), ``bound``
-        (views are rebuilt from a drawn vector), ``mutual`` (each expert is the others' prior).
+    extra : what is learned besides: ``stepwise`` (decide after every view), ``similar`` (the
+        vectors of fewer views and of all predict each other), ``guessed`` (absent projections are
+        predicted), ``bound`` (views are rebuilt from a drawn vector), ``mutual``
+        (each expert is the others' prior).
     balance : against one view drowning the others: ``competing``, ``taught`` by networks of one
         view each, or ``harmonised`` gradients.
     strength : weight of ``extra`` and ``balance``.
@@ -84,6 +85,11 @@ class FusionNet:
     weight_decay: Annotated[float, Search(1e-4, 1.0, log=True)] = 1e-2
     steps: Annotated[int, Search(1, 10_000, log=True)] = 400
     batch: Annotated[int, Search(16, 4096, log=True)] = 256
+
+    @property
+    def arithmetic(self) -> int:
+        """2 where ``similar``: it has a predictor and both ways."""
+        return 2 if self.extra == "similar" else 1
 
     def fit(
         self,

@@ -36,9 +36,9 @@ _FROZEN = (
 
 
 def _labelled(differs: str, reported: str, *more: str) -> Iterator[Claim]:
-    """Search by class: against doing nothing, the simplest bridge, and re-embedding."""
+    """Search by class, against what reads the same labels without training."""
     for data in ("digits:left+whole", "emoji-groups:static+text"):
-        for baseline in ("nothing", "ridge", *more):
+        for baseline in ("class-ridge", "discriminant", *more):
             yield Claim("class-upgrading", data, "map", baseline, "restated", differs, reported)
 
 
@@ -118,6 +118,26 @@ BRIDGES: tuple[Row, ...] = (
             "new model's accuracy on CIFAR-100 and ImageNet-1k (abstract)",
             ("nothing", "procrustes"), tower=False,
         )),
+    ),
+    Row(
+        "binder", "class-ridge", "conjoin.maps.class_maps:ClassMaps",
+        "Scores of a ridge classifier a view, as vectors: views agree because classes do.",
+        (), frozenset({"pairs", "labels"}), settings={"rule": "ridge"}, family="bridge",
+    ),
+    Row(
+        "binder", "discriminant", "conjoin.maps.class_maps:ClassMaps",
+        "Fisher's discriminant directions a view, each towards its class's place.",
+        ("fisher1936discriminant",), frozenset({"pairs", "labels"}),
+        settings={"rule": "discriminant"}, family="bridge",
+        claims=tuple(
+            Claim(
+                "class-upgrading", data, "map", "class-ridge", "formula",
+                "directions of two encoders are set side by side by class, where the paper tells "
+                "classes of one set of measures apart",
+                "no figure: the best linear function to tell two species apart; nothing on search",
+            )
+            for data in ("digits:left+whole", "emoji-groups:static+text")
+        ),
     ),
     Row(
         "binder", "cores", _SIMPLEX,

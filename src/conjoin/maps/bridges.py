@@ -5,7 +5,7 @@ keeps its place. Orthogonal and affine bridges are ``procrustes`` and ``ridge``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -44,6 +44,13 @@ class Reached:
     weight: np.ndarray
     group: np.ndarray
     used: int
+
+    def take(self, lines: np.ndarray) -> "Reached":
+        """Some of the lines."""
+        return replace(
+            self, x=self.x[lines], target=self.target[lines], weight=self.weight[lines],
+            group=self.group[lines],
+        )  # fmt: skip
 
 
 def outward(

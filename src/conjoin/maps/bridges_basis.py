@@ -233,6 +233,8 @@ class BasisBridge:
     """
 
     directed: ClassVar[bool] = True
+    #: 2: the groups that decide when to stop are held out of the start too, and are asked early.
+    arithmetic: ClassVar[int] = 2
 
     extra: Annotated[int, Choice((0, 16, 32, 64))] = 32
     scale: Annotated[float, Search(0.5, 10.0, log=True)] = 3.0
@@ -276,15 +278,19 @@ class BasisBridge:
             return Affine(weight, np.zeros(d, np.float32), bias)
         match = min(_filled(given.target), total)
         extra = min(self.extra, match // ROOM, total - d)
-        wide = total - extra
-        shift = given.x.mean(axis=0)
-        f = unit(given.x - shift)
-        first = completed(f, unit(given.target[:, extra:match]), given.weight, wide)
-        given, prototypes = self._followed(given, match)
-        start = drawn_network(f, given.target[:, :extra], self.hidden, seed)
-        network = Turning(shift, first, match, extra, start, self.scale, prototypes)
+
+        def build(some: Reached) -> tuple[Turning, Reached]:
+            shift = some.x.mean(axis=0)
+            f = unit(some.x - shift)
+            first = completed(f, unit(some.target[:, extra:match]), some.weight, total - extra)
+            start = drawn_network(f, some.target[:, :extra], self.hidden, seed)
+            some, prototypes = self._followed(some, match)
+            return Turning(shift, first, match, extra, start, self.scale, prototypes), some
+
         pace = Pace(self.steps, self.batch, self.lr, self.weight_decay)
-        return network.map_of(follow(network, given, pace, seed))
+        network, arrays = follow(build, replace(given, used=match), pace, seed)
+        made: Map = network.map_of(arrays)
+        return made
 
     def _followed(self, given: Reached, match: int) -> tuple[Reached, np.ndarray | None]:
         given = replace(given, used=match)

@@ -151,6 +151,8 @@ class SimplexHeads:
 
     directed: ClassVar[bool] = True
     labelled: ClassVar[bool] = True
+    #: 2: the groups that decide when to stop are held out of the start too, and are asked early.
+    arithmetic: ClassVar[int] = 2
 
     share: Annotated[float, Search(0.0, 1.0)] = 1.0
     sharp: Annotated[float, Search(1.0, 50.0, log=True)] = 10.0
@@ -177,46 +179,19 @@ class SimplexHeads:
         ConjoinError : as every binder; or there is one class only, or more than :data:`MOST`.
         """
         optional("torch", "train")
-        first = next(iter(views))
-        joint = Joint.of(views, pairs, frozen)
-        order = _reached(joint, list(frozen) or [first])
-        owner = _classes(views, pairs, first)
-        placed: dict[str, Any] = dict(frozen)
-        placed[first], classifier = self._fixed(views, pairs, owner, placed, first)
-        for name in order:
-            if name not in placed:
-                placed[name] = self._head(name, views, pairs, owner[name], placed, classifier,
-                                          first, seed)  # fmt: skip
-        return {name: placed[name] for name in views}
 
-    def _fixed(
-        self, views: Mapping[str, Rows], pairs: Pairs, owner: Mapping[str, np.ndarray],
-        placed: Mapping[str, Any], first: str,
-    ) -> tuple[Any, np.ndarray]:  # fmt: skip
-        """The map of the classes' view, and the weights that stay."""
-        count = int(owner[first].max()) + 1
-        shown = np.zeros(count, np.int64)
-        live = np.flatnonzero(owner[first] >= 0)
-        shown[owner[first][live]] = live
-        rows = np.asarray(as_array(views[first])[shown], np.float64)
-        if first in placed:
-            return placed[first], unit(np.asarray(placed[first].apply(rows), np.float32))
-        held = [name for name in placed if (owner[name] >= 0).any()]
-        points = _means(views, owner, placed, held, count) if held else simplex(
-            count + self.reserve
-        )  # fmt: skip
-        target = points[:count]
-        mean, bias = rows.mean(axis=0), target.mean(axis=0)
-        weight = np.linalg.lstsq(rows - mean, target - bias, rcond=None)[0]
-        kind = np.float32
-        return Affine(weight.astype(kind), mean.astype(kind), bias.astype(kind)), points.astype(
-            kind
-        )  # fmt: skip
+        def head(
+            name: str, owner: np.ndarray, placed: Mapping[str, Any], points: np.ndarray
+        ) -> Map:
+            return self._head(name, views, pairs, owner, placed, points, seed)
+
+        return by_classes(views, pairs, frozen, self.reserve, head)
 
     def _head(
         self, name: str, views: Mapping[str, Rows], pairs: Pairs, owner: np.ndarray,
-        placed: Mapping[str, Any], classifier: np.ndarray, first: str, seed: int,
+        placed: Mapping[str, Any], classifier: np.ndarray, seed: int,
     ) -> Map:  # fmt: skip
+        first = next(iter(views))
         rows = np.flatnonzero(owner >= 0)
         label = owner[rows]
         x = np.asarray(as_array(views[name])[rows], np.float32)
@@ -229,14 +204,66 @@ class SimplexHeads:
         weight, group = _weights(name, rows, pairs)
         given = Reached(name, x / size, np.concatenate(parts, axis=1), weight, group,
                         classifier.shape[1])  # fmt: skip
-        onto = replace(given, target=classifier[label])
-        # Logits of least squares lie within 1; cross-entropy needs them apart.
-        start = self.sharp * ridge_of(onto, self.lam)[0]
-        mean = np.average(given.x, axis=0, weights=weight).astype(np.float32)
-        network = FixedHead(mean, start, classifier, self.share, self.sharp)
+
+        def build(some: Reached) -> tuple[FixedHead, Reached]:
+            onto = replace(some, target=some.target[:, : classifier.shape[1]])
+            # Logits of least squares lie within 1; cross-entropy needs them apart.
+            start = self.sharp * ridge_of(onto, self.lam)[0]
+            mean = np.average(some.x, axis=0, weights=some.weight).astype(np.float32)
+            return FixedHead(mean, start, classifier, self.share, self.sharp), some
+
         pace = Pace(self.steps, self.batch, self.lr, self.weight_decay)
-        head = follow(network, given, pace, seed, named(classifier))["head"].astype(np.float32)
-        return Affine(head / size, mean * size, np.zeros(network.dim, np.float32))
+        network, arrays = follow(build, given, pace, seed, named(classifier))
+        head = arrays["head"].astype(np.float32)
+        return Affine(head / size, network.mean * size, np.zeros(network.dim, np.float32))
+
+
+def by_classes(
+    views: Mapping[str, Rows], pairs: Pairs, frozen: Mapping[str, Any], reserve: int,
+    head: Callable[[str, np.ndarray, Mapping[str, Any], np.ndarray], Map],
+) -> dict[str, Map]:  # fmt: skip
+    """The classes at the vertices of a simplex, or where a frozen frame has them, and a map a view.
+
+    Parameters
+    ----------
+    reserve : vertices kept for classes to come.
+    head : from a view's name, the class of each of its rows (-1 without one), the maps placed so
+        far and the place of each class, the view's map.
+
+    Raises
+    ------
+    ConjoinError : as every binder; or there is one class only, or more than :data:`MOST`.
+    """
+    first = next(iter(views))
+    order = _reached(Joint.of(views, pairs, frozen), list(frozen) or [first])
+    owner = _classes(views, pairs, first)
+    placed: dict[str, Any] = dict(frozen)
+    placed[first], points = _fixed(views, owner, placed, first, reserve)
+    for name in order:
+        if name not in placed:
+            placed[name] = head(name, owner[name], placed, points)
+    return {name: placed[name] for name in views}
+
+
+def _fixed(
+    views: Mapping[str, Rows], owner: Mapping[str, np.ndarray], placed: Mapping[str, Any],
+    first: str, reserve: int,
+) -> tuple[Any, np.ndarray]:  # fmt: skip
+    """The map of the classes' view, and the places that stay."""
+    count = int(owner[first].max()) + 1
+    shown = np.zeros(count, np.int64)
+    live = np.flatnonzero(owner[first] >= 0)
+    shown[owner[first][live]] = live
+    rows = np.asarray(as_array(views[first])[shown], np.float64)
+    if first in placed:
+        return placed[first], unit(np.asarray(placed[first].apply(rows), np.float32))
+    held = [name for name in placed if (owner[name] >= 0).any()]
+    points = _means(views, owner, placed, held, count) if held else simplex(count + reserve)
+    target = points[:count]
+    mean, bias = rows.mean(axis=0), target.mean(axis=0)
+    weight = np.linalg.lstsq(rows - mean, target - bias, rcond=None)[0]
+    kind = np.float32
+    return Affine(weight.astype(kind), mean.astype(kind), bias.astype(kind)), points.astype(kind)
 
 
 def _classes(views: Mapping[str, Rows], pairs: Pairs, first: str) -> dict[str, np.ndarray]:

@@ -13,8 +13,8 @@ from conjoin.maps.linear import Lam, _reached
 from conjoin.maps.map import Affine, Chain, Map, as_array
 from conjoin.maps.mlp import ResidualMLP, hidden_part
 from conjoin.maps.moments import Joint, Moments, Root
-from conjoin.maps.stopping import HOLD_OUT
-from conjoin.maps.train import Arrays, PairBatches, Schedule, train
+from conjoin.maps.stopping import CHECKS, HOLD_OUT
+from conjoin.maps.train import Arrays, PairBatches, Schedule, Trained, train
 from conjoin.objectives import Param
 from conjoin.spaces import Batch, Pairs, Rows, stable_hash
 from conjoin.spaces.frame import unit
@@ -46,49 +46,66 @@ def nearness(y: np.ndarray, given: Reached, own: np.ndarray) -> float:
     return float((unit(y) * unit(target)).sum(1).mean())
 
 
+#: From lines, what is trained, where it starts on these lines, and the lines as it reads them.
+Build = Callable[[Reached], tuple[Any, Reached]]
+
+
 def follow(
-    network: Any, given: Reached, pace: "Pace", seed: int,
+    build: Build, given: Reached, pace: "Pace", seed: int,
     worth: Callable[[np.ndarray, Reached, np.ndarray], float] = nearness,
-) -> Arrays:  # fmt: skip
+) -> tuple[Any, Arrays]:  # fmt: skip
     """Train on all lines for as long as was best on an eighth of their groups.
 
-    With fewer than sixteen groups training runs its whole length.
+    What is held out is held out of the start too: it is built anew on the other lines, so that
+    the start can be beaten where training helps. The last training starts from all lines. With
+    fewer than sixteen groups training runs its whole length.
 
     Parameters
     ----------
+    build : the closed form that training starts from, on some lines.
     worth : of mapped rows, given the numbers of those that were held out; more is better.
+
+    Returns
+    -------
+    tuple
+        The network as built on all lines, and its arrays.
     """
-    rows = {"x": given.x, "target": given.target}
-    at = np.arange(len(given.x))
-    lines = Pairs(("x", "target"), np.stack([at, at], axis=1), given.weight, given.group)
+    if len(np.unique(given.group)) < 2 * HOLD_OUT:
+        network, lines = build(given)
+        return network, _run(network, lines, pace, seed).params
+    fold = _lines_of(given).folds(HOLD_OUT, seed)
+    held = np.flatnonzero(fold == 0)
+    network, learn = build(given.take(np.flatnonzero(fold != 0)))
 
-    def run(pairs: Pairs, held: Pairs | None, stop: int | None) -> Any:
-        batches = PairBatches(rows, pairs, pace.batch)
-        epochs = max(1, -(-pace.steps // len(batches)))
-        schedule = Schedule(
-            epochs, stop, pace.lr, pace.weight_decay, every=max(1, epochs // 10), patience=3
-        )
-        validate = None
-        if held is not None:
-            own = held.rows[:, 0]
+    def validate(arrays: Arrays) -> float:
+        return worth(network.map_of(arrays).apply(given.x[held]), given, held)
 
-            def validate(arrays: Arrays) -> float:
-                return worth(network.map_of(arrays).apply(given.x[own]), given, own)
-
-        return train(
-            network, batches, Following(network.loss), seed=seed, schedule=schedule,
-            validate=validate,
-        )  # fmt: skip
-
-    if len(np.unique(lines.group)) < 2 * HOLD_OUT:
-        params: Arrays = run(lines, None, None).params
-        return params
-    fold = lines.folds(HOLD_OUT, seed)
-    found = run(lines.take(fold != 0), lines.take(fold == 0), None)
+    found = _run(network, learn, pace, seed, validate)
+    whole, lines = build(given)
     if found.epoch == 0:
-        return {key: np.asarray(p.value, np.float32) for key, p in network.init(seed).items()}
-    last: Arrays = run(lines, None, found.epoch).params
-    return last
+        start = whole.init(seed).items()
+        return whole, {key: np.asarray(p.value, np.float32) for key, p in start}
+    return whole, _run(whole, lines, pace, seed, stop=found.epoch).params
+
+
+def _lines_of(given: Reached) -> Pairs:
+    at = np.arange(len(given.x))
+    return Pairs(("x", "target"), np.stack([at, at], axis=1), given.weight, given.group)
+
+
+def _run(
+    network: Any, given: Reached, pace: "Pace", seed: int,
+    validate: Callable[[Arrays], float] | None = None, stop: int | None = None,
+) -> Trained:  # fmt: skip
+    batches = PairBatches({"x": given.x, "target": given.target}, _lines_of(given), pace.batch)
+    epochs = max(1, -(-pace.steps // len(batches)))
+    schedule = Schedule(
+        epochs, stop, pace.lr, pace.weight_decay, every=max(1, epochs // CHECKS), early=True,
+        patience=5,
+    )  # fmt: skip
+    return train(
+        network, batches, Following(network.loss), seed=seed, schedule=schedule, validate=validate
+    )
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,7 @@ class ResidualBridge:
     """A residual network onto the hub: ``y = x W + b + relu(norm(x) W₁ + b₁) W₂``.
 
     ``W`` is ridge, ``W₂`` starts at zero; the network minimises ``1 − cos(y, target)``. An eighth
-    of the groups decides when to stop, and at zero passes it is ridge.
+    of the groups decides when to stop, held out of the ridge as well; at zero passes it is ridge.
 
     Parameters
     ----------
@@ -191,10 +208,12 @@ class ResidualBridge:
     """
 
     directed: ClassVar[bool] = True
+    #: 2: the groups that decide when to stop are held out of the start too, and are asked early.
+    arithmetic: ClassVar[int] = 2
 
     lam: Lam = 0.3
     hidden: int = 256
-    lr: Rate = 1e-3
+    lr: Rate = 3e-4
     weight_decay: float = 1e-2
     steps: Steps = 300
     batch: int = 256
@@ -215,9 +234,14 @@ class ResidualBridge:
         )
 
     def _one(self, given: Reached, seed: int) -> Map:
+        network, arrays = follow(lambda g: (self._beside(g), g), given, self._pace, seed)
+        made: Map = network.map_of(arrays)
+        return made
+
+    def _beside(self, given: Reached) -> Beside:
+        """What is trained, from the ridge of these lines."""
         weight, bias = ridge_of(given, self.lam)
-        network = Beside(weight, bias, self.hidden, 0.0, 1.0)
-        return network.map_of(follow(network, given, self._pace, seed))
+        return Beside(weight, bias, self.hidden, 0.0, 1.0)
 
     @property
     def _pace(self) -> Pace:
@@ -308,10 +332,9 @@ class XBT(ResidualBridge):
                 found[first] = [name for name in names if name != first]
         return found
 
-    def _one(self, given: Reached, seed: int) -> Map:
+    def _beside(self, given: Reached) -> Beside:
         weight, bias = ridge_of(given, self.lam)
-        network = Beside(weight, bias, self.hidden, self.contrast, self.temperature)
-        return network.map_of(follow(network, given, self._pace, seed))
+        return Beside(weight, bias, self.hidden, self.contrast, self.temperature)
 
     def _adapted(
         self, name: str, first: str, views: Mapping[str, Rows], pairs: Pairs, phi: Any, seed: int
@@ -323,8 +346,13 @@ class XBT(ResidualBridge):
         target = np.asarray(phi.apply(as_array(views[first])[j]), np.float32)
         given = Reached(name, x, target, weight, np.unique(i, return_inverse=True)[1],
                         target.shape[1])  # fmt: skip
-        network = Adapter(phi, x.mean(axis=0), self.rank, self.temperature)
-        return network.map_of(follow(network, given, self._pace, seed))
+
+        def build(some: Reached) -> tuple[Adapter, Reached]:
+            return Adapter(phi, some.x.mean(axis=0), self.rank, self.temperature), some
+
+        network, arrays = follow(build, given, self._pace, seed)
+        made: Map = network.map_of(arrays)
+        return made
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from conjoin.maps.standard import Standardise
 from conjoin.maps.stopping import Pace, Training, objective_named, split
 from conjoin.maps.tie import tied
 from conjoin.maps.train import Arrays
-from conjoin.maps.trainables import FreshHeads, Heads, place, same_rows, scaled, used
+from conjoin.maps.trainables import FreshHeads, Heads, Taught, place, same_rows, scaled, used
 from conjoin.maps.trusted import trusted
 from conjoin.spaces import Pairs, Rows
 from conjoin.spaces.pairs import ABSENT
@@ -52,6 +52,8 @@ class ContrastiveHeads:
     borrow : of views of one source frame only the first is trained; the others take its map.
     trust : weigh each line by the chance that its two sides belong together, as maps fitted
         without it find (:func:`~conjoin.maps.trusted.trusted`).
+    teacher : name of a binder that is fitted to the same pairs first, for losses that read where
+        it puts the rows; from a random start, without frozen views.
     lam, power, width : λ of the closed form at the start, how it weighs directions, and how many
         it keeps at most; from a random start ``width`` is that of the outputs.
     hidden : units of a head's hidden layer.
@@ -90,6 +92,10 @@ class ContrastiveHeads:
     identity: bool = False
     borrow: bool = False
     trust: bool = False
+    teacher: str | None = None
+    neutral: ClassVar[Mapping[str, Any]] = {
+        "partners": "all", "identity": False, "borrow": False, "trust": False, "teacher": None,
+    }  # fmt: skip
 
     def fit(
         self,
@@ -127,7 +133,10 @@ class ContrastiveHeads:
         run = training(self, heads, views, frozen)
         if self.identity:
             run = replace(run, shown=by_group(views, pairs))
-        arrays = run.fit(pairs, seed)
+        if self.teacher is not None and not frozen:
+            arrays = self._taught(run, views, pairs, seed)
+        else:
+            arrays = run.fit(pairs, seed)
         maps = {**frozen, **heads.maps(arrays)}
         return {name: maps[stand_in] for name, stand_in in home.items()}
 
@@ -145,6 +154,22 @@ class ContrastiveHeads:
                 if frame is not None and name not in frozen:
                     home[name] = first.setdefault(frame, name)
         return home if any(name != kept for name, kept in home.items()) else None
+
+    def _taught(
+        self, run: Training, views: Mapping[str, Rows], pairs: Pairs, seed: int
+    ) -> Arrays:
+        """Train beside a teacher, which does not see what decides when to stop either."""
+
+        def learner(lines: Pairs) -> Training:
+            teacher = find("binder", str(self.teacher)).make().fit(views, lines, seed=seed)
+            return replace(run, trainable=Taught(run.trainable, teacher))
+
+        parts = split(pairs, seed)
+        if parts is None:
+            return learner(pairs).run(pairs, seed).params
+        learn, held = parts
+        found = learner(learn).run(learn, seed, held)
+        return learner(pairs).run(pairs, seed, None, max(1, found.epoch)).params
 
     def _from_closed(
         self,

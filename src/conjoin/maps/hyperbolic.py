@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -79,6 +79,7 @@ class HyperbolicHeads:
     Parameters
     ----------
     start_curvature : c at the start.
+    general : the view whose points entail the others'; where no view has that name, the last.
     loss : name of the objective; it is given space components and c under ``curvature``.
     augment : name of the augmentation that makes of each batch the one trained on.
     width : d of the outputs, which have ``d + 1`` coordinates.
@@ -91,8 +92,11 @@ class HyperbolicHeads:
 
     References
     ----------
-    Desai et al. 2023 (desai2023meru).
+    Desai et al. 2023 (desai2023meru), whose texts entail pictures.
     """
+
+    #: 2: text is the general side, and no longer whichever view comes first.
+    arithmetic: ClassVar[int] = 2
 
     start_curvature: Annotated[float, Search(0.01, 100.0, log=True)] = 1.0
     width: Annotated[int, Search(8, 1024, log=True)] = 256
@@ -104,6 +108,7 @@ class HyperbolicHeads:
     weight_decay: Annotated[float, Search(1e-6, 1.0, log=True)] = 1e-1
     steps: Annotated[int, Search(1, 10_000, log=True)] = 150
     batch: Annotated[int, Search(32, 8192, log=True)] = 512
+    general: str = "text"
     loss: str = "meru"
     augment: str | None = None
     together: ClassVar[bool] = False
@@ -132,8 +137,17 @@ class HyperbolicHeads:
         width = joint.dims[next(iter(frozen))] - 1 if frozen else self.width
         inner = fresh(self, views, pairs, frozen, width)
         lifted = LorentzHeads(inner, self.start_curvature, given)
-        arrays = training(self, lifted, views, frozen).fit(pairs, seed)
+        learner = training(self, lifted, views, frozen)
+        learner = replace(learner, objective=self._under(learner.objective, views))
+        arrays = learner.fit(pairs, seed)
         return in_order(views, {**frozen, **lifted.maps(arrays)})
+
+    def _under(self, objective: Any, views: Mapping[str, Rows]) -> Any:
+        """The objective with its general side, where it has one."""
+        if not hasattr(objective, "general"):
+            return objective
+        general = self.general if self.general in views else list(views)[-1]
+        return replace(objective, general=general)
 
 
 def given_curvature(frozen: Mapping[str, Any]) -> float | None:

@@ -125,7 +125,8 @@ class Schedule:
     weight_decay : pull towards zero of parameters that ask for it.
     warmup : share of the steps over which the rate rises from 0.
     every : epochs between validations.
-    patience : validations without a better score before it stops.
+    early : look after passes 1, 2, 4, … too, up to ``every``: what overfits at once is seen to.
+    patience : validations without a better score before it stops, early ones not counted.
     clip : largest norm of the whole gradient.
     threads : torch's threads meanwhile; fixed, since sums depend on their number.
     """
@@ -136,6 +137,7 @@ class Schedule:
     weight_decay: float = 1e-2
     warmup: float = 0.1
     every: int = 1
+    early: bool = False
     patience: int = 10
     clip: float = 1.0
     threads: int = 1
@@ -144,6 +146,17 @@ class Schedule:
     def last(self) -> int:
         """The pass after which it ends at the latest."""
         return min(self.epochs, self.stop or self.epochs)
+
+    def looks(self, epoch: int) -> bool:
+        """Whether a pass ends with a validation.
+
+        Examples
+        --------
+        >>> [n for n in range(1, 21) if Schedule(20, every=10, early=True).looks(n)]
+        [1, 2, 4, 8, 10, 20]
+        """
+        soon = self.early and epoch < self.every and epoch & (epoch - 1) == 0
+        return soon or epoch % self.every == 0 or epoch == self.last
 
     def rate(self, done: float) -> float:
         """The factor on ``lr`` when the share ``done`` of all steps is over."""
@@ -218,7 +231,7 @@ def train(
                 loss = objective(trainable.forward(ready, params), ready, numbers)
                 losses.append(_step(torch, optimiser, leaves, loss, schedule))
                 step += 1
-            if epoch % schedule.every and epoch != schedule.last:
+            if not schedule.looks(epoch):
                 continue
             now = _arrays(params)
             score = validate(now) if validate is not None else math.nan
@@ -226,7 +239,7 @@ def train(
             losses = []
             if progress is not None:
                 progress(*history[-1])
-            stale += 1
+            stale += epoch >= schedule.every
             if validate is None or score > best.score:
                 best, stale = Trained(now, _arrays(numbers), epoch, score, ()), 0
             if stale >= schedule.patience:

@@ -102,7 +102,7 @@ GEOMETRY: tuple[Row, ...] = (
          "Effective rank as used to choose encoders without labels.",
          ("garrido2023rankme",), "geometry",
          _tracks("The title claims that rank assesses downstream performance; its figures were "
-                 "not read.", over="encoders", baseline="effective-rank")),
+                 "not read.", over="encoders", baseline="stable-rank")),
     _row("stable-rank", "spectrum:StableRank",
          "Energy of all directions over that of the strongest.",
          ("rudelson2007sampling",), "geometry",

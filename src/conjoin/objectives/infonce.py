@@ -64,6 +64,7 @@ class InfoNCE(Addable):
     block: int = 1024
     half: bool = False
     smoothing: Annotated[float, Search(0.0, 0.5)] = 0.0
+    neutral: ClassVar[Mapping[str, Any]] = {"smoothing": 0.0}
     decomposes: ClassVar[bool] = False
 
     def init(self, names: Sequence[str], dim: int) -> dict[str, Param]:

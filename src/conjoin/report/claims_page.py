@@ -178,9 +178,10 @@ def _claim(c: Facts) -> str:
     lines = [
         f"### {c['arm']} against {c['baseline']}: {asked(c)}, {c['data']} {{#{anchor(c)}}}",
         f"**{c['said']}**{_better(c)}: {c['metric']} {c['arm_value']:.3f} against "
-        f"{c['baseline_value']:.3f}, effect {c['effect']:+.3f} {span(c['low'], c['high'])}, corrected "
-        f"{span(c['least'], c['most'])}, smallest of interest {c['smallest']:g}, detectable "
-        f"{c['detectable']:.3f}. {c['seeds']} seeds, {c['units']} units in {c['groups']} groups. "
+        f"{c['baseline_value']:.3f}, effect {c['effect']:+.3f} {span(c['low'], c['high'])}, "
+        f"corrected {span(c['least'], c['most'])}, smallest of interest {c['smallest']:g}, "
+        f"detectable {c['detectable']:.3f}. {c['seeds']} seeds, {c['units']} units in "
+        f"{c['groups']} groups. "
         f"A run takes {c['arm_seconds']:.2g} s against {c['baseline_seconds']:.2g} s.",
         f"- The paper: {c['reported']}",
         f"- Fidelity: {c['fidelity']} ({c['fidelity_means']}). {c['differs']}",

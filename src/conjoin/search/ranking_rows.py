@@ -158,8 +158,7 @@ AGGREGATIONS: tuple[Row, ...] = (
         "aggregation", "max-part", f"{_PARTS}:Pooling",
         "An item scores as the best of its vectors.",
         ("luan2021mebert",), settings={"rule": "max"}, family="parts",
-        claims=(*_parted("first-part", "several vectors beat one (abstract)"),
-                *_parted("mean-parts", "several vectors beat one (abstract)")),
+        claims=_parted("mean-parts", "several vectors beat one (abstract)"),
     ),
     Row(
         "aggregation", "mean-parts", f"{_PARTS}:Pooling",

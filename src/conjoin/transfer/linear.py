@@ -132,7 +132,7 @@ class AttributeHead:
     References
     ----------
     That words of attributes ground what is seen, for classes with few labels or none: Chen et al.
-    2023 (chen2023duet), who train a whole language model to it; this is a closed form of the idea.
+    2023 (DUET), who train a whole language model to it; this is a closed form of the idea.
     """
 
     lam: Annotated[float, Search(1e-3, 1e4, log=True)] = 1.0
