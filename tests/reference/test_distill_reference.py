@@ -184,6 +184,8 @@ def test_rank_reduced_adds_the_penalty_to_infonce():
     plain, term = value(InfoNCE(0.2), out, batch), value(RankPenalty(), out, batch)
     assert value(RankReduced(0.2, weight=0.7), out, batch) == pytest.approx(plain + 0.7 * term)
     assert value(RankReduced(0.2, weight=0.0), out, batch) == pytest.approx(plain)
+
+
 @pytest.mark.parametrize("only_right", [False, True])
 def test_cross_affinity_is_the_divergence_of_both_matrices_beside_the_contrast(only_right):
     """``CrossAffinity`` line by line, in plain numbers."""

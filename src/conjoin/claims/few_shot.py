@@ -1,5 +1,6 @@
 """Classification of one view from a few labelled rows of it or of another, and from names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar

@@ -1,8 +1,8 @@
 """Tasks of three views, or of several parts an item: bridged, added later, many-to-many."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 

@@ -155,9 +155,7 @@ class ContrastiveHeads:
                     home[name] = first.setdefault(frame, name)
         return home if any(name != kept for name, kept in home.items()) else None
 
-    def _taught(
-        self, run: Training, views: Mapping[str, Rows], pairs: Pairs, seed: int
-    ) -> Arrays:
+    def _taught(self, run: Training, views: Mapping[str, Rows], pairs: Pairs, seed: int) -> Arrays:
         """Train beside a teacher, which does not see what decides when to stop either."""
 
         def learner(lines: Pairs) -> Training:
