@@ -75,6 +75,17 @@ def test_pipelines_and_grids():
     assert search.transform(X).shape == (120, 7)
 
 
+def test_names_of_what_comes_out_and_frames_of_it():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=[f"c{k}" for k in range(9)])
+    for made, width in ((RidgeMap(), 7), (CCAMap(rank=3), 3)):
+        fitted = made.set_output(transform="pandas").fit(frame, Y)
+        names = [f"{type(made).__name__.lower()}{k}" for k in range(width)]
+        assert fitted.get_feature_names_out().tolist() == names
+        assert list(fitted.transform(frame).columns) == names
+        assert fitted.n_features_in_ == 9
+
+
 def test_maps_import_without_scikit_learn():
     code = "import sys, conjoin.maps, conjoin.maps.linear; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

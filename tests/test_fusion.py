@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import conjoin
 from conjoin.catalogue import find
-from conjoin.claims.deciding import fuse
+from conjoin.claims.deciding import Fusing, fuse
+from conjoin.claims.plain_fusions import PlainFusions
 from conjoin.errors import ConjoinError, StateError
 from conjoin.fusion import masks
 from conjoin.fusion.estimator import FusionEstimator
@@ -63,6 +65,117 @@ def test_nothing_beats_one_view_that_tells_all():
     assert found.fused.method == "best-single"
     assert found.best_single == "ear"
     assert found.to_json()["use"] == "best-single"
+
+
+def test_a_tie_goes_to_the_better_mean_on_folds_and_is_called_one():
+    """The other view adds too little to be told: having it is no cost, so both are used."""
+    rng = np.random.default_rng(4)
+    label = np.arange(240) % 2
+    views = {
+        "ear": 1.2 * label[:, None] + rng.normal(size=(240, 2)),
+        "eye": 0.45 * label[:, None] + rng.normal(size=(240, 2)),
+    }
+    found = fuse(views, label)
+    arms = {arm.method: arm for arm in found.arms}
+    use, single = arms[found.fused.method], arms["best-single"]
+    assert use.method != "best-single"
+    assert use.validation > single.validation
+    assert use.gain_low < 0 < use.gain_high
+    assert found.said[0].startswith(f"use {use.method}: on held-out items a tie with the best")
+    assert any(line.startswith("a tie on folds: ") for line in found.said)
+
+
+def test_plain_methods_alone_are_tried_where_a_line_is_enough(monkeypatch):
+    views, label = table(200)
+    monkeypatch.setattr("conjoin.claims.deciding.Choosing", None)  # nothing else begins
+    found = fuse(views, label, seed=1)
+    names = {trial["method"] for trial in found.trials}
+    assert names >= {"best-single", "late", "imputed-logistic"}
+    assert set(found.untried) >= {"attention", "concat"}
+    assert "name it" in found.untried["attention"]
+
+
+def test_more_is_tried_only_where_more_than_a_line_tells():
+    rng = np.random.default_rng(0)
+    label = np.arange(600) % 2
+    for told, tried in (("line", False), ("apart", True)):
+        ear, eye = (rng.normal(size=(600, 40)) for _ in range(2))
+        if told == "line":
+            ear[:, 0] += 2 * label
+        else:  # the sign of a product: no line tells it
+            sign = rng.choice([-1, 1], 600)
+            ear[:, :20] += 1.5 * sign[:, None]
+            eye[:, :20] += 1.5 * (sign * (2 * label - 1))[:, None]
+        views = {"ear": ear, "eye": eye}
+        job = Fusing(Inputs.of(views, {}), label, None, None, 0)
+        plain = PlainFusions(job, job.folds)
+        plain.run()
+        assert plain.settled is not tried, told
+        assert "columns, more than 64" in plain.untried["boosted-trees"]
+
+
+def test_trees_stand_for_what_is_no_line_where_columns_are_few():
+    rng = np.random.default_rng(1)
+    views = {name: rng.normal(size=(400, 2)) for name in ("ear", "eye")}
+    label = (views["ear"][:, 0] > 0) != (views["eye"][:, 0] > 0)
+    found = fuse(views, label)
+    assert found.fused.method == "boosted-trees"
+    assert found.said[0].startswith("use boosted-trees: +")
+
+
+def test_one_wide_column_turns_nothing_off():
+    views, label = table(300)
+    wide = {name: view * np.array([1e5, 1, 1e-4, 1]) + 3e5 for name, view in views.items()}
+    for name in ("late", "concat", "imputed-logistic", "boosted-trees"):
+        one, other = (find("fusion", name).make().fit(v, {}, labels=label) for v in (views, wide))
+        same = one.predict(views, {}) == other.predict(wide, {})
+        assert same.mean() > 0.97, name
+
+
+def test_odd_tables_are_decided_or_refused_in_a_line():
+    import pandas as pd
+    from scipy import sparse
+
+    views, label = table(160)
+    views["ear"][::5] = np.nan
+    plain = fuse(views, label, method="late")
+    frames = {n: pd.DataFrame(v, index=np.arange(160)[::-1]) for n, v in views.items()}
+    yes = pd.Series(label > 1, index=np.arange(160)[::-1])
+    same = fuse(frames, pd.Series(label, index=yes.index), method="late")
+    np.testing.assert_array_equal(
+        same.fused.predict(views, {"ear": np.arange(160) % 5 > 0}),
+        plain.fused.predict(views, {"ear": np.arange(160) % 5 > 0}),
+    )
+    lists = {n: [None if np.isnan(row).any() else list(row) for row in v] for n, v in views.items()}
+    assert fuse(lists, label, method="late").arms == plain.arms
+    assert fuse(views, yes, method="late").fused.target.classes == ("False", "True")
+    flat = {**views, "flat": np.full((160, 2), 3e7), "zero": np.zeros((160, 1))}
+    found = fuse(flat, label.astype(str))
+    assert found.fused.method in ("late", "imputed-logistic")
+    assert found.arms[0].value > 0.7
+    lone = np.where(np.arange(160) == 1, "rare", "usual")
+    gone = {**views, "never": np.full((160, 3), np.nan)}
+    holes = {**views, "eye": np.where(np.arange(4) == 2, np.nan, views["eye"])}
+    missing = [None, float("nan"), *label[2:].astype(str)]
+    for given, y, said in (
+        (gone, label, "view never: present in no training item"),
+        (holes, label, "view eye: row 0 is not finite: it holds NaN or infinity"),
+        (views, lone, "labels: all .* 'usual'"),
+        (views, missing, "labels: 2 of 160 are missing, the first in row 0"),
+        ({"ear": sparse.csr_matrix(np.eye(160))}, label, "view ear: is sparse"),
+        (views["eye"], label, "views: a ndarray; give tables by name"),
+    ):
+        with pytest.raises(ConjoinError, match=said):
+            fuse(given, y, method="late")
+
+
+def test_folds_hold_their_share_of_every_class():
+    views, _ = table(160)
+    label = np.array(["rare"] * 12 + ["usual"] * 148)
+    job = Fusing(Inputs.of(views, {}), label, None, np.arange(160) % 4 == 3, 0)
+    for number in job.folds.numbers:
+        inside = label[job.folds.lines[job.folds.fold == number]]
+        assert 2 <= (inside == "rare").sum() <= 3
 
 
 def test_a_named_method_is_kept():
@@ -397,9 +510,14 @@ def test_the_estimator_gives_back_labels_as_they_were():
     assert found.score(views, label) > 0.7
     np.testing.assert_allclose(found.predict_proba(views).sum(axis=1), 1, atol=1e-5)
     assert (found.trust(views)[::4, 0] == 0).all()
-    numbers = FusionEstimator("concat").fit(views, label.astype(float))
+    numbers = FusionEstimator("concat", task="numbers").fit(views, label.astype(float))
     assert numbers.score(views, label.astype(float)) > 0.4
-    with pytest.raises(ConjoinError, match="give tables by name"):
+    assert not hasattr(numbers, "predict_proba")
+    for y, kept in ((label.astype(float), "f"), (label > 1, "b"), (label.astype(str), "U")):
+        classes = FusionEstimator("late").fit(views, y)
+        assert classes.predict(views).dtype.kind == kept
+        assert classes.score(views, y) > 0.6
+    with pytest.raises(ConjoinError, match="X: a ndarray; give tables by name"):
         found.predict(views["eye"])
 
 
@@ -434,13 +552,72 @@ def test_the_estimator_goes_through_pipelines_and_cross_validation():
     for given, y, said in (
         (own, label[:9], "y: 9 for 160 items"),
         (FusionEstimator(views={"ear": [9]}), label, "view ear: columns .9. of a table of 8"),
-        (FusionEstimator(), label, "give tables by name, or views of its columns"),
+        (FusionEstimator(task="class"), label, "task: 'class'; give 'classes' or 'numbers'"),
+        (own, label + 0.5, 'y: Unknown label type: .*; give task="numbers"'),
+        (
+            clone(own).set_params(task="numbers"),
+            label.astype(str),
+            'no number; give task="classes"',
+        ),
+        (own, [*label[:-2], None, None], "y: 2 of 160 are missing, the first in row 158"),
     ):
         with pytest.raises(ConjoinError, match=said):
             given.fit(side, y)
     with pytest.raises(ConjoinError, match="view ear: no column 'c'"):
         FusionEstimator(views={"ear": ["c"]}).fit(frame, label)
-    assert not hasattr(own.fit(side, label).fit(side, label + 0.5), "classes_")
+    again = own.fit(side, label).set_params(task="numbers").fit(side, label + 0.5)
+    assert not hasattr(again, "classes_")
+
+
+def unlike(estimator):
+    """Checks that do not apply, and why."""
+    why = (
+        "bins are cut without weights, as scikit-learn's own are"
+        if estimator.method == "boosted-trees"
+        else "rows are read in single precision, and the check compares to 1e-7"
+    )
+    return {"check_sample_weight_equivalence_on_dense_data": why}
+
+
+# Its check of array-API input runs only where SciPy was started for it.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(
+    [
+        FusionEstimator("imputed-logistic"), FusionEstimator("late", task="numbers"),
+        FusionEstimator("boosted-trees", {"steps": 5, "fewest": 2}),
+    ],
+    expected_failed_checks=unlike,
+)  # fmt: skip
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_votes_weights_and_stratified_folds():
+    from sklearn.base import is_classifier, is_regressor
+    from sklearn.ensemble import VotingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import check_cv
+
+    views, label = table(160)
+    side = np.concatenate(list(views.values()), axis=1)
+    own = FusionEstimator("imputed-logistic", views={"ear": [0, 1, 2, 3], "eye": slice(4, 8)})
+    vote = VotingClassifier([("own", own), ("other", LogisticRegression())], voting="soft")
+    names = np.array(["p", "q", "r", "s"])[label]
+    assert vote.fit(side, names).score(side, names) > 0.9
+    assert is_classifier(own)
+    assert is_regressor(FusionEstimator(task="numbers"))
+    assert "Stratified" in repr(check_cv(3, names, classifier=is_classifier(own)))
+    assert own.fit(side, names).n_features_in_ == 8
+    assert FusionEstimator().fit(views, names).n_features_in_ == 8
+    weight = np.arange(160) % 3
+    copies = np.repeat(np.arange(160), weight)
+    heavy = own.fit(side, names, sample_weight=weight).predict_proba(side)
+    many = own.fit(side[copies], names[copies]).predict_proba(side)
+    np.testing.assert_allclose(heavy, many, atol=2e-3)
+    twelve = np.arange(160) % 12  # whose numbers sort otherwise as texts
+    found = FusionEstimator("late").fit(views, twelve * 1.0)
+    shares = found.predict_proba(views)
+    np.testing.assert_array_equal(found.classes_[shares.argmax(axis=1)], found.predict(views))
 
 
 def test_a_target_is_a_class_or_a_number():

@@ -104,9 +104,10 @@ def test_labels_are_one_an_item_and_all_there():
     ):  # fmt: skip
         assert labels_of(held, "y", 2).tolist() == list(want)
     for wrong, said in (
-        (["a", None], "row 1 has none"),
-        (pd.Series(["a", pd.NA], dtype="string"), "row 1 has none"),
-        ([1.0, float("nan")], "row 1 has none"), ([pd.NaT, 1], "row 0"), (["a", 1], "mixes types"),
+        (["a", None], "1 of 2 are missing, the first in row 1"),
+        (pd.Series(["a", pd.NA], dtype="string"), "1 of 2 are missing, the first in row 1"),
+        ([1.0, float("nan")], "1 of 2 are missing, the first in row 1"),
+        ([pd.NaT, 1], "in row 0"), (["a", 1], "mixes types"),
         (np.ones((2, 2)), r"shape \(2, 2\)"), ([[1, 2], [3, 4]], "row 0 holds a list"),
         ("ab", "one str"), (["a"], "1 for 2 items"), ([b"a", b"b"], "holds a bytes"),
     ):  # fmt: skip

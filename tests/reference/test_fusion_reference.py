@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import norm
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from conjoin.fusion import losses
 from conjoin.fusion.attention import WIDE
@@ -16,6 +20,7 @@ from conjoin.fusion.inputs import Inputs
 from conjoin.fusion.linear import Concat, Late
 from conjoin.fusion.network import KINDS, fuse, started, stem
 from conjoin.fusion.ops import NumpyOps, TorchOps
+from conjoin.fusion.tabular import BoostedTrees, ImputedLogistic
 from conjoin.spaces import Batch
 
 torch = pytest.importorskip("torch")
@@ -65,7 +70,8 @@ def test_a_late_head_is_a_logistic_regression_of_the_package():
     fitted = Late(lam=lam).fit(views, {}, labels=y, weight=weight)
     shares = []
     for x in views.values():
-        x = (x - x.mean(axis=0)) / x.std(axis=0)
+        middle = np.average(x, axis=0, weights=weight)
+        x = (x - middle) / np.sqrt(np.average((x - middle) ** 2, axis=0, weights=weight))
         peer = LogisticRegression(C=1 / (lam * weight.sum()), tol=1e-9, max_iter=1000)
         shares.append(peer.fit(x, y, sample_weight=weight).predict_proba(x))
     np.testing.assert_allclose(fitted.predict_proba(views, {}), np.mean(shares, 0), atol=1e-3)
@@ -123,6 +129,43 @@ def test_filling_is_the_mean_or_zero():
         scaler = fitted.scalers["a"]
         np.testing.assert_allclose(x[0, :3], (value - scaler.shift) * scaler.scale, atol=1e-5)
         assert x[0, -3:].tolist() == [1, 0, 0]
+
+
+# Plain baselines
+
+
+def columns(views, present):
+    """What scikit-learn's own pieces make of views: scaled, filled with means, and flagged."""
+    x = np.concatenate([np.where(present[n][:, None], v, np.nan) for n, v in views.items()], axis=1)
+    filled = make_pipeline(StandardScaler(), SimpleImputer()).fit_transform(x)
+    return x, np.concatenate([filled, ~np.stack(list(present.values()), 1)], axis=1)
+
+
+@pytest.mark.parametrize("task", ["two", "three", "numbers"])
+def test_plain_baselines_are_those_of_the_package(task):
+    views, y = table(5)
+    views["b"] = 1e4 * views["b"] - 3e5  # no unit turns the others off
+    rng = np.random.default_rng(1)
+    present = {n: rng.random(len(y)) > 0.3 for n in NAMES}
+    present["a"] |= ~(present["b"] | present["c"])
+    weight = rng.uniform(0.5, 2, len(y))
+    y = {"two": y % 2, "three": y, "numbers": y + rng.normal(size=len(y))}[task]
+    raw, x = columns(views, present)
+    if task == "numbers":
+        peer = Ridge(alpha=1 / 0.3).fit(x, y)
+        trees = HistGradientBoostingRegressor(early_stopping=False, max_iter=20)
+    else:
+        peer = LogisticRegression(C=0.3, tol=1e-9, max_iter=1000).fit(x, y)
+        trees = HistGradientBoostingClassifier(early_stopping=False, max_iter=20)
+    ask = "predict" if task == "numbers" else "predict_proba"
+    found = ImputedLogistic(C=0.3).fit(views, present, labels=y)
+    wanted = getattr(peer, ask)(x)
+    np.testing.assert_allclose(getattr(found, ask)(views, present), wanted, atol=3e-3)
+    trees.fit(raw.astype(np.float32), y, sample_weight=weight)
+    found = BoostedTrees(steps=20).fit(views, present, labels=y, weight=weight)
+    said, wanted = getattr(found, ask)(views, present), getattr(trees, ask)(raw.astype(np.float32))
+    np.testing.assert_allclose(said, wanted, atol=2e-2)
+    assert np.abs(said - wanted).mean() < 1e-3
 
 
 # Bodies

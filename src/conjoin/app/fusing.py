@@ -285,7 +285,7 @@ def _key(table: Table, labels: np.ndarray, label: str, how: tuple[Any, ...]) -> 
         for place, name in enumerate(table.inputs.names)
     }
     return digest([
-        FORMAT, "whole run", label, dict(table.frames), digest(table.ids[lines].tolist()), cells,
+        FORMAT, "plain first", label, dict(table.frames), digest(table.ids[lines].tolist()), cells,
         digest(here.tolist()), digest([str(v) for v in labels[lines].tolist()]),
         digest(table.groups[lines].tolist()), digest(table.held[lines].tolist()), list(how),
     ])  # fmt: skip

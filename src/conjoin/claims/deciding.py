@@ -21,15 +21,17 @@ from conjoin.claims.fusion_trials import (
     FusionFolds,
     Plan,
 )
+from conjoin.claims.plain_fusions import PlainFusions
 from conjoin.claims.statistics import DRAWS, LEVEL, Paired
 from conjoin.errors import ConjoinError
 from conjoin.fusion.fused import Fused
-from conjoin.fusion.inputs import Inputs
+from conjoin.fusion.inputs import Inputs, absent_rows
 from conjoin.fusion.linear import Late
 from conjoin.fusion.masks import Missing, credit, missing_report
 from conjoin.fusion.target import Target
 from conjoin.items.split import make_split
 from conjoin.spaces import Rows, digest, stable_hash
+from conjoin.spaces.given import labels_of, mask_of, matrix_of
 from conjoin.transfer.kept import Kept
 
 #: What a fusion must beat.
@@ -39,12 +41,17 @@ SAMPLE = 20_000
 #: Fewer of them where views are wide and the budget is small: so many numbers a unit of it, but
 #: not fewer items than this, if the budget is enough for these.
 NUMBERS, LEAST = 2**17, 4_000
+#: Numbers that plain methods are chosen on before anything else is tried; from so many of them
+#: two folds are enough.
+FIRST, ENOUGH = 2**20, 2**20
 #: Fewest items in any case; plain methods take so many fits.
 PROBE, PLAIN_FITS = 500, 5.0
 #: Resampled groups that intervals rest on: fewer draws where groups are many.
-RESAMPLED = 2**25
+RESAMPLED = 2**23
 #: Numbers of heads that are remembered at most.
 REMEMBERED = 2**24
+#: Methods named where several tie.
+TIES = 4
 #: From so many times the budget it is said that it was too short.
 LATE = 1.3
 #: Share of the items held out where no split is given.
@@ -135,21 +142,26 @@ def fuse(
 ) -> Decision:
     """Train a classifier or regressor on all views, for items that have any of them.
 
-    The method is chosen on folds of the training items: linear fusions climb over their settings,
-    trained ones race. Held-out items then judge it beside the class shares, the best single view,
-    the late mean and the views side by side.
+    The best mean on folds of the training items is taken. Plain methods are tried first: the best
+    single view, the late mean, an imputed logistic regression and, up to 64 columns, boosted trees.
+    Unless folds say that a line through the columns is not enough, that is all, and no clock is
+    read. Otherwise linear fusions climb over their settings and trained ones race. Held-out items
+    then judge what was taken beside the class shares and the plain methods.
 
     Parameters
     ----------
-    views : ``[n, d]`` by name; row i of each is item i's.
-    labels : ``[n]`` classes (strings, integers) or numbers (floats).
-    present : ``[n]`` booleans by view; a view without any is there for every item.
+    views : ``[n, d]`` by name: arrays, data frames, tensors, columns of vectors. Row i of each is
+        item i's, whatever an index says.
+    labels : ``[n]`` classes (strings, integers, truth values) or numbers (floats).
+    present : ``[n]`` booleans by view; without any, an item has the view unless its row is NaN
+        throughout.
     groups : items of one group are never on both sides.
     held : ``[n]`` booleans, which items judge; a quarter of the groups where not given.
     method : a row of kind ``fusion``, or ``auto``.
-    budget : units of work, about a second of a quiet core each, that all of it should take: fewer
-        items, folds and methods are tried where it is small. The plain methods on all training
-        items are its floor. ``None`` for no end.
+    budget : units of work, about a second of a quiet core each, that all of it should take where
+        more than plain methods are tried: fewer items, folds and methods where it is small. The
+        plain methods on all training items are its floor. With ``None`` every method is tried to
+        its end.
 
     Raises
     ------
@@ -164,7 +176,18 @@ def fuse(
     >>> found.fused.method, found.metric
     ('late', 'accuracy')
     """
-    return Fusing(Inputs.of(views, present or {}), labels, groups, held, seed).run(method, budget)
+    if not isinstance(views, Mapping):
+        raise ConjoinError("views", f"a {type(views).__name__}", "give tables by name")
+    given = dict(present or {})
+    tables = {name: matrix_of(view, f"view {name}") for name, view in views.items()}
+    for name, table in tables.items():
+        if name not in given and (absent := absent_rows(table)).any():
+            given[name] = ~absent
+    inputs = Inputs.of(tables, given)
+    labels = labels_of(labels, "labels", len(inputs))
+    sides = None if held is None else mask_of(held, "held", len(inputs))
+    owners = None if groups is None else labels_of(groups, "groups", len(inputs))
+    return Fusing(inputs, labels, owners, sides, seed).run(method, budget)
 
 
 class Fusing:
@@ -224,17 +247,12 @@ class Fusing:
         if cost == "trained":  # what was asked for has no settings to choose: it goes first
             self.report(f"{method} on all training items")
             self._whole(method, {})
-        self.folds = FusionFolds(self, self._sample(budget))
-        plan = Plan(clock, self.folds)
-        choosing = Choosing(self, self.folds, method, plan)
-        trials = choosing.run()
+        trials, untried = self._chosen_by(method, budget, clock)
         chosen = method if method != "auto" else self._best(trials)
-        names = list(dict.fromkeys((*PLAIN, chosen)))
         fitted, values = dict[str, Fused](), dict[str, np.ndarray]()
         asked = self.inputs.take(self.test)
-        for place, name in enumerate(names):
-            left = sum(plan.whole(other) for other in names[place:])
-            self.report(f"{name} on held-out items; about {max(left, 1):.0f} units left")
+        for name in dict.fromkeys((*PLAIN, chosen)):
+            self.report(f"{name} on held-out items")
             fitted[name] = self._whole(name, trials[name].fields if name in trials else {})
             values[name] = credit(fitted[name], asked, self.labels[self.test])
         values[self.guess] = self._guess()
@@ -257,10 +275,37 @@ class Fusing:
             )
         return Decision(
             (*said, *missing.said), fused, trials[use].fields if use in trials else {},
-            arms, missing.metric, missing, tuple(tried), choosing.untried,
+            arms, missing.metric, missing, tuple(tried), untried,
             self.inputs.names[order[0]], (len(self.learn), len(self.test)), clock.spent,
             tuple(self.notes), catalogue.find("fusion", use).papers,
         )  # fmt: skip
+
+    def _chosen_by(
+        self, method: str, budget: float | None, clock: Work
+    ) -> tuple[dict[str, Trial], Mapping[str, str]]:
+        """Trials on folds, and what was not tried: plain methods first, and alone if they tie."""
+        if method == "auto" and budget is not None:
+            width = sum(self.inputs.dims().values())
+            count = min(SAMPLE, max(LEAST, FIRST // width))
+            self.folds = FusionFolds(self, count)
+            if len(self.folds.lines) * width > ENOUGH:
+                self.folds.numbers = range(FEWEST)
+            plain = PlainFusions(self, self.folds, clock.open())
+            trials = plain.run()
+            if plain.settled:
+                self._note_sample(count)
+                return trials, plain.left_out()
+        self.folds = FusionFolds(self, self._sample(budget))
+        choosing = Choosing(self, self.folds, method, Plan(clock, self.folds))
+        return choosing.run(), choosing.untried
+
+    def _note_sample(self, count: int) -> None:
+        """Say so where methods are chosen on a part of the items."""
+        if count < len(self.learn):
+            self.notes.append(
+                f"methods were chosen on {count} of {len(self.learn)} training items, and those "
+                "shown then fitted to all of them"
+            )
 
     @property
     def guess(self) -> str:
@@ -274,11 +319,7 @@ class Fusing:
         width = sum(self.inputs.dims().values())
         count = min(SAMPLE, max(LEAST, int(NUMBERS * budget / width)))
         count = min(count, max(min(LEAST, PROBE), self._by_pace(budget)))
-        if count < len(self.learn):
-            self.notes.append(
-                f"methods were chosen on {count} of {len(self.learn)} training items, and those "
-                "shown then fitted to all of them"
-            )
+        self._note_sample(count)
         return count
 
     def _by_pace(self, budget: float) -> int:
@@ -324,17 +365,10 @@ class Fusing:
         return fused
 
     def _best(self, trials: Mapping[str, Trial]) -> str:
-        """The leader, or the simplest that folds cannot tell from it."""
+        """The best mean on folds; of equal means the simplest."""
         rank = {name: place for place, name in enumerate((*PLAIN, *trials))}
-        lead = max(trials.values(), key=lambda t: t.mean)
-        near = []
-        for trial in trials.values():
-            gap = np.array(lead.scores) - np.array(trial.scores)
-            error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
-            if gap.mean() <= error:
-                near.append(trial.method)
-        cost = {n: catalogue.COSTS.index(catalogue.find("fusion", n).cost) for n in near}
-        return min(near, key=lambda n: (cost[n], -trials[n].mean if cost[n] else rank[n]))
+        cost = {n: catalogue.COSTS.index(catalogue.find("fusion", n).cost) for n in trials}
+        return max(trials, key=lambda n: (trials[n].mean, -cost[n], -rank[n]))
 
     def _guess(self) -> np.ndarray:
         labels = self.labels[self.test]
@@ -372,29 +406,25 @@ class Fusing:
         self, method: str, chosen: str, arms: Sequence[Arm], fitted: Mapping[str, Fused],
         trials: Mapping[str, Trial],
     ) -> tuple[str, list[str]]:  # fmt: skip
-        by_name = {arm.method: arm for arm in arms}
-        order = fitted[TO_BEAT].body.order
-        best = self.inputs.names[order[0]]
-        own, said = by_name[chosen], []
-        beaten = any(arm.gain_low is not None and arm.gain_low > 0 for arm in arms)
-        if chosen != TO_BEAT and own.gain_low is not None and own.gain_low > 0:
-            use = chosen
-            said.append(
-                f"use {chosen}: {own.gain:+.3f} [{own.gain_low:+.3f}, {own.gain_high:+.3f}] over "
-                f"the best single modality ({best})"
-            )
-        elif not beaten:
-            use = TO_BEAT
-            said.append(f"nothing beats the best single modality ({best}): use it")
+        best = self.inputs.names[fitted[TO_BEAT].body.order[0]]
+        own, said = next(arm for arm in arms if arm.method == chosen), list[str]()
+        over = f"the best single modality ({best})"
+        if own.gain is None or own.gain_low is None or own.gain_high is None:
+            said.append(f"nothing beats {over}: use it")
         else:
-            use = max((a for a in arms if (a.gain_low or 0) > 0), key=lambda a: a.value).method
-            said.append(f"{chosen}, chosen on folds, does not beat {best} alone; {use} does")
-        if method != "auto" and use != method:
-            use = method
+            gain = f"{own.gain:+.3f} [{own.gain_low:+.3f}, {own.gain_high:+.3f}]"
+            if own.gain_low > 0:
+                said.append(f"use {chosen}: {gain} over {over}")
+            elif own.gain_high < 0:
+                said.append(f"{chosen}, best on folds, is worse than {over} here: {gain}")
+            else:
+                said.append(f"use {chosen}: on held-out items a tie with {over}, {gain}")
+        if method != "auto":
             said.append(f"{method} is kept, as you named it")
-        if use != TO_BEAT:
+        if chosen != TO_BEAT:
             said.append(_together(trials))
-        return use, [line for line in said if line]
+        said.append(_tied(trials, chosen))
+        return chosen, [line for line in said if line]
 
     def _doubts(self, use: str, values: Mapping[str, np.ndarray]) -> list[str]:
         """What is said where a decision is not clearly better than knowing the labels alone."""
@@ -463,6 +493,24 @@ class SharedHeads:
                 self._held[key], self._size = fused, self._size + size
 
 
+def _tied(trials: Mapping[str, Trial], chosen: str) -> str:
+    """Which methods folds cannot tell from the one that was taken for its mean."""
+    if chosen not in trials:
+        return ""
+    own, near = trials[chosen], []
+    for trial in trials.values():
+        gap = np.array(own.scores) - np.array(trial.scores)
+        error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
+        if trial is not own and abs(gap.mean()) <= error:
+            near.append(trial)
+    near.sort(key=lambda t: -t.mean)
+    if not near:
+        return ""
+    others = ", ".join(f"{t.method} {t.mean:.3f}" for t in near[:TIES])
+    more = f" and {len(near) - TIES} more" if len(near) > TIES else ""
+    return f"a tie on folds: {chosen} {own.mean:.3f}, {others}{more}; the best mean is taken"
+
+
 def _together(trials: Mapping[str, Trial]) -> str:
     """Whether views tell more side by side than apart, on folds.
 
@@ -472,9 +520,9 @@ def _together(trials: Mapping[str, Trial]) -> str:
     Where one head over all views does not beat the mean of a head a view, what tells lies within
     the views, and late fusion is enough.
     """
-    if "late" not in trials or "concat" not in trials:
+    if "late" not in trials or "imputed-logistic" not in trials:
         return ""
-    gap = np.array(trials["concat"].scores) - np.array(trials["late"].scores)
+    gap = np.array(trials["imputed-logistic"].scores) - np.array(trials["late"].scores)
     error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
     if gap.mean() > 2 * error:
         return "the modalities tell more together than apart: fuse them in one model"

@@ -18,7 +18,9 @@ from conjoin.spaces import stable_hash
 from conjoin.transfer.kept import Kept
 
 #: Always on the table, simplest first.
-PLAIN = ("best-single", "late", "concat")
+PLAIN = ("best-single", "late", "imputed-logistic")
+#: Tried where there are at most so many columns.
+TREES, COLUMNS = "boosted-trees", 64
 #: Folds of the training items; where time is short fewer of them are scored, but not fewer than
 #: tell how sure a mean is.
 FOLDS, FEWEST = 4, 2
@@ -79,16 +81,37 @@ class FusionFolds:
         lines = job.learn
         if len(lines) > most:
             lines = np.sort(rng.choice(lines, most, replace=False))
-        names, owner = np.unique(job.groups[lines], return_inverse=True)
+        names, first, owner = np.unique(job.groups[lines], return_index=True, return_inverse=True)
         count = min(FOLDS, len(names))
         if count < FEWEST:
             raise ConjoinError("groups", "one in training", "give items of more groups")
-        self.lines = lines
-        self.fold = rng.permutation(np.arange(len(names)) % count)[owner]
-        self.numbers = range(count)
+        self.lines, self.numbers = lines, range(count)
+        self.fold = _dealt(job.labels[lines][first], count, rng)[owner]
+        self._check_kinds()
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def _check_kinds(self) -> None:
+        """Refuse labels of which a fold may hold all but one class."""
+        labels = self.job.labels
+        if labels.dtype.kind == "f":
+            return
+        for number in self.numbers:
+            kinds = np.unique(labels[self.train(number)].astype(str))
+            if len(kinds) < 2:
+                raise ConjoinError(
+                    "labels", f"all training items but those of one group are {str(kinds[0])!r}",
+                    "label items of other classes in two groups or more",
+                )  # fmt: skip
+
+    def guess(self, number: int) -> float:
+        """The mean credit of a fold decided by the labels of the others alone."""
+        lines = self.lines[self.fold == number]
+        if self.job.labels.dtype.kind == "f":
+            return 0.0
+        names, counts = np.unique(self.job.labels[self.train(number)], return_counts=True)
+        return float((self.job.labels[lines] == names[counts.argmax()]).mean())
 
     def train(self, number: int) -> np.ndarray:
         """The items outside a fold."""
@@ -98,6 +121,21 @@ class FusionFolds:
         """The mean credit of a fold."""
         lines = self.lines[self.fold == number]
         return float(credit(fused, self.job.inputs.take(lines), self.job.labels[lines]).mean())
+
+
+def _dealt(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """``[n]`` a fold each, at random; each class is dealt evenly over all."""
+    order = rng.permutation(len(labels))
+    if labels.dtype.kind != "f":
+        order = order[np.argsort(labels[order].astype(str), kind="stable")]
+    fold = np.empty(len(labels), dtype=np.int64)
+    fold[order] = np.arange(len(labels)) % count
+    return fold
+
+
+def by_steps(row: Row) -> bool:
+    """Whether a method is a network: its time is that of its steps, however many the items."""
+    return row.cost == "trained" and row.extra == "train"
 
 
 class Plan:
@@ -125,16 +163,17 @@ class Plan:
         """About how long a fit on a fold takes: 0 where nothing is known."""
         seen = self._fits.get(name, 0.0)
         row = catalogue.find("fusion", name)
-        if row.cost == "trained":
+        if by_steps(row):
             return seen
         # Heads of one pull serve all late means; which finds them made already is not foretold.
-        alike = "best-single" if row.load() is catalogue.find("fusion", "late").load() else "concat"
+        late = row.load() is catalogue.find("fusion", "late").load()
+        alike = "best-single" if late else "imputed-logistic"
         share = HEADS if alike == "best-single" and name != alike else 1.0
         return max(seen, self._fits.get(alike, 0.0) / share)
 
     def whole(self, name: str) -> float:
         """About how long a fit to all training items takes."""
-        if catalogue.find("fusion", name).cost == "trained":
+        if by_steps(catalogue.find("fusion", name)):
             return self.fold(name)
         return self.fold(name) * len(self.folds.job.learn) / max(len(self.folds.train(0)), 1)
 
@@ -249,7 +288,11 @@ class Choosing:
 
     def run(self) -> dict[str, Trial]:
         """The best trial of each method that was scored on all folds."""
-        closed = [name for name in self.wanted if self.rows[name].cost != "trained"]
+        closed = [name for name in self.wanted if not by_steps(self.rows[name])]
+        columns = sum(self.job.inputs.dims().values())
+        if columns > COLUMNS and TREES in closed and TREES not in self.shown:
+            closed.remove(TREES)
+            self.untried[TREES] = f"{columns} columns, more than {COLUMNS}: name it to try it"
         found = self._defaults(closed)
         clock = self.plan.until(CLOSED * self.plan.left(self.shown))
         names = list(found)
@@ -300,7 +343,7 @@ class Choosing:
 
     def _raced(self, found: Mapping[str, Trial]) -> dict[str, Trial]:
         """Trained methods that were scored on all folds: as many race as time allows."""
-        rows = {n: r for n, r in self.rows.items() if r.cost == "trained"}
+        rows = {n: r for n, r in self.rows.items() if by_steps(r)}
         first, short = next(iter(rows)), "no time to let it race"
         if self.plan.left() < START * (self.plan.clock.budget or 0.0):
             self.untried |= dict.fromkeys(rows, short)

@@ -1,21 +1,38 @@
 """A fusion with the manners of scikit-learn."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, no_type_check
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, nearest
+from conjoin.fusion.inputs import absent_rows
+from conjoin.spaces.given import labels_of, matrix_of, plain
+
+#: The name of the only view where ``X`` is one table that nothing parts.
+ONE = "all"
+FLOATS = [np.float64, np.float32]
 
 
 class FusionEstimator(BaseEstimator):
     """A classifier or regressor on several tables, of which an item may lack some.
 
     ``X`` maps names to ``[n, d]`` tables, or is one table or data frame whose columns ``views``
-    parts: so it goes through pipelines and cross-validation. An item lacks a view where its row is
-    NaN throughout. Floats in ``y`` are numbers, all else classes.
+    parts: so it goes through pipelines, cross-validation, searches and votes. An item lacks a view
+    where its row is NaN throughout; single cells of NaN are refused. One table without ``views`` is
+    one view.
 
     Parameters
     ----------
@@ -23,6 +40,7 @@ class FusionEstimator(BaseEstimator):
     fields : settings of the method.
     seed : decides every random draw.
     views : by name, the columns of each view: numbers, or names of a data frame's columns.
+    task : ``classes`` or ``numbers``: what is decided. Classes may be floats.
 
     Examples
     --------
@@ -38,79 +56,154 @@ class FusionEstimator(BaseEstimator):
     True
     """
 
-    def __init__(
-        self,
-        method: str = "late",
-        fields: Mapping[str, Any] | None = None,
-        seed: int = 0,
-        views: Mapping[str, Any] | None = None,
-    ):
-        self.method, self.fields, self.seed, self.views = method, fields, seed, views
+    method: str
+    fields: Mapping[str, Any] | None
+    seed: int
+    views: Mapping[str, Any] | None
+    task: str
+    classes_: np.ndarray
+
+    @no_type_check  # scikit-learn wants any value taken here, and refused in fit
+    def __init__(self, method="late", fields=None, seed=0, views=None, task="classes"):
+        self.method = method
+        self.fields = fields
+        self.seed = seed
+        self.views = views
+        self.task = task
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FusionEstimator":
         """Fit the method.
 
+        Parameters
+        ----------
+        X : tables by name, or one table.
+        y : ``[n]`` classes of any kind, or numbers.
+        sample_weight : ``[n]`` what each item counts; an item of 0 is left out.
+
         Raises
         ------
-        ConjoinError : as the method's ``fit``.
+        ConjoinError : as the method's ``fit``; a label is missing; or ``task`` does not go with
+            the labels.
         """
-        views, present = self._apart(X)
-        if len(y) != len(next(iter(views.values()))):
-            raise ConjoinError(
-                "y", f"{len(y)} for {len(next(iter(views.values())))} items", "give one an item"
+        if self.task not in ("classes", "numbers"):
+            raise ConjoinError("task", repr(self.task), "give 'classes' or 'numbers'")
+        views, present = self._apart(X, first=True)
+        count = len(next(iter(views.values())))
+        if count < 2:
+            raise ConjoinError("X", f"n_samples = {count}", "give two items or more")
+        labels = self._labels(y, count)
+        weight = None
+        if sample_weight is not None:
+            weight = _check_sample_weight(
+                sample_weight, np.empty((count, 1)), dtype=np.float64, ensure_non_negative=True
             )
+            kept = weight > 0
+            views = {name: table[kept] for name, table in views.items()}
+            present = {name: here[kept] for name, here in present.items()}
+            labels, weight = labels[kept], weight[kept]
         made = find("fusion", self.method).make(dict(self.fields or {}))
-        self.fused_ = made.fit(
-            views, present, labels=np.asarray(y), weight=sample_weight, seed=self.seed
-        )
-        if self.fused_.target.classes is not None:
-            self.classes_ = np.unique(np.asarray(y))
-        elif hasattr(self, "classes_"):
-            del self.classes_  # of classes it was fitted to before
+        self.fused_ = made.fit(views, present, labels=labels, weight=weight, seed=self.seed)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Classes as they were given, or numbers."""
-        if not hasattr(self, "classes_"):
-            return self._fused().predict(*self._apart(X))
-        names = {str(value): value for value in self.classes_}
-        return np.array([names[str(v)] for v in self.fused_.predict(*self._apart(X))])
+        said = self._fused().predict(*self._apart(X))
+        return said if self.task == "numbers" else self.classes_[said.astype(np.int64)]
 
+    @available_if(lambda self: self.task == "classes")
     def predict_proba(self, X: Any) -> np.ndarray:
         """``[n, classes]`` in the order of ``classes_``."""
         shares = self._fused().predict_proba(*self._apart(X))
-        own = {name: place for place, name in enumerate(self.fused_.target.classes or ())}
-        return shares[:, [own[str(value)] for value in self.classes_]]
+        return self._ordered(shares.astype(np.float64), 0.0)
+
+    @available_if(lambda self: self.task == "classes")
+    def decision_function(self, X: Any) -> np.ndarray:
+        """``[n, classes]`` logarithms of odds; of two classes ``[n]``, above 0 for the second."""
+        scores = self._fused().scores(*self._apart(X)).astype(np.float64)
+        scores = self._ordered(scores, -np.inf)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def trust(self, X: Any) -> np.ndarray:
         """``[n, views]``; see :meth:`~conjoin.fusion.fused.Fused.trust`."""
         return self._fused().trust(*self._apart(X))
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy, or the share of the variance explained."""
+        measure = accuracy_score if self.task == "classes" else r2_score
+        return float(measure(np.asarray(y), self.predict(X), sample_weight=sample_weight))
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fused_")
 
-    def _fused(self) -> Any:
-        from sklearn.utils.validation import check_is_fitted
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if self.task == "numbers":
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+        else:
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        return tags
 
+    def _fused(self) -> Any:
         check_is_fitted(self)
         return self.fused_
 
-    def _apart(self, X: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Tables by name and what is present, of either kind of ``X``."""
-        if isinstance(X, Mapping):
-            return absent_apart(X)
-        if self.views is None:
-            raise ConjoinError(
-                "X", f"a {type(X).__name__}", "give tables by name, or views of its columns"
-            )
-        return absent_apart({name: _columns(X, own, name) for name, own in self.views.items()})
+    def _labels(self, y: Any, count: int) -> np.ndarray:
+        """Numbers of classes, in the order of ``classes_``, or numbers."""
+        if y is None:
+            raise ConjoinError("y", "is None; y should be a 1d array", "give one label an item")
+        y = plain(y)
+        if not isinstance(y, np.ndarray | Sequence) and hasattr(y, "__array__"):
+            y = np.asarray(y)
+        if isinstance(y, np.ndarray) and y.ndim == 2:
+            y = column_or_1d(y, warn=True)
+        labels = labels_of(y, "y", count)
+        if self.task == "numbers":
+            if hasattr(self, "classes_"):
+                del self.classes_  # of classes it was fitted to before
+            try:
+                return labels.astype(np.float64)
+            except ValueError:
+                said = f"{labels[0]!r} is no number"
+                raise ConjoinError("y", said, 'give task="classes"') from None
+        if labels.dtype.kind == "f" and not (labels == np.round(labels)).all():
+            said = "Unknown label type: numbers that are no classes"
+            raise ConjoinError("y", said, 'give task="numbers"')
+        check_classification_targets(labels)
+        self.classes_, owner = np.unique(labels, return_inverse=True)
+        return owner
 
-    def score(self, X: Any, y: Any) -> float:
-        """Accuracy, or the share of the variance explained."""
-        said, truth = self.predict(X), np.asarray(y)
-        if hasattr(self, "classes_"):
-            return float((said == truth).mean())
-        return float(1 - ((said - truth) ** 2).mean() / max(truth.var(), 1e-30))
+    def _ordered(self, columns: np.ndarray, absent: float) -> np.ndarray:
+        """A fusion's columns in the order of ``classes_``: it has their numbers as texts."""
+        found = np.full((len(columns), len(self.classes_)), absent)
+        found[:, [int(name) for name in self.fused_.target.classes]] = columns
+        return found
+
+    def _apart(
+        self, X: Any, first: bool = False
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Tables by name and what is present, of either kind of ``X``."""
+        sparse = hasattr(X, "tocsr")  # some of these are mappings
+        if sparse and self.views is not None:
+            raise ConjoinError("X", "is sparse", "give it as an array: X.toarray()")
+        if isinstance(X, Mapping) and not sparse:
+            if first:
+                for name in ("n_features_in_", "feature_names_in_"):
+                    self.__dict__.pop(name, None)
+            tables = {str(name): matrix_of(table, f"view {name}") for name, table in X.items()}
+            if not tables:
+                raise ConjoinError("X", "no table", "give tables by name")
+            if first:
+                self.n_features_in_ = sum(table.shape[1] for table in tables.values())
+        elif self.views is None and not first and self.fused_.names != (ONE,):
+            raise ConjoinError("X", f"a {type(X).__name__}", "give tables by name, as in fit")
+        elif self.views is None:
+            whole = validate_data(self, X, reset=first, dtype=FLOATS, ensure_all_finite="allow-nan")
+            tables = {ONE: whole}
+        else:
+            validate_data(self, X, reset=first, skip_check_array=True)
+            tables = {name: _columns(X, own, name) for name, own in self.views.items()}
+        return tables, {name: ~absent_rows(table) for name, table in tables.items()}
 
 
 def _columns(table: Any, own: Any, name: str) -> np.ndarray:
@@ -121,28 +214,14 @@ def _columns(table: Any, own: Any, name: str) -> np.ndarray:
         gone = [one for one in own if one not in columns]
         if gone:
             raise ConjoinError(where, f"no column {gone[0]!r}", nearest(gone[0], list(columns)))
-        return np.asarray(table[list(own)], dtype=np.float64)
-    held = np.asarray(table, dtype=np.float64)
-    if held.ndim != 2:
-        raise ConjoinError("X", f"shape {held.shape}", "give [n, d]")
+        return np.asarray(matrix_of(table[list(own)], where), dtype=np.float64)
+    held = table.iloc if hasattr(table, "iloc") else np.asarray(table)
+    shape = table.shape if hasattr(table, "shape") else held.shape
+    if len(shape) != 2:
+        raise ConjoinError("X", f"shape {shape}", "give [n, d]")
     try:
-        return held[:, own if isinstance(own, slice) else list(own)]
+        taken = held[:, own if isinstance(own, slice) else list(own)]
     except (IndexError, TypeError):
-        said = f"columns {own} of a table of {held.shape[1]}"
+        said = f"columns {own} of a table of {shape[1]}"
         raise ConjoinError(where, said, "give numbers of its columns") from None
-
-
-def absent_apart(
-    tables: Mapping[str, Any],
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Tables, and which rows of each are there: not NaN throughout."""
-    if not isinstance(tables, Mapping):
-        raise ConjoinError("X", f"a {type(tables).__name__}", "give tables by name")
-    if not tables:
-        raise ConjoinError("X", "no table", "give tables by name")
-    views = {str(name): np.asarray(table) for name, table in tables.items()}
-    present: dict[str, np.ndarray] = {}
-    for name, table in views.items():
-        empty = np.isnan(np.asarray(table, dtype=np.float64)).all(axis=1)
-        present[name] = np.logical_not(empty)
-    return views, present
+    return np.asarray(matrix_of(taken, where), dtype=np.float64)

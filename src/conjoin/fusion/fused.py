@@ -20,6 +20,7 @@ BODIES = {
     "late": "conjoin.fusion.linear:LateBody",
     "concat": "conjoin.fusion.linear:ConcatBody",
     "network": "conjoin.fusion.network:NetworkBody",
+    "trees": "conjoin.fusion.tabular:TreesBody",
 }
 #: Shift of a decision below which a view counts as having moved nothing.
 STILL = 1e-6

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from conjoin.errors import ConjoinError, nearest
-from conjoin.maps.standard import LEAST, Standardise
+from conjoin.maps.standard import Standardise
 from conjoin.spaces import Rows, Tokens
+from conjoin.spaces.given import mask_of, matrix_of
 
 #: Items read at a time.
 BLOCK = 4096
+#: A column whose spread is at most this share of its largest value holds rounding alone.
+STILL = 4 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +49,12 @@ class Inputs:
         ------
         ConjoinError : a view is unknown, lengths differ, or an item lacks everything.
         """
+        if not isinstance(views, Mapping):
+            raise ConjoinError("views", f"a {type(views).__name__}", "give tables by name")
         if not views:
             raise ConjoinError("views", "none", "give one or more")
+        views = {name: matrix_of(view, f"view {name}") for name, view in views.items()}
+        present = {name: mask_of(mask, f"present[{name}]") for name, mask in present.items()}
         wanted = tuple(names or views)
         for name in (*views, *present):
             if name not in wanted or (name not in views and name in present):
@@ -64,8 +71,7 @@ class Inputs:
         for place, name in enumerate(wanted):
             if name in views:
                 _check_shape(name, views[name])
-                given = present.get(name)
-                here[:, place] = True if given is None else np.asarray(given, dtype=bool)
+                here[:, place] = present.get(name, True)
         lacking = ~here.any(axis=1)
         if lacking.any():
             raise ConjoinError(
@@ -107,8 +113,9 @@ class Inputs:
         if not np.isfinite(taken @ np.ones(width, np.float32)).all():
             fine = np.isfinite(taken).all(axis=1)
             if not fine.all():
+                row = int(asked[int(np.argmin(fine))])
                 raise ConjoinError(
-                    f"view {name}", f"row {int(asked[int(np.argmin(fine))])} is not finite",
+                    f"view {name}", f"row {row} is not finite: it holds NaN or infinity",
                     "mend it, or mark it absent",
                 )  # fmt: skip
         if len(asked) == len(lines):
@@ -123,8 +130,14 @@ class Inputs:
         for start in range(0, len(every), BLOCK):
             yield every[start : start + BLOCK]
 
-    def scaler(self, name: str) -> Standardise:
-        """Mean 0 and spread 1 a coordinate over the rows that are present.
+    def scaler(self, name: str, weight: np.ndarray | None = None) -> Standardise:
+        """Mean 0 and spread 1 a column over the rows that are present, whatever its unit.
+
+        A column that holds one value only is moved to 0 and not widened.
+
+        Parameters
+        ----------
+        weight : ``[n]`` trust in each item.
 
         Raises
         ------
@@ -137,16 +150,18 @@ class Inputs:
                 f"view {name}", "present in no training item",
                 "leave it out, or give items that have it",
             )  # fmt: skip
+        trust = np.ones(len(self)) if weight is None else weight
         origin = np.asarray(self.rows(name, lines[:BLOCK], width), np.float64).mean(axis=0)
-        first, second = np.zeros(width), np.zeros(width)
+        first, second, most = np.zeros(width), np.zeros(width), np.abs(origin)
         for some in self.blocks(lines):
             x = self.rows(name, some, width) - origin
-            first += x.sum(axis=0)
-            second += (x * x).sum(axis=0)
-        mean = first / len(lines)
-        spread = np.sqrt(np.maximum(second / len(lines) - mean**2, 0))
-        least = LEAST * float(spread.mean()) or 1.0
-        scale = 1 / np.maximum(spread, least)
+            first += trust[some] @ x
+            second += trust[some] @ (x * x)
+            most = np.maximum(most, np.abs(x).max(axis=0))
+        total = float(trust[lines].sum())
+        mean = first / total
+        spread = np.sqrt(np.maximum(second / total - mean**2, 0))
+        scale = 1 / np.where(spread > STILL * most, spread, 1.0)
         return Standardise((origin + mean).astype(np.float32), scale.astype(np.float32))
 
     def take(self, lines: np.ndarray) -> "Inputs":
@@ -157,6 +172,21 @@ class Inputs:
     def with_here(self, here: np.ndarray) -> "Inputs":
         """The same rows with fewer of them present."""
         return Inputs(self.views, here & self.here)
+
+
+def absent_rows(view: Any) -> np.ndarray:
+    """``[n]`` which rows are NaN throughout, and so stand for none.
+
+    Examples
+    --------
+    >>> absent_rows(np.array([[1.0, np.nan], [np.nan, np.nan]])).tolist()
+    [False, True]
+    """
+    found = np.zeros(len(view), dtype=bool)
+    if getattr(getattr(view, "dtype", None), "kind", "") == "f" and view.shape[1]:
+        for start in range(0, len(view), BLOCK):
+            found[start : start + BLOCK] = np.isnan(view[start : start + BLOCK]).all(axis=1)
+    return found
 
 
 class Picked:

@@ -20,8 +20,10 @@ HELD = 2**25
 #: Steps of the solver at most; over a design that is read again, and the share of the loss by
 #: which the last of these must still improve it.
 STEPS, AGAIN, GAIN = 200, 12, 1e-5
+#: Change of a held design's loss, as a share of it, and largest slope, at which the solver stops.
+CHANGE, SLOPE = 1e-9, 1e-4
 #: Folds by which views are put in order, and items of them at most.
-FOLDS, ORDERED = 3, 10_000
+FOLDS, ORDERED = 3, 2_000
 
 Head = tuple[np.ndarray, np.ndarray]
 
@@ -73,7 +75,7 @@ class Late:
             raise ConjoinError(
                 "weigh", f"{self.weigh!r} weighs classes", "take 'even' or 'best' for numbers"
             )
-        scalers = {name: inputs.scaler(name) for name in inputs.names}
+        scalers = {name: inputs.scaler(name, w) for name in inputs.names}
         heads = {
             name: self._head(inputs, name, scalers[name], target, (y, w)) for name in inputs.names
         }
@@ -158,7 +160,7 @@ class Concat:
     ) -> Fused:
         """Fit one head; see :class:`~conjoin.fusion.fused.Fusion`."""
         inputs, target, y, w = prepared(views, present, labels, weight)
-        scalers = {name: inputs.scaler(name) for name in inputs.names}
+        scalers = {name: inputs.scaler(name, w) for name in inputs.names}
         fills = {
             name: -s.shift * s.scale if self.fill == "zero" else np.zeros_like(s.shift)
             for name, s in scalers.items()
@@ -329,7 +331,7 @@ def solve(
         start = _softmax(first, y, share / share[some].sum(), start, lam, (STEPS, GAIN))
         how = (AGAIN, GAIN)
     else:
-        how = (STEPS, 1e-9)
+        how = (STEPS, CHANGE)
     both = _softmax(_Design(design, np.arange(len(y)), width), y, share, start, lam, how)
     return both[:-1].astype(np.float32), both[-1].astype(np.float32)
 
@@ -391,7 +393,7 @@ def _softmax(
             slope[-1] += p.sum(axis=0)
         return value, slope.ravel()
 
-    options = {"maxiter": how[0], "maxcor": 10, "ftol": how[1], "gtol": 1e-6}
+    options = {"maxiter": how[0], "maxcor": 10, "ftol": how[1], "gtol": SLOPE}
     found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x.reshape(start.shape))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from conjoin.fusion.fused import Fused
 from conjoin.fusion.inputs import Inputs
-from conjoin.measures.bootstrap import interval
+from conjoin.measures.bootstrap import interval, resamples
 from conjoin.spaces import stable_hash
 
 #: With more modalities than this only single ones, all, and all but one are scored.
@@ -270,9 +270,9 @@ def _hangs(pattern: np.ndarray, y: np.ndarray, numbers: bool) -> float:
         sums, counts = np.bincount(pattern, y), np.bincount(pattern)
         between = (sums**2 / counts).sum() / len(y) - y.mean() ** 2
         return float(between / max(y.var(), 1e-30))
-    table = np.zeros((pattern.max() + 1, y.max() + 1))
-    np.add.at(table, (pattern, y), 1)
-    table /= len(y)
+    kinds = int(y.max()) + 1
+    counts = np.bincount(pattern * kinds + y, minlength=(int(pattern.max()) + 1) * kinds)
+    table = counts.reshape(-1, kinds) / len(y)
     free = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True)
     full = table > 0
     return float((table[full] * np.log(table[full] / free[full])).sum())
@@ -366,9 +366,11 @@ def _collect(
         return Collect(name, len(lacking), None, None, None, 0.0)
     weight = np.array(shares) / sum(shares)
     total, size = np.array(sums), np.array(counts, dtype=np.float64)
-    rng = np.random.default_rng([seed, stable_hash(f"collect {name}")])
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-    means = weight @ ((total @ draws.T) / np.maximum(size @ draws.T, 1))
+    parts = []
+    for drawn in resamples(len(names), RESAMPLES, [seed, stable_hash(f"collect {name}")]):
+        draws = drawn.T.astype(np.float64)
+        parts.append(weight @ ((total @ draws) / np.maximum(size @ draws, 1)))
+    means = np.concatenate(parts)
     low, high = np.quantile(means, [0.025, 0.975])
     value = float(weight @ (total.sum(axis=1) / size.sum(axis=1)))
     return Collect(name, len(lacking), value, float(low), float(high), float(covered))

@@ -71,6 +71,28 @@ LINEAR: tuple[Row, ...] = (
         (), _LABELS, settings={"fill": "zero", "indicator": False}, family="early"),
 )  # fmt: skip
 
+#: What people would try without this project.
+PLAIN: tuple[Row, ...] = (
+    Row("fusion", "imputed-logistic", f"{_HERE}.tabular:ImputedLogistic",
+        "Means for what is absent, columns scaled, a flag a view, one logistic or ridge "
+        "regression.",
+        ("pedregosa2011scikit", "josse2019consistency"), _LABELS, family="early",
+        claims=(
+            _claim("best-single", "A constant and a flag for what is absent are consistent with a "
+                   "flexible learner; no figure on views.", differs=_HEADS),
+            _claim("best-single", "As above.", data=_TABLE, differs=_HEADS),
+        )),
+    Row("fusion", "boosted-trees", f"{_HERE}.tabular:BoostedTrees",
+        "Gradient-boosted trees over all columns, which send what is absent to either side.",
+        ("friedman2001boosting", "ke2017lightgbm", "josse2019consistency"), _LABELS, "trained",
+        family="trees",
+        claims=(
+            _claim("imputed-logistic", "Ahead of imputation before trees in simulations with data "
+                   "missing at random; no figure against a linear head on views.", data=_TABLE,
+                   differs="a linear head and not trees on imputed columns"),
+        )),
+)  # fmt: skip
+
 
 def _net(
     name: str, summary: str, papers: tuple[str, ...], settings: dict[str, Any],
@@ -178,4 +200,4 @@ BALANCED: tuple[Row, ...] = (
                  "curriculum; the projection is checked against the abstract only"),), "balance"),
 )  # fmt: skip
 
-ROWS = (*LINEAR, *TRAINED, *BALANCED)
+ROWS = (*LINEAR, *PLAIN, *TRAINED, *BALANCED)

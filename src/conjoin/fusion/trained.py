@@ -113,7 +113,7 @@ class FusionNet:
                 "extra", f"{self.extra} with body {self.body}", f"give body {' or '.join(bodies)}"
             )
         inputs, target, y, w = prepared(views, present, labels, weight)
-        scalers = {name: inputs.scaler(name) for name in inputs.names}
+        scalers = {name: inputs.scaler(name, w) for name in inputs.names}
         dims = tuple(len(scaler.shift) for scaler in scalers.values())
         spec = Spec(
             self.body, inputs.names, dims, target.width, self.hidden, self.layers,

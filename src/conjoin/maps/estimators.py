@@ -7,7 +7,7 @@
 from typing import Any, no_type_check
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from conjoin.maps.base import Binder
@@ -18,7 +18,7 @@ from conjoin.measures.relevance import Relevance
 from conjoin.spaces import Pairs
 
 
-class _PairMap(TransformerMixin, BaseEstimator):
+class _PairMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Two paired views, fitted by the binder that a subclass names."""
 
     def _binder(self) -> Binder:
@@ -41,6 +41,8 @@ class _PairMap(TransformerMixin, BaseEstimator):
         maps = self._binder().fit({"y": y, "x": X}, Pairs.of(y=rows, x=rows))
         self.map_, self.map_y_ = maps["x"], maps["y"]
         self.n_outputs_ = y.shape[1]
+        # How many names get_feature_names_out gives, which set_output writes above the columns.
+        self._n_features_out = self.map_.apply(X[:1]).shape[1]
         return self
 
     def transform(self, X: Any) -> np.ndarray:

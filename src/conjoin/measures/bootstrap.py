@@ -5,7 +5,7 @@ Hesterberg, What Teachers Should Know About the Bootstrap, The American Statisti
 Holm, Scandinavian Journal of Statistics 6 (1979); Benjamini and Hochberg, JRSS B 57 (1995).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -164,16 +164,26 @@ def check_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return owner
 
 
-def _weights(groups: int, width: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Multinomial counts of each group, ``[≤ block, groups]`` at a time, ``draws`` rows in all."""
+def resamples(groups: int, draws: int, seed: Sequence[int], width: int = 0) -> Iterator[np.ndarray]:
+    """Multinomial counts of each group, ``[≤ block, groups]`` at a time, ``draws`` rows in all.
+
+    Parameters
+    ----------
+    width : numbers that a row makes elsewhere, where these are more than the groups.
+    """
     if draws < 1:
         raise ConjoinError("draws", f"{draws}", "give at least 1, better 2000")
-    rng = np.random.default_rng([seed, stable_hash("bootstrap")])
+    rng = np.random.default_rng(list(seed))
     block = max(1, HELD // max(groups, width))
     for start in range(0, draws, block):
         size = min(block, draws - start)
         picked = rng.integers(0, groups, (size, groups)) + np.arange(size)[:, None] * groups
         yield np.bincount(picked.ravel(), minlength=size * groups).reshape(size, groups)
+
+
+def _weights(groups: int, width: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Those behind an interval."""
+    return resamples(groups, draws, [seed, stable_hash("bootstrap")], width)
 
 
 def _p_value(tail: float, groups: int) -> float:

@@ -133,9 +133,11 @@ def labels_of(values: Any, where: str = "labels", count: int | None = None) -> n
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "iubU":
         return cells
     listed = [one.item() if isinstance(one, np.generic) else plain(one) for one in cells]
+    gone = [row for row, one in enumerate(listed) if missing(one)]
+    if gone:
+        said = f"{len(gone)} of {len(listed)} are missing, the first in row {gone[0]}"
+        raise ConjoinError(where, said, "leave such items out")
     for row, one in enumerate(listed):
-        if missing(one):
-            raise ConjoinError(where, f"row {row} has none", "leave such items out")
         if isinstance(one, list | tuple | set) or (isinstance(one, np.ndarray) and one.ndim):
             raise ConjoinError(
                 where, f"row {row} holds a {type(one).__name__}", "give one label an item: [n]"

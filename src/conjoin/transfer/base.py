@@ -204,6 +204,43 @@ def check_labels(y: Any, rows: int, where: str = "y") -> np.ndarray:
     return array
 
 
+def check_weight(weight: Any, rows: int) -> np.ndarray:
+    """What each row counts ``[n]``, above 0; 1 where nothing is given.
+
+    Raises
+    ------
+    ConjoinError : there are more or fewer than rows, or one is not above 0.
+    """
+    if weight is None:
+        return np.ones(rows)
+    trust = np.asarray(weight, dtype=np.float64)
+    if trust.shape != (rows,):
+        raise ConjoinError("weight", f"shape {trust.shape} for {rows} rows", "give one a row")
+    if not (np.isfinite(trust).all() and (trust > 0).all()):
+        raise ConjoinError("weight", "one is not above 0", "leave that row out instead")
+    return trust
+
+
+def pulls(
+    second: np.ndarray, centre: np.ndarray, standardise: bool, kind: Any = np.float64
+) -> np.ndarray:
+    """``[d]`` by how much a pull of 1 pulls each column of a linear head towards zero.
+
+    Its variance with ``standardise``, which is a pull of 1 on columns of spread 1; otherwise the
+    mean variance for all. A column that holds one value only, up to rounding, is pulled by 1.
+
+    Parameters
+    ----------
+    second, centre : covariance ``[d, d]`` and mean ``[d]`` of the rows.
+    kind : precision of the rows.
+    """
+    own = np.diag(second).copy()
+    if not standardise:
+        return np.full(len(own), max(float(own.mean()), 1e-12))
+    rounding = (8 * float(np.finfo(kind).eps) * np.abs(centre)) ** 2
+    return np.where(own > rounding, own, 1.0)
+
+
 def known_classes(y: np.ndarray, prototypes: Prototypes | None = None) -> np.ndarray:
     """The classes of labels and prototypes together, sorted.
 

@@ -3,13 +3,14 @@
 Any head of the catalogue by its name; ``params`` are its fields.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, no_type_check
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
@@ -44,7 +45,13 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         self.params = params
         self.seed = seed
 
-    def fit(self, X: Any, y: Any, prototypes: Prototypes | None = None) -> "HeadClassifier":
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        prototypes: Prototypes | None = None,
+        sample_weight: Any = None,
+    ) -> "HeadClassifier":
         """Fit the head.
 
         Parameters
@@ -52,13 +59,19 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         X : ``[n, d]``.
         y : ``[n]`` classes.
         prototypes : vectors of the classes' names, for heads that look at them.
+        sample_weight : ``[n]`` what each row counts; a row of 0 is left out.
+
+        Raises
+        ------
+        ConjoinError : the head weighs no rows, or answers numbers.
         """
         X, y = validate_data(self, X, y, dtype=_FLOATS)
         check_classification_targets(y)
         head = find("head", self.method).make(dict(self.params or {}))
         if head.answers != "classes":
             raise ConjoinError("method", f"{self.method} predicts numbers", "use HeadRegressor")
-        self.head_ = head.fit(X, y, prototypes=prototypes, seed=self.seed)
+        X, y, weighed = _weighed(head, self.method, (X, y), sample_weight)
+        self.head_ = head.fit(X, y, prototypes=prototypes, seed=self.seed, **weighed)
         self.classes_ = self.head_.classes
         return self
 
@@ -103,13 +116,18 @@ class HeadRegressor(RegressorMixin, BaseEstimator):
         self.params = params
         self.seed = seed
 
-    def fit(self, X: Any, y: Any) -> "HeadRegressor":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "HeadRegressor":
         """Fit the head.
 
         Parameters
         ----------
         X : ``[n, d]``.
         y : ``[n]`` or ``[n, k]`` numbers.
+        sample_weight : ``[n]`` what each row counts; a row of 0 is left out.
+
+        Raises
+        ------
+        ConjoinError : the head weighs no rows, or answers classes.
         """
         X, y = validate_data(
             self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
@@ -117,7 +135,8 @@ class HeadRegressor(RegressorMixin, BaseEstimator):
         head = find("head", self.method).make(dict(self.params or {}))
         if head.answers != "numbers":
             raise ConjoinError("method", f"{self.method} predicts classes", "use HeadClassifier")
-        self.head_ = head.fit(X, y, seed=self.seed)
+        X, y, weighed = _weighed(head, self.method, (X, y), sample_weight)
+        self.head_ = head.fit(X, y, seed=self.seed, **weighed)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -129,6 +148,25 @@ class HeadRegressor(RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _weighed(
+    head: Any, name: str, rows: tuple[np.ndarray, np.ndarray], sample_weight: Any
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Rows that count, and what they count as an argument of ``fit``; nothing where all do alike.
+
+    Raises
+    ------
+    ConjoinError : the head weighs no rows.
+    """
+    if sample_weight is None:
+        return *rows, {}
+    if "weight" not in inspect.signature(head.fit).parameters:
+        able = "logistic, ridge-classifier, ridge-regressor, nearest-mean or majority"
+        raise ConjoinError("sample_weight", f"{name} weighs no rows", f"name {able}")
+    trust = _check_sample_weight(sample_weight, rows[0], dtype=np.float64, ensure_non_negative=True)
+    kept = trust > 0
+    return rows[0][kept], rows[1][kept], {"weight": trust[kept]}
 
 
 __all__ = ["HeadClassifier", "HeadRegressor"]

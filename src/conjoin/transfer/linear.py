@@ -13,7 +13,9 @@ from conjoin.transfer.base import (
     blocks,
     check_labels,
     check_rows,
+    check_weight,
     known_classes,
+    pulls,
     require_prototypes,
 )
 from conjoin.transfer.fitted import Linear, Numbers, log_softmax
@@ -32,12 +34,16 @@ class Majority:
     prototypes: ClassVar[str] = "unused"
     answers: ClassVar[str] = "classes"
 
-    def fit(self, x: Any, y: Any, *, prototypes: Prototypes | None = None, seed: int = 0) -> Linear:
+    def fit(
+        self, x: Any, y: Any, *, prototypes: Prototypes | None = None,
+        weight: np.ndarray | None = None, seed: int = 0,
+    ) -> Linear:  # fmt: skip
         """How often each class is."""
         rows = check_rows(x, "x")
         labels = check_labels(y, len(rows))
         classes = known_classes(labels)
-        counts = (labels[:, None] == classes).sum(axis=0)
+        trust = check_weight(weight, len(rows))
+        counts = np.bincount(np.searchsorted(classes, labels), trust, len(classes))
         return Linear(
             classes, np.zeros((rows.shape[1], len(classes))), np.log(counts / counts.sum())
         )
@@ -54,31 +60,36 @@ class NearestMean:
     prototypes: ClassVar[str] = "unused"
     answers: ClassVar[str] = "classes"
 
-    def fit(self, x: Any, y: Any, *, prototypes: Prototypes | None = None, seed: int = 0) -> Linear:
+    def fit(
+        self, x: Any, y: Any, *, prototypes: Prototypes | None = None,
+        weight: np.ndarray | None = None, seed: int = 0,
+    ) -> Linear:  # fmt: skip
         """The means of the classes."""
         rows = check_rows(x, "x")
         labels = check_labels(y, len(rows))
         classes = known_classes(labels)
         owner = np.searchsorted(classes, labels)
-        counts = np.bincount(owner, minlength=len(classes))
+        trust = check_weight(weight, len(rows))
+        counts = np.bincount(owner, trust, len(classes))
         sums = np.zeros((len(classes), rows.shape[1]))
         for cut in blocks(rows):
-            np.add.at(sums, owner[cut], rows[cut].astype(np.float64))
+            np.add.at(sums, owner[cut], rows[cut].astype(np.float64) * trust[cut, None])
         means = sums / counts[:, None]
-        t = self._temperature(rows, owner, means, counts)
+        t = self._temperature(rows, owner, means, trust)
         return Linear(classes, means.T / t, -(means**2).sum(axis=1) / (2 * t))
 
     def _temperature(
-        self, rows: np.ndarray, owner: np.ndarray, means: np.ndarray, counts: np.ndarray
+        self, rows: np.ndarray, owner: np.ndarray, means: np.ndarray, trust: np.ndarray
     ) -> float:
         at = _sample(len(rows))
-        at = at[counts[owner[at]] > 1]
+        counts = np.bincount(owner, trust, len(means))
+        at = at[counts[owner[at]] > trust[at] * (1 + 1e-9)]
         x = rows[at].astype(np.float64)
         scores = x @ means.T - (means**2).sum(axis=1) / 2
         if not len(at):
             return float(np.maximum(np.var(means, axis=0).sum(), 1e-12))
-        n = counts[owner[at]].astype(np.float64)
-        own = (means[owner[at]] * n[:, None] - x) / (n - 1)[:, None]
+        n, one = counts[owner[at]].astype(np.float64), trust[at]
+        own = (means[owner[at]] * n[:, None] - one[:, None] * x) / (n - one)[:, None]
         line = np.arange(len(at))
         scores[line, owner[at]] = (x * own).sum(axis=1) - (own**2).sum(axis=1) / 2
         return temperature(scores, owner[at])
@@ -185,13 +196,16 @@ def _signed(
 class RidgeClassifier:
     """Least squares on indicators of the classes: ``W = (Σ + λ I)⁻¹ Cov(x, 1_y)``.
 
-    Rows and indicators are centred; λ is in units of the mean eigenvalue of Σ. Scores are the
-    predicted indicators over a temperature that makes the training rows, each left out of the
-    fit, as likely as they can be.
+    Rows and indicators are centred. With ``standardise`` λ pulls each column in units of its own
+    variance, ``W = (Σ + λ diag Σ)⁻¹ …``: what ``λ I`` is on columns of spread 1, so that no column
+    counts for its unit. Without, λ is in units of the mean eigenvalue of Σ. Scores are the
+    predicted indicators over a temperature that makes the training rows, each left out of the fit,
+    as likely as they can be.
 
     Parameters
     ----------
     lam : λ.
+    standardise : pull each column by its own variance.
     balanced : each class counts the same, however many rows it has.
 
     References
@@ -201,22 +215,26 @@ class RidgeClassifier:
 
     lam: Annotated[float, Search(1e-4, 1e3, log=True)] = 0.3
     balanced: bool = False
+    standardise: bool = True
     prototypes: ClassVar[str] = "unused"
     answers: ClassVar[str] = "classes"
 
-    def fit(self, x: Any, y: Any, *, prototypes: Prototypes | None = None, seed: int = 0) -> Linear:
+    def fit(
+        self, x: Any, y: Any, *, prototypes: Prototypes | None = None,
+        weight: np.ndarray | None = None, seed: int = 0,
+    ) -> Linear:  # fmt: skip
         """A linear head in closed form."""
         rows = check_rows(x, "x")
         labels = check_labels(y, len(rows))
         classes = known_classes(labels)
         owner = np.searchsorted(classes, labels)
-        weight = np.ones(len(rows))
+        weight = check_weight(weight, len(rows))
         if self.balanced:
-            weight = 1 / np.bincount(owner)[owner]
+            weight = weight / np.bincount(owner, weight)[owner]
         weight = weight / weight.sum()
         hot = np.zeros((len(rows), len(classes)), rows.dtype)
         hot[np.arange(len(rows)), owner] = 1
-        slope, bias, left = _solve(rows, hot, weight, self.lam)
+        slope, bias, left = _solve(rows, hot, weight, self.lam, self.standardise)
         at = _sample(len(rows))
         x = rows[at].astype(np.float64)
         centre = weight @ rows
@@ -231,11 +249,15 @@ class RidgeClassifier:
 
 @dataclass(frozen=True)
 class RidgeRegressor:
-    """Least squares on numbers: ``W = (Σ + λ I)⁻¹ Cov(x, y)``, λ in units of Σ's mean eigenvalue.
+    """Least squares on numbers: ``W = (Σ + λ diag Σ)⁻¹ Cov(x, y)``.
+
+    That is ridge regression on columns of spread 1. Without ``standardise`` it is
+    ``(Σ + λ I)⁻¹ Cov(x, y)`` with λ in units of Σ's mean eigenvalue.
 
     Parameters
     ----------
     lam : λ.
+    standardise : pull each column by its own variance.
 
     References
     ----------
@@ -243,12 +265,14 @@ class RidgeRegressor:
     """
 
     lam: Annotated[float, Search(1e-4, 1e3, log=True)] = 0.3
+    standardise: bool = True
     prototypes: ClassVar[str] = "unused"
     answers: ClassVar[str] = "numbers"
 
     def fit(
-        self, x: Any, y: Any, *, prototypes: Prototypes | None = None, seed: int = 0
-    ) -> Numbers:
+        self, x: Any, y: Any, *, prototypes: Prototypes | None = None,
+        weight: np.ndarray | None = None, seed: int = 0,
+    ) -> Numbers:  # fmt: skip
         """A linear head in closed form; ``y`` is ``[n]`` or ``[n, k]`` numbers."""
         rows = check_rows(x, "x")
         flat = np.ndim(y) == 1
@@ -259,14 +283,15 @@ class RidgeRegressor:
         target = check_rows(target[:, None] if flat else target, "y")
         if len(target) != len(rows) or len(rows) < 2:
             raise ConjoinError("y", f"{len(target)} numbers for {len(rows)} rows", "give one a row")
-        slope, bias, _ = _solve(rows, target, np.full(len(rows), 1 / len(rows)), self.lam)
+        trust = check_weight(weight, len(rows))
+        slope, bias, _ = _solve(rows, target, trust / trust.sum(), self.lam, self.standardise)
         return Numbers(slope, bias, flat)
 
 
 def _solve(
-    x: np.ndarray, y: np.ndarray, weight: np.ndarray, lam: float
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, lam: float, standardise: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slope ``[d, k]``, bias ``[k]`` and ``Σ + λ I``, from one pass of weighted moments."""
+    """Slope ``[d, k]``, bias ``[k]`` and ``Σ`` with its pull, from one pass of weighted moments."""
     centre, aim = weight @ x, weight @ y
     d, k = x.shape[1], y.shape[1]
     second, cross = np.zeros((d, d)), np.zeros((d, k))
@@ -275,8 +300,7 @@ def _solve(
         held = inside * weight[cut, None].astype(x.dtype)
         second += held.T @ inside
         cross += held.T @ (y[cut] - aim).astype(x.dtype)
-    eigen = max(np.trace(second) / d, 1e-12)
-    left = second + lam * eigen * np.eye(d)
+    left = second + np.diag(lam * pulls(second, centre, standardise, x.dtype))
     slope = np.linalg.solve(left, cross)
     return slope, aim - centre @ slope, left
 

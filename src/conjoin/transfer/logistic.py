@@ -12,7 +12,9 @@ from conjoin.transfer.base import (
     blocks,
     check_labels,
     check_rows,
+    check_weight,
     known_classes,
+    pulls,
     require_prototypes,
 )
 from conjoin.transfer.fitted import Linear
@@ -28,9 +30,12 @@ class Logistic:
     """Multinomial logistic regression, in which class prototypes may be shots as rows are.
 
     ``min over W, b of (1 − a) mean CE(xᵢ; yᵢ) + a mean CE(tⱼ; cⱼ) + λ/2 |W − W₀|²`` over rows
-    ``xᵢ`` and prototypes ``tⱼ`` at the rows' mean length, λ in units of the mean eigenvalue of
-    the rows' covariance. The loss is convex and followed to its end, by quasi-Newton steps in
-    coordinates in which the curvature of the start is the same all ways. Then
+    ``xᵢ`` and prototypes ``tⱼ`` at the rows' mean length. Without names, λ pulls each column in
+    units of its own variance, ``λ/2 Σⱼ σⱼ² |Wⱼ|²``: what it is on columns of spread 1, so that no
+    column counts for its unit. Where names are read, lengths mean something, and λ is in units of
+    the mean eigenvalue of the rows' covariance, as it is without ``standardise``. The loss is
+    convex and followed to its end, by quasi-Newton steps in coordinates in which the curvature of
+    the start is the same all ways. Then
     ``W ← (1 − m) W + m k W₀``, ``W₀`` being the prototypes at unit length and ``k`` what makes
     the two equally long.
 
@@ -42,6 +47,7 @@ class Logistic:
         ``scale``.
     blend : m.
     scale : of the prototypes pulled to.
+    standardise : pull each column by its own variance, where no names are read.
 
     References
     ----------
@@ -54,10 +60,14 @@ class Logistic:
     blend: Annotated[float, Search(0.0, 1.0)] = 0.0
     toward: Annotated[str, Choice(("zero", "names"))] = "zero"
     scale: Annotated[float, Search(1.0, 100.0, log=True)] = 10.0
+    standardise: bool = True
     prototypes: ClassVar[str] = "used"
     answers: ClassVar[str] = "classes"
 
-    def fit(self, x: Any, y: Any, *, prototypes: Prototypes | None = None, seed: int = 0) -> Linear:
+    def fit(
+        self, x: Any, y: Any, *, prototypes: Prototypes | None = None,
+        weight: np.ndarray | None = None, seed: int = 0,
+    ) -> Linear:  # fmt: skip
         """A linear head."""
         rows = check_rows(x, "x")
         labels = check_labels(y, len(rows))
@@ -65,16 +75,18 @@ class Logistic:
             prototypes = None
         classes = known_classes(labels, prototypes)
         start = np.zeros((rows.shape[1], len(classes)))
-        weight = np.full(len(rows), 1 / max(len(rows), 1))
+        trust = check_weight(weight, len(rows))
+        trust = trust / max(trust.sum(), 1e-300)
         if self._reads_names:
             named = require_prototypes(prototypes, rows.shape[1], "cross-modal")
             if len(classes) == len(np.unique(named.labels)):
                 start = named.means(classes).T
             if self.share:
-                rows, labels, weight = self._joined(rows, labels, named)
+                rows, labels, trust = self._joined(rows, labels, trust, named)
         owner = np.searchsorted(classes, labels)
         anchor = self.scale * start if self.toward == "names" else np.zeros_like(start)
-        slope, bias = solve(rows, owner, weight, anchor, self.lam)
+        even = not self.standardise or self._reads_names
+        slope, bias = solve(rows, owner, trust, anchor, self.lam, standardise=not even)
         if self.blend and start.any():
             k = np.linalg.norm(slope) / np.linalg.norm(start)
             slope = (1 - self.blend) * slope + self.blend * k * start
@@ -85,14 +97,14 @@ class Logistic:
         return bool(self.share or self.blend or self.toward == "names")
 
     def _joined(
-        self, rows: np.ndarray, labels: np.ndarray, named: Prototypes
+        self, rows: np.ndarray, labels: np.ndarray, trust: np.ndarray, named: Prototypes
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows and prototypes as one set of shots, with what each counts."""
         length = float(np.linalg.norm(rows, axis=1).mean()) if len(rows) else 1.0
         shots = (length * unit(named.vectors)).astype(rows.dtype)
         share = self.share if len(rows) else 1.0
         weight = np.concatenate([
-            np.full(len(rows), (1 - share) / max(len(rows), 1)),
+            (1 - share) * trust,
             np.full(len(shots), share / len(shots)),
         ])  # fmt: skip
         both = np.concatenate([labels, named.labels]) if len(rows) else named.labels
@@ -100,7 +112,13 @@ class Logistic:
 
 
 def solve(
-    x: np.ndarray, owner: np.ndarray, weight: np.ndarray, anchor: np.ndarray, lam: float
+    x: np.ndarray,
+    owner: np.ndarray,
+    weight: np.ndarray,
+    anchor: np.ndarray,
+    lam: float,
+    *,
+    standardise: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Slope ``[d, c]`` and bias ``[c]`` at the minimum of :class:`Logistic`'s loss.
 
@@ -111,6 +129,7 @@ def solve(
     owner : ``[n]`` the class of each row, from 0.
     weight : ``[n]`` what each row counts; they sum to 1.
     anchor : ``[d, c]`` what the slope is pulled to.
+    standardise : whether each column is pulled by its own variance.
     """
     from scipy.linalg import solve_triangular
     from scipy.optimize import minimize
@@ -121,9 +140,9 @@ def solve(
     for cut in blocks(x):
         inside = x[cut] - centre.astype(x.dtype)
         second += (inside * weight[cut, None].astype(x.dtype)).T @ inside
-    pull = lam * max(np.trace(second) / d, 1e-12)
+    pull = lam * pulls(second, centre, standardise, x.dtype)[:, None]
     # The softmax's curvature where all classes are as likely, times the rows' covariance.
-    lower = np.linalg.cholesky((c - 1) / c**2 * second + pull * np.eye(d))
+    lower = np.linalg.cholesky((c - 1) / c**2 * second + np.diag(pull[:, 0]))
     task = _Task(x, owner, weight, centre)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -131,7 +150,7 @@ def solve(
         move = solve_triangular(lower, free, lower=True, trans="T", check_finite=False)
         bias = flat[d * c :]
         value, by_slope, by_bias = task(anchor + move, bias)
-        value += pull / 2 * float((move**2).sum())
+        value += float((pull * move**2).sum()) / 2
         back = solve_triangular(lower, by_slope + pull * move, lower=True, check_finite=False)
         return value, np.concatenate([back.ravel(), by_bias])
 
