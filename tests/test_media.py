@@ -352,3 +352,17 @@ def test_every_ending_that_is_a_sound_is_read():
     listed = {end for end, kind in KINDS.items() if kind == "audio"}
     assert listed - set(named) <= set(containers.BY_AV)
     assert {named[end] for end in listed & set(named)} <= known
+
+
+def test_thumbnails_show_what_the_encoder_sees():
+    from conjoin.report.thumbs import picture
+
+    def shown(cell):
+        return np.asarray(Image.open(io.BytesIO(picture(cell))).convert("RGB")).astype(int)
+
+    deep = saved(Image.fromarray(ramp(1023)), "PNG")
+    assert abs(shown(deep) - read(deep)).max() < 20
+    assert abs(shown(ramp(4095)) - read(ramp(4095))).max() < 20
+    pytest.importorskip("resvg_py")
+    drawn = shown(SVG.format('<rect width="20" height="10" fill="red"/>').encode())
+    assert drawn[5, 5, 0] > 240

@@ -148,3 +148,42 @@ def test_the_configuration_says_which_folders_and_hosts_are_allowed(tmp_path):
     assert "cannot be fetched" in second
     with pytest.raises(ConjoinError, match="folders"):
         said(folders="../other")
+
+
+def test_the_service_reads_what_the_configuration_allows_and_nothing_else(tmp_path, monkeypatch):
+    from conjoin.app.serve.limits import Limits, Problem
+    from conjoin.app.serve.media import Shelf
+    from conjoin.app.workspace import Workspace
+
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "reads_red.py").write_text(
+        "import numpy as np\ndef red(cells):\n"
+        "    return np.array([[np.asarray(c)[..., 0].mean(), 1] for c in cells])\n"
+    )
+    put(tmp_path / "secret" / "out.png")
+    put(tmp_path / "ws" / "in.png")
+    rows = b"id,p\n1,in.png\n2,../secret/out.png\n3,http://127.0.0.1:1/x.png\n"
+    put(tmp_path / "ws" / "t.csv", rows)
+    toml = (
+        '[items]\ntable = "t.csv"\nid = "id"\n{}\n[modalities.image]\ncolumn = "p"\n'
+        'encoder = "python:reads_red:red?kind=image"\n'
+    )
+
+    def shown(allowed):
+        (tmp_path / "ws" / "conjoin.toml").write_text(toml.format(allowed))
+        shelf = Shelf(Workspace(tmp_path / "ws", writes=False), Limits())
+        found = []
+        for item in "123":
+            try:
+                found.append(shelf.get(item, "image", 0, 64).mime)
+            except Problem as problem:
+                found.append(problem.found)
+        return found
+
+    first, second, third = shown("")
+    assert first == "image/webp"
+    assert second == "the image of '2' cannot be read now"
+    assert third == "the image of '3' cannot be read now"
+    first, second, third = shown('folders = ["../secret"]')
+    assert (first, second) == ("image/webp", "image/webp")
+    assert "cannot be read now" in third

@@ -138,7 +138,7 @@ def _raw_mode(picture: Any) -> str:
 
 def _with_mode(tile: Any, mode: str) -> Any:
     args = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
-    return type(tile)(*tile[:3], args) if isinstance(tile, tuple) else (*tile[:3], args)
+    return tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args)
 
 
 def flat(picture: Any, declared: float | None = None) -> Any:

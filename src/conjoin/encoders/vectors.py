@@ -9,7 +9,7 @@ import numpy as np
 from conjoin.encoders.base import CellError
 from conjoin.encoders.names import uri
 from conjoin.encoders.options import Options
-from conjoin.errors import ConjoinError
+from conjoin.errors import ConjoinError, Unreachable, one_line
 from conjoin.spaces import Frame
 
 _UNSEEN = Frame("encoder-unprepared", 0)
@@ -107,6 +107,7 @@ def load_array(cell: Any) -> np.ndarray:
         if values.dtype.kind not in "fiub":
             values = values.astype(np.float64)
         return values
-    except (ValueError, TypeError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise CellError(f"not an array of numbers: {reason}") from None
+    except OSError as error:
+        raise Unreachable(f"not an array of numbers: {one_line(error)}") from None
+    except Exception as error:  # whatever an object raises when it is looked at
+        raise CellError(f"not an array of numbers: {one_line(error)}") from None

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from conjoin.errors import CellError, ConjoinError, Unreachable, one_line
 from conjoin.items.cells import (
+    MEDIA,
     PLACED,
     cell_parts,
     content_hash,
@@ -85,7 +86,11 @@ class Modality:
     def _walk(self) -> Iterator[tuple[Key, Any, Any]]:
         some = False
         rows = zip(self.items.ids.tolist(), self.items.values(self.columns), strict=True)
-        for item, parts in _ahead(rows, self._read):
+        if self.kind in MEDIA:
+            read = _ahead(rows, self._read)
+        else:
+            read = ((item, self._read(values)) for item, values in rows)
+        for item, parts in read:
             for part, (content, cell, value) in enumerate(parts):
                 some = True
                 yield Key(item, part, content), cell, value
@@ -176,19 +181,19 @@ def _ahead(
 ) -> Iterator[tuple[str, Any]]:
     """Rows as they are read; those of addresses some rows ahead, by threads."""
     waiting: deque[tuple[str, Any]] = deque()
-    with ThreadPoolExecutor(_FETCHERS, "fetcher") as pool:
-        try:
-            for item, values in rows:
-                if any(map(_names_address, values)):
-                    waiting.append((item, pool.submit(read, values)))
-                else:
-                    waiting.append((item, partial(read, values)))
-                if len(waiting) > _ROWS_AHEAD or not isinstance(waiting[0][1], Future):
-                    yield _done(waiting.popleft())
-            while waiting:
+    pool = ThreadPoolExecutor(_FETCHERS, "fetcher")
+    try:
+        for item, values in rows:
+            if any(map(_names_address, values)):
+                waiting.append((item, pool.submit(read, values)))
+            else:
+                waiting.append((item, partial(read, values)))
+            if len(waiting) > _ROWS_AHEAD or not isinstance(waiting[0][1], Future):
                 yield _done(waiting.popleft())
-        finally:  # a walk that is left half way
-            pool.shutdown(wait=False, cancel_futures=True)
+        while waiting:
+            yield _done(waiting.popleft())
+    finally:  # also of a walk that is left half way
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _done(entry: tuple[str, Any]) -> tuple[str, Any]:

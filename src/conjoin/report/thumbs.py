@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from conjoin.encoders.media import read_picture
+from conjoin.encoders.pixels import declared_scale, flat, of_array
+
 #: Longest side of a thumbnail, pixels.
 SIZE = 160
 #: Pixels a picture may decode to; larger ones are shown by name.
@@ -80,6 +83,8 @@ def picture(cell: Any, size: int = SIZE) -> bytes:
             raise ValueError("too many pixels")
         image.draft("RGB", (size * 2, size * 2))
         small = ImageOps.exif_transpose(image)
+        if small.mode.startswith("I") or small.mode == "F":
+            small = flat(small, declared_scale(image))
         small = small.convert("RGBA" if small.has_transparency_data else "RGB")
         small.thumbnail((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()
@@ -91,9 +96,11 @@ def _open(cell: Any) -> Image.Image:
     if isinstance(cell, Image.Image):
         return cell.copy()
     if isinstance(cell, np.ndarray):
-        array = cell if cell.dtype == np.uint8 else np.clip(cell * 255, 0, 255).astype(np.uint8)
-        return Image.fromarray(array)
-    return Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else Path(cell))
+        return of_array(cell)
+    try:
+        return Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else Path(cell))
+    except Image.UnidentifiedImageError:  # what the media extra reads
+        return read_picture(cell)
 
 
 def _sound(cell: Any, alt: str) -> Thumb:

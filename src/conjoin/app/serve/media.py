@@ -12,7 +12,7 @@ import numpy as np
 
 from conjoin.app.serve.limits import Limits, Problem
 from conjoin.app.workspace import Workspace
-from conjoin.errors import CellError, ConjoinError
+from conjoin.errors import CellError, ConjoinError, Unreachable
 from conjoin.report.thumbs import picture, thumb
 
 #: Bytes of made pictures kept.
@@ -21,6 +21,8 @@ KEPT = 64 * 2**20
 MOST_TEXT = 20_000
 #: Pictures and sounds read at a time; the others wait.
 AT_ONCE = 4
+#: Seconds that an address named by a cell may take; a place is held for as long.
+FETCH_SECONDS = 8.0
 
 _SOUNDS = {
     b"OggS": "audio/ogg", b"fLaC": "audio/flac", b"RIFF": "audio/wav", b"ID3": "audio/mpeg",
@@ -71,8 +73,13 @@ class Shelf:
     def _make(self, item: str, modality: str, part: int, size: int) -> Media:
         try:
             kind = self._ws.encoder(modality).kind
+            self._ws.items.reach.web.seconds = FETCH_SECONDS
             cell = self._ws.cells(modality, kind).get(item, part)
-        except (CellError, ConjoinError) as error:
+        except CellError as error:  # its text may name files of this machine
+            now = " now" if isinstance(error, Unreachable) else ""
+            reason = f"the {modality} of {item!r} cannot be read{now}"
+            raise Problem("not-found", "item", reason, "see GET /items/{item}") from None
+        except ConjoinError as error:
             reason = f"{item!r} has no {modality} to show ({str(error)[:80]})"
             raise Problem("not-found", "item", reason, "see GET /items/{item}") from None
         try:
