@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from conjoin.errors import CellError, Unreachable
-from conjoin.items import Items
+from conjoin.items import Items, resolve
 from conjoin.items import network as network_module
 from conjoin.items import web as web_module
 from conjoin.items.network import is_public
+from conjoin.items.reach import Reach
 from conjoin.items.web import Web
 
 
@@ -230,8 +231,8 @@ def test_odd_addresses_are_read_or_fail_in_a_line(host, tmp_path, monkeypatch):
                 "http://127.0.0.1:99999/", "http://127.0.0.1:port/", "http://\ud800.org/x",
                 "http://xn--/", "http://" + "a" * 300 + ".org/"):  # fmt: skip
         with pytest.raises(CellError) as caught:
-            web(tmp_path, seconds=2).get(odd)
-        assert "\n" not in str(caught.value)
+            resolve(odd, tmp_path, "image", Reach(tmp_path, hosts=("127.0.0.1",)))
+        assert str(caught.value).isprintable()
 
 
 def test_passwords_of_addresses_are_not_told(host, tmp_path):
@@ -304,3 +305,33 @@ def test_a_name_that_changes_its_mind_is_looked_at_when_connected_to(host, tmp_p
             run.get(f"http://rebinding.example:{host.port}{path}")
     assert connected == ["93.184.216.34"]
     assert len(asked) == 2
+
+
+def test_a_disk_that_takes_nothing_costs_no_second_request(host, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    host.answers["/a"] = (200, {}, b"a picture")
+    run = Web(["127.0.0.1"], tmp_path / "file" / "web", rate=1000)
+    assert [run.get(f"{host.url}/a") for _ in range(3)] == [b"a picture"] * 3
+    assert len(host.asked) == 1
+
+
+def test_the_oldest_answers_go_where_they_are_too_many(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(web_module, "KEPT", 3000)
+    host.answers |= {f"/{n}": (200, {"Cache-Control": "max-age=99"}, b"x" * 900) for n in range(6)}
+    for n in range(6):
+        web(tmp_path).get(f"{host.url}/{n}")
+    kept = sum(file.stat().st_size for file in (tmp_path / "web").glob("*/*"))
+    assert 1000 < kept <= 3000 + 1200
+    assert web(tmp_path).get(f"{host.url}/5") == b"x" * 900
+    assert paths(host).count("/5") == 1
+
+
+def test_a_proxy_is_asked_where_one_is_set_and_not_for_private_places(host, tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", host.url)
+    monkeypatch.setenv("no_proxy", "")
+    host.answers["http://93.184.216.34/a"] = (200, {}, b"by proxy")
+    run = Web([], tmp_path, rate=1000)
+    assert run.get("http://93.184.216.34/a") == b"by proxy"
+    with pytest.raises(Unreachable, match="private network"):
+        run.get("http://10.0.0.1/a")
+    assert len(host.asked) == 1

@@ -3,7 +3,6 @@
 How connections are made, and which are refused, is in :mod:`conjoin.items.network`.
 """
 
-import contextlib
 import hashlib
 import json
 import re
@@ -34,6 +33,8 @@ RATE, TRIES = 20.0, 3
 SILENT, LEFT_ALONE = 3, 60.0
 #: Bytes that are kept on disk; the oldest go first.
 KEPT = 8 * 2**30
+#: Bytes that are held in memory where the disk takes none.
+HELD = 256 * 2**20
 #: Answers that may be another at the next try.
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html)", re.I | re.S)
@@ -89,6 +90,7 @@ class Web:
         self._lock, self._looked = threading.Lock(), False
         self._busy: dict[str, threading.Lock] = {}
         self._seen: dict[str, str] = {}
+        self._held: dict[str, bytes] = {}
         self._failed: dict[str, tuple[float, CellError]] = {}
         self._next: dict[str, float] = {}
         self._silent: dict[str, tuple[int, float]] = {}
@@ -121,6 +123,8 @@ class Web:
         until, error = self._failed.get(url, (0.0, None))
         if error is not None and time.monotonic() < until:
             raise type(error)(str(error))
+        if url in self._held:
+            return self._held[url]
         if url in self._seen:
             facts = self._facts(url)
             if facts is not None and facts.digest == self._seen[url]:
@@ -283,7 +287,7 @@ class Web:
         return facts if whole else None
 
     def _keep(self, url: str, data: bytes, headers: Any, old: _Facts | None) -> None:
-        """Keep an answer; a disk that is full only means that it is fetched again."""
+        """Keep an answer; where the disk takes none, in memory for the rest of the run."""
         facts = {
             "size": len(data), "digest": _digest(data),
             "etag": headers.get("etag") or (old.etag if old else None),
@@ -291,13 +295,16 @@ class Web:
             "fresh_until": time.time() + _max_age(headers.get("cache-control", "")),
         }  # fmt: skip
         path = self._path(url)
-        with contextlib.suppress(ConjoinError, OSError):
+        try:
             if old is None:
                 self._make_room()
                 with atomic(path) as file:
                     file.write(data)
             with atomic(path.with_suffix(".json")) as file:
                 file.write(json.dumps(facts).encode())
+        except (ConjoinError, OSError):
+            if sum(map(len, self._held.values())) + len(data) <= HELD:
+                self._held[url] = data
 
     def _make_room(self) -> None:
         """Remove the oldest answers where they are too many; looked at once a run."""
@@ -352,7 +359,8 @@ def _host(url: str) -> str:
 
 def _shown(url: str) -> str:
     """An address as it is told: short, without the password it may hold."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", url)[:200]
+    bare = re.sub(r"(?<=://)[^/@\s]*@", "", url)[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in bare)
 
 
 def _digest(data: bytes) -> str:
