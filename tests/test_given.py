@@ -5,9 +5,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 
 import conjoin
+from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
+from conjoin.maps.estimators import CCAMap, CenteringMap, ProcrustesMap, RidgeMap
+from conjoin.search.filters import parse
 from conjoin.spaces import unit
 from conjoin.spaces.given import cells_of, frame_columns, labels_of, mask_of, matrix_of
 
@@ -151,3 +155,72 @@ def test_vectors_near_the_ends_of_float32_find_themselves():
     plain = x / np.linalg.norm(x, axis=1, keepdims=True)
     assert np.array_equal(unit(x), plain)  # ordinary rows keep their last bit
     assert np.allclose(unit(x.astype(np.float16)), plain, atol=2e-3)
+
+
+ODD = [
+    None, "x", b"x", 3, float("nan"), [], {}, set(), object(), [None] * 24, ["a"] * 24,
+    [pd.NA] * 24, [[1], [2, 3]], np.zeros((0, 4)), np.zeros((24, 0)), np.full((24, 4), np.nan),
+    np.full((24, 4), np.inf), np.ones((24, 4)), np.ones((24, 4), dtype=object),
+    np.array([["a"] * 4] * 24), np.zeros((24, 4, 2)), np.zeros(24), np.ones((5, 4)),
+    pd.DataFrame({"a": [1, 2], "who": "a"}), pd.Series([1, 2]), np.ones((24, 4), dtype=complex),
+    np.array([10**400] * 24, dtype=object), [{"a": 1}] * 24, lambda: 1, np.full((24, 4), 1e300),
+    np.array(["2020-01-01"] * 24, dtype="datetime64[D]"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_other_error_comes_out_of_a_public_edge():
+    x = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+    frame = pd.DataFrame({"t": ["a", "b"]})
+    edges = {
+        "embed": lambda one: conjoin.embed(one, "builtin:chargram"),
+        "embed vectors": lambda one: conjoin.embed(one, "builtin:vector"),
+        "embed encoder": lambda one: conjoin.embed(["a"], one),
+        "embed column": lambda one: conjoin.embed(frame, "builtin:chargram", one),
+        "items": conjoin.Items.from_frame,
+        "items column": lambda one: conjoin.Items.from_frame({"a": one}),
+        "items id": lambda one: conjoin.Items.from_frame({"a": [1, 2]}, id=one),
+        "space": lambda one: conjoin.Space.of(one, name="a"),
+        "space ids": lambda one: conjoin.Space.of(x, one, name="a"),
+        "space name": lambda one: conjoin.Space.of(x, name=one),
+        "pairs": lambda one: conjoin.Pairs.of(a=one, b=one),
+        "pairs by id": conjoin.Pairs.by_id,
+        "tokens": lambda one: conjoin.Tokens(one, one),
+        "index": conjoin.Index.build,
+        "index space": lambda one: conjoin.Index.build({"a": one}),
+        "filter": lambda one: parse(str(one)).mask(pa.table({"a": [1]})),
+    }
+    for made in (CCAMap, RidgeMap, ProcrustesMap, CenteringMap):
+        edges[f"{made.__name__} X"] = lambda one, made=made: made().fit(one, x)
+        edges[f"{made.__name__} y"] = lambda one, made=made: made().fit(x, one)
+    for setting in ("lam", "rank", "power"):
+        edges[f"CCAMap {setting}"] = lambda one, name=setting: CCAMap(**{name: one}).fit(x, x)
+    escaped = []
+    for name, call in edges.items():
+        for one in ODD:
+            try:
+                call(one)
+            except ConjoinError as error:
+                if "\n" in str(error):
+                    escaped.append((name, one, "two lines"))
+            except TypeCheckError:
+                pass  # types are checked while tests run
+            except Exception as error:
+                escaped.append((name, one, repr(error)))
+    assert escaped == []
+
+
+def test_a_constant_view_and_settings_of_another_type_are_named():
+    x = np.random.default_rng(0).normal(size=(24, 4))
+    for call, said in (
+        (lambda: CCAMap().fit(x, np.ones((24, 2))), "y: all 24 rows are the same"),
+        (lambda: CCAMap().fit(np.ones((24, 2)), x), "X: all 24 rows are the same"),
+        (lambda: CCAMap(lam="x").fit(x, x), "CCAMap.lam: 'x' is a str; give"),
+        (lambda: find("binder", "ridge").make({"lam": "x"}), "ridge.lam: 'x' is a str"),
+        (lambda: find("binder", "cca").make({"rank": 2.5}), "cca.rank: 2.5 is a float"),
+        (lambda: find("binder", "procrustes").make({"scale": 1}), "give true or false"),
+    ):  # fmt: skip
+        with pytest.raises(ConjoinError, match=said):
+            call()
+    assert find("binder", "cca").make({"rank": 64.0}).rank == 64
+    assert CCAMap(rank=2).fit(x, x).transform(x).shape == (24, 2)

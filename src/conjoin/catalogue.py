@@ -6,6 +6,8 @@ is loaded. The command line, the docs, the laws and the tests are generated from
 
 import dataclasses
 import importlib
+import numbers
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -196,16 +198,58 @@ def check_fields(name: str, engine: type, values: Mapping[str, Any]) -> None:
         if dataclasses.is_dataclass(engine)
         else set()
     )
+    hints = typing.get_type_hints(engine, include_extras=True) if known else {}
+    spans = ranges(engine) if known else {}
     for key, value in values.items():
         if key not in known:
             raise ConjoinError(f"{name}.{key}", "is not a field", nearest(key, known))
-        span = ranges(engine).get(key)
+        if not fits(value, hints[key]):
+            raise ConjoinError(
+                f"{name}.{key}", f"{repr(value)[:60]} is a {type(value).__name__}",
+                f"give {_wanted(hints[key])}",
+            )  # fmt: skip
+        span = spans.get(key)
         if isinstance(span, Search) and value is not None and not span.low <= value <= span.high:
             raise ConjoinError(
                 f"{name}.{key}", f"{value} is out of range", f"give {span.low} to {span.high}"
             )
         if isinstance(span, Choice) and value not in span.values:
             raise ConjoinError(f"{name}.{key}", f"{value!r}", f"give one of {list(span.values)}")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type, as far as plain types can tell.
+
+    Whole floats pass for integers, since files of settings write them so.
+
+    >>> fits(3, float), fits("x", float), fits(None, float | None), fits(True, int)
+    (True, False, True, False)
+    """
+    if typing.get_origin(hint) is typing.Annotated:
+        return fits(value, typing.get_args(hint)[0])
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in typing.get_args(hint))
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint in (int, float):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            return False
+        whole = isinstance(value, numbers.Integral) or float(value).is_integer()
+        return hint is float or whole
+    if hint is type(None):
+        return value is None
+    if hint is str:
+        return isinstance(value, str)
+    return True  # classes, sequences and literals are looked at by whoever takes them
+
+
+def _wanted(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Annotated:
+        return _wanted(typing.get_args(hint)[0])
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_wanted(one) for one in typing.get_args(hint) if one is not type(None))
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return words.get(hint, "another value")
 
 
 #: Rows that :func:`add` gave to this process.

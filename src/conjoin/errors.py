@@ -19,7 +19,7 @@ class ConjoinError(ValueError):
     exit_code = 2
 
     def __init__(self, where: str, found: str, remedy: str):
-        super().__init__(f"{where}: {found}; {remedy}")
+        super().__init__(f"{where}: {found}; {remedy}".replace("\n", " "))
         self.where, self.found, self.remedy = where, found, remedy
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:

@@ -197,12 +197,19 @@ class Config(_Part):
         if not path.exists():
             raise ConjoinError(str(path), "no such file", "run: conjoin init TABLE")
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # as Windows' editors write it
             values = tomllib.loads(text)
         except UnicodeDecodeError:
             raise ConjoinError(str(path), "is not UTF-8", "save it as UTF-8") from None
         except tomllib.TOMLDecodeError as error:
             raise ConjoinError(str(path), f"is not TOML: {error}", "correct that line") from None
+        except RecursionError:
+            raise ConjoinError(str(path), "is nested too deeply", "flatten it") from None
+        except OSError as error:
+            said = (error.strerror or "cannot be read").lower()
+            raise ConjoinError(str(path), said, "check the file and its rights") from None
+        except ValueError as error:  # a number of more digits than Python reads, a date of no day
+            raise ConjoinError(str(path), f"cannot be read: {error}", "correct it") from None
         return cls.of(values, path, text)
 
     @classmethod

@@ -296,6 +296,8 @@ class Items:
         ['a cat']
         """
         source = _held(frame)
+        if not isinstance(id, str | None):
+            raise ConjoinError("id", f"is a {type(id).__name__}", "name a column")
         if source.rows == 0:
             raise ConjoinError("frame", "has no rows", "give one row an item")
         return cls(source, _ids(source, id, "frame"), base or Path(), "frame")
@@ -357,6 +359,8 @@ class Items:
         ------
         ConjoinError : there is no such column, or (at the end of a walk) every cell is missing.
         """
+        if not isinstance(column, str) and not _are_names(column):
+            raise ConjoinError("column", f"is a {type(column).__name__}", "name a column")
         if not isinstance(column, str) and kind != "table":
             raise ConjoinError(
                 f"{self.where}, columns {list(column)}", f"several for cells of kind {kind}",
@@ -464,6 +468,10 @@ def _ids(source: Source, column: str | None, where: str) -> np.ndarray:
     return np.array(list(first))
 
 
+def _are_names(columns: Any) -> bool:
+    return isinstance(columns, list | tuple) and all(isinstance(name, str) for name in columns)
+
+
 def _held(frame: Any) -> Source:
     if hasattr(frame, "with_format") and hasattr(frame, "features"):  # Hugging Face
         frame = frame.with_format("arrow")[:]
@@ -478,6 +486,6 @@ def _held(frame: Any) -> Source:
     for name, values in columns.items():
         try:
             arrays[name] = pa.array(values, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
             objects[name] = [None if is_missing(value) else value for value in values]
     return Held(pa.table(arrays), objects)

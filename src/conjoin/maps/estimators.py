@@ -4,18 +4,21 @@
 ``y``, into one space; ``score`` is the mean reciprocal rank of each row's own partner.
 """
 
-from typing import Any, no_type_check
+from typing import Any, get_type_hints, no_type_check
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from conjoin.catalogue import fits
+from conjoin.errors import ConjoinError
 from conjoin.maps.base import Binder
 from conjoin.maps.linear import CCA, Centring, Procrustes, Ridge
 from conjoin.maps.map import Normalise
 from conjoin.measures.ranking import rank_queries
 from conjoin.measures.relevance import Relevance
 from conjoin.spaces import Pairs
+from conjoin.spaces.given import one_line
 
 
 class _PairMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -31,12 +34,23 @@ class _PairMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         ----------
         X : ``[n, dx]``.
         y : ``[n, dy]``, or ``[n]`` for a view of one dimension; the hub.
+
+        Raises
+        ------
+        ConjoinError : either is no array of finite numbers, lengths differ, all rows of one are
+            the same, or a setting is out of its range.
         """
-        X, y = validate_data(
-            self, X, y, multi_output=True, y_numeric=True, dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-        )  # fmt: skip
-        y = _columns(y)
+        with one_line("X, y"):
+            X, y = validate_data(
+                self, X, y, multi_output=True, y_numeric=True, dtype=[np.float64, np.float32],
+                ensure_min_samples=2,
+            )  # fmt: skip
+            y = _columns(y)
+        for name, rows in (("X", X), ("y", y)):
+            if (rows == rows[0]).all():
+                raise ConjoinError(
+                    name, f"all {len(rows)} rows are the same", "give rows that differ"
+                )
         rows = np.arange(len(X))
         maps = self._binder().fit({"y": y, "x": X}, Pairs.of(y=rows, x=rows))
         self.map_, self.map_y_ = maps["x"], maps["y"]
@@ -48,13 +62,16 @@ class _PairMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     def transform(self, X: Any) -> np.ndarray:
         """Map rows of the first view."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        with one_line("X"):
+            X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         return self.map_.apply(X)
 
     def transform_y(self, y: Any) -> np.ndarray:
         """Map rows of the second view."""
         check_is_fitted(self)
-        return self.map_y_.apply(_columns(y))
+        with one_line("y"):
+            y = _columns(y)
+        return self.map_y_.apply(y)
 
     def score(self, X: Any, y: Any) -> float:
         """Mean reciprocal rank of ``y[i]`` when all of ``y`` is searched with ``X[i]``."""
@@ -102,6 +119,7 @@ class RidgeMap(_PairMap):
         self.lam = lam
 
     def _binder(self) -> Binder:
+        _require("RidgeMap", Ridge, {"lam": self.lam})
         return Ridge(self.lam)
 
 
@@ -120,6 +138,7 @@ class ProcrustesMap(_PairMap):
         self.scale = scale
 
     def _binder(self) -> Binder:
+        _require("ProcrustesMap", Procrustes, {"scale": self.scale})
         return Procrustes(self.scale)
 
 
@@ -144,7 +163,23 @@ class CCAMap(_PairMap):
         self.power = power
 
     def _binder(self) -> Binder:
+        given = {"lam": self.lam, "rank": self.rank, "power": self.power}
+        _require("CCAMap", CCA, given)
         return CCA(self.lam, self.rank, self.power)
+
+
+def _require(name: str, engine: type, given: dict[str, Any]) -> None:
+    """Refuse settings of another type, and numbers that are not finite or below 0.
+
+    Any number may be given here, not only those a search looks among.
+    """
+    hints = get_type_hints(engine)
+    for key, value in given.items():
+        number = isinstance(value, int | float | np.number)
+        if not fits(value, hints[key]) or (number and not (0 <= value < np.inf)):
+            found = f"{repr(value)[:60]} is a {type(value).__name__}"
+            remedy = "give what its docstring asks for, not below 0"
+            raise ConjoinError(f"{name}.{key}", found, remedy)
 
 
 def _columns(y: Any) -> np.ndarray:

@@ -35,6 +35,7 @@ from conjoin.spaces.files import (
     unpack_strings,
     write_json,
 )
+from conjoin.spaces.space import require_spaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,7 @@ class Index:
         ConjoinError : there is none, one holds token sets its frame does not score, or a
             correction is of other rows.
         """
+        require_spaces({} if spaces is None else spaces, "index")
         if not spaces:
             raise ConjoinError("index", "no space was given", "bind at least one modality")
         frame = next(iter(spaces.values())).frame

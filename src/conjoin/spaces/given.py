@@ -5,7 +5,8 @@ and other tensors, Arrow arrays, generators, columns and data sets of Hugging Fa
 edge reads its input through these functions, and through no others.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,41 @@ def frame_columns(frame: Any, where: str = "frame") -> dict[str, Any]:
     if twice is not None:
         raise ConjoinError(where, f"two columns share a name, {twice!r}", "rename one of them")
     return dict(zip(names, (values for _, values in pairs), strict=True))
+
+
+def row_numbers(values: Any, where: str) -> np.ndarray:
+    """Whole numbers ``[n]``, by position.
+
+    Raises
+    ------
+    ConjoinError : one is missing or no whole number.
+
+    Examples
+    --------
+    >>> row_numbers(iter([0, 2]), "rows").tolist()
+    [0, 2]
+    """
+    array = labels_of(values, where)
+    if len(array) and array.dtype.kind not in "iu":
+        raise ConjoinError(where, "is not row numbers", "give whole numbers, one a line")
+    return array.astype(np.int64)
+
+
+@contextmanager
+def one_line(where: str) -> Iterator[None]:
+    """Say in one line of ours what another library refuses of an input.
+
+    Raises
+    ------
+    ConjoinError : a ``ValueError``, ``TypeError`` or ``OverflowError`` came from within.
+    """
+    try:
+        yield
+    except ConjoinError:
+        raise
+    except (ValueError, TypeError, OverflowError, AttributeError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ConjoinError(where, said, "give arrays of finite numbers") from error
 
 
 def is_frame(values: Any) -> bool:

@@ -7,7 +7,8 @@ import numpy as np
 
 from conjoin.errors import ConjoinError, nearest
 from conjoin.spaces.frame import stable_hash
-from conjoin.spaces.space import Space
+from conjoin.spaces.given import row_numbers
+from conjoin.spaces.space import Space, require_spaces
 
 ABSENT = -1
 
@@ -63,7 +64,9 @@ class Pairs:
         >>> len(Pairs.of(text=[0, 1], image=[1, -1]))
         2
         """
-        columns = [np.asarray(column, dtype=np.int64) for column in rows.values()]
+        columns = [row_numbers(column, f"pairs {name}") for name, column in rows.items()]
+        if not columns:
+            raise ConjoinError("pairs", "no view was given", "give row numbers by view")
         if len({len(column) for column in columns}) > 1:
             raise ConjoinError(
                 "pairs", f"{[len(c) for c in columns]} rows", "give each view as many row numbers"
@@ -85,6 +88,7 @@ class Pairs:
         ------
         ConjoinError : no item has two views.
         """
+        require_spaces(spaces, "pairs")
         names = tuple(spaces)
         rows_by_item: dict[str, list[list[int]]] = {}
         for column, space in enumerate(spaces.values()):

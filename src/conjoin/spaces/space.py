@@ -1,7 +1,8 @@
 """A table of vectors that knows which rows they are and which frame they live in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,8 @@ class Space:
             check_vectors(vectors.vectors, name)
         elif not isinstance(vectors, Stack):
             vectors = check_vectors(vectors, name)
+        if not isinstance(name, str) or not name:
+            raise ConjoinError("name", f"is {name!r}"[:60], "name the space in words")
         labels = np.arange(len(vectors)) if ids is None else labels_of(ids, "ids", len(vectors))
         labels = labels.astype(str)
         dim = vectors.dim if isinstance(vectors, Tokens) else vectors.shape[1]
@@ -143,6 +146,17 @@ def count_parts(ids: np.ndarray) -> np.ndarray:
     parts = np.empty(len(ids), dtype=np.int32)
     parts[order] = ranks
     return parts
+
+
+def require_spaces(spaces: Any, where: str) -> None:
+    """Refuse what is no mapping of names to spaces."""
+    if not isinstance(spaces, Mapping):
+        raise ConjoinError(where, f"is a {type(spaces).__name__}", "give spaces by name")
+    for name, space in spaces.items():
+        if not isinstance(space, Space):
+            raise ConjoinError(
+                f"{where}, {name!r}", f"is a {type(space).__name__}", "make it a space: Space.of"
+            )
 
 
 def check_vectors(values: Sequence | np.ndarray, where: str) -> np.ndarray:

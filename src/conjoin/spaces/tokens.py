@@ -21,6 +21,13 @@ class Tokens:
     offsets: np.ndarray
 
     def __post_init__(self) -> None:
+        for name, kinds in (("vectors", "fiu"), ("offsets", "iu")):
+            given = getattr(self, name)
+            if getattr(getattr(given, "dtype", None), "kind", "O") not in kinds:
+                raise ConjoinError(
+                    name, f"is a {type(given).__name__} that holds no numbers",
+                    "give arrays: vectors [t, d] and offsets [n + 1]",
+                )  # fmt: skip
         ends = self.offsets
         if ends.ndim != 1 or len(ends) == 0 or ends[0] != 0 or ends[-1] != len(self.vectors):
             raise ConjoinError(
