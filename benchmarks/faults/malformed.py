@@ -29,6 +29,7 @@ from conjoin.app.cli import main
 
 SECONDS = 20
 ROWS = 40
+WHOLE = {"configurations": 600, "tables": 300}
 RESULT = Path(__file__).parent.parent / "results" / "malformed.json"
 
 CONFIG = """version = 1
@@ -413,17 +414,18 @@ def run(what: Callable[..., tuple[Counter[str], list[str]]], count: int) -> dict
 def parsed() -> argparse.Namespace:
     """The command line of this trial."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configurations", type=int, default=600)
-    parser.add_argument("--tables", type=int, default=300)
+    parser.add_argument("--configurations", type=int, default=WHOLE["configurations"])
+    parser.add_argument("--tables", type=int, default=WHOLE["tables"])
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    asked = parsed()
-    result = {
-        "configurations": run(try_configurations, asked.configurations),
-        "tables": run(try_tables, asked.tables),
-    }
-    print(json.dumps(result))
-    if (asked.configurations, asked.tables) == (600, 300):
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    asked = vars(parsed())
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for name, trial in (("configurations", try_configurations), ("tables", try_tables)):
+        if asked[name]:
+            told = run(trial, asked[name])
+            print(name, json.dumps(told))
+            if asked[name] == WHOLE[name]:  # parts may be run one by one
+                kept[name] = told
+                RESULT.write_text(json.dumps(kept, indent=1) + "\n")

@@ -231,7 +231,9 @@ def one_line(where: str) -> Iterator[None]:
         raise
     except (ValueError, TypeError, OverflowError, AttributeError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        raise ConjoinError(where, said, "give arrays of finite numbers") from error
+        # scikit-learn's checks ask for a TypeError where a value is of another type.
+        kind = _OfAnotherType if isinstance(error, TypeError) else ConjoinError
+        raise kind(where, said, "give arrays of finite numbers") from error
 
 
 def is_frame(values: Any) -> bool:
@@ -266,6 +268,10 @@ def missing(value: Any) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+class _OfAnotherType(ConjoinError, TypeError):
+    """A value that is no number at all."""
 
 
 class _Asked(Sequence[Any]):
