@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -111,18 +112,19 @@ class Stored:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Whole columns at once."""
-        with self._lock:
+        with self._lock, _whole("the table"):
             return self._file.read(columns=None if columns is None else list(columns))
 
     def values(self, name: str) -> Iterator[Any]:
         """Values of a column in row order, a batch in memory at a time."""
-        for batch in self._file.iter_batches(batch_size=BATCH, columns=[name]):
-            yield from to_python(batch.column(0))
+        with _whole(f"column {name!r}"):
+            for batch in self._file.iter_batches(batch_size=BATCH, columns=[name]):
+                yield from to_python(batch.column(0))
 
     def at(self, name: str, row: int) -> Any:
         """One value; the row group it lies in is kept for the next call."""
         group = next(number for number, end in enumerate(self._ends) if row < end)
-        with self._lock:
+        with self._lock, _whole(f"column {name!r}"):
             last = self._last.get(name)
             if last is None or last[0] != group:
                 last = (group, self._file.read_row_group(group, columns=[name]).column(0))
@@ -244,8 +246,29 @@ def _class_names(feature: Any) -> list[str] | None:
     return None
 
 
+@contextmanager
+def _whole(what: str) -> Iterator[None]:
+    """Name a column whose stored bytes are torn."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ConjoinError(
+            what, f"cannot be read: {first_line(error)}", "write the file again"
+        ) from None
+
+
 def to_python(array: pa.Array) -> list[Any]:
-    """Values of an Arrow array; lists of numbers become NumPy arrays without a detour."""
+    """Values of an Arrow array; lists of numbers become NumPy arrays without a detour.
+
+    Raises
+    ------
+    ConjoinError : what is stored is torn.
+    """
+    with _whole("a column of the table"):
+        return _values(array)
+
+
+def _values(array: pa.Array) -> list[Any]:
     kind = array.type
     if pa.types.is_dictionary(kind):
         array = array.dictionary_decode()
