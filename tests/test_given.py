@@ -222,5 +222,5 @@ def test_a_constant_view_and_settings_of_another_type_are_named():
     ):  # fmt: skip
         with pytest.raises(ConjoinError, match=said):
             call()
-    assert find("binder", "cca").make({"rank": 64.0}).rank == 64
+    assert find("binder", "cca").make({"rank": 64}).rank == 64
     assert CCAMap(rank=2).fit(x, x).transform(x).shape == (24, 2)
