@@ -238,6 +238,12 @@ def test_strict_refuses_what_is_away_before_anything_changes(tmp_path):
     assert stored(tmp_path) == {"a": 1}
 
 
+def test_a_walk_tells_how_far_it_is():
+    told = []
+    survey(Column({"a": 1, "b": away}), told.append)
+    assert told == [1, 2]
+
+
 def test_a_survey_of_some_cells_keeps_what_it_knows_of_them():
     found = survey(Column({"a": 1, "b": away}, {"a": 5, "b": 6})).among({("b", 0)})
     assert found == Survey((Key("b", 0, 0),), {Key("b", 0, 0): 6}, {Key("b", 0, 0): str(away)})

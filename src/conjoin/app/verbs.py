@@ -81,7 +81,7 @@ def run_embed(
 
     chosen = list(names) or [m.name for m in ws.modalities]
     ws.check(chosen)
-    seen = {name: ws.survey(name) for name in chosen}
+    seen = {name: ws.survey(name, console.progress(f"{name}, looking")) for name in chosen}
     if dry:
         summary = [embedding.planned(ws, name, seen[name]) for name in chosen]
         for entry in summary:

@@ -154,9 +154,14 @@ class Workspace:
         key = digest([modality.column, frame.id])
         return SpaceStore(self.state / "spaces" / key, frame)
 
-    def survey(self, name: str) -> Survey:
+    def survey(self, name: str, progress: Progress | None = None) -> Survey:
         """What a modality's column holds now, and which of its cells cannot be read."""
-        return survey(self.cells(name, self.encoder(name).kind))
+        cells, rows = self.cells(name, self.encoder(name).kind), len(self.items)
+        if progress is None:
+            return survey(cells)
+        found = survey(cells, lambda done: progress(done, max(rows, done + 1)))
+        progress(len(found.keys), len(found.keys))
+        return found
 
     def embed(
         self,

@@ -84,8 +84,12 @@ class Survey:
         return Survey(self.keys, self.places)
 
 
-def survey(column: "Column") -> Survey:
+def survey(column: "Column", told: Callable[[int], None] | None = None) -> Survey:
     """Walk a column once for its keys, what they name, and what cannot be read now.
+
+    Parameters
+    ----------
+    told : called with the cells walked so far, after each.
 
     Raises
     ------
@@ -96,6 +100,8 @@ def survey(column: "Column") -> Survey:
     keys, places, away = [], {}, {}
     for look in column.look():
         keys.append(look.key)
+        if told is not None:
+            told(len(keys))
         if look.place:
             places[look.key] = look.place
         if look.away is not None:
