@@ -19,6 +19,7 @@ pytest.importorskip("fastapi")
 if sys.platform == "win32":
     pytest.skip("signals of POSIX", allow_module_level=True)
 
+from conjoin.spaces.files import read_json, write_json
 from served import build, environment, picture, publish, serving
 from shelf import Caller
 
@@ -110,11 +111,16 @@ def test_a_new_index_is_taken_up_without_losing_a_request(folder, tmp_path):
         publish(copy, "procrustes", "second")
         _until(lambda: call(service.url + "/health")[1]["index"] == "second")
         # A torn one is told, and what was served stays.
-        current = (copy / ".conjoin" / "current.json").read_text()
-        (copy / ".conjoin" / "current.json").write_text(current.replace("second", "third"))
+        path = copy / ".conjoin" / "current.json"
+        raw = {key: value for key, value in read_json(path).items() if key != "fit"}
+        for part in ("maps", "index"):
+            assert "second" in raw[part]
+        write_json(path, {k: str(v).replace("second", "third") for k, v in raw.items()
+                          if k != "version"} | {"version": 1})  # fmt: skip
         _until(lambda: call(service.url + "/health")[1]["trouble"])
         assert call(service.url + "/health")[1]["index"] == "second"
-        (copy / ".conjoin" / "current.json").write_text(current.replace("second", "first"))
+        write_json(path, {k: str(v).replace("second", "first") for k, v in raw.items()
+                          if k != "version"} | {"version": 1})  # fmt: skip
         _until(lambda: call(service.url + "/health")[1]["index"] == "first")
         assert call(service.url + "/health")[1]["trouble"] is None
         service.process.send_signal(signal.SIGHUP)

@@ -62,10 +62,10 @@ def test_add_leaves_what_is_stored_as_it_is(conjoin, tmp_path):
     told = conjoin.good("add", "-w", tmp_path, "--json").json
     assert told == {"added": ["c"], "frame": frame}
     after = snapshot(tmp_path / ".conjoin")
-    # Manifests name what was added; every file of vectors and maps is as it was.
+    # What was added lies beside; every file that was there is as it was.
     assert set(before) <= set(after)
     changed = {Path(name).name for name in before if before[name] != after[name]}
-    assert changed <= {"manifest.json", "binding.json", "trained.safetensors"}
+    assert changed <= {"current.json"}
     assert not [n for n in before if n.startswith("spaces/") and before[n] != after[n]]
     assert conjoin.good(*asked).json == hits
     for query, target in (("c", "a"), ("a", "c"), ("c", "b"), ("b", "c")):
@@ -79,7 +79,7 @@ def test_add_leaves_what_is_stored_as_it_is(conjoin, tmp_path):
 
 
 def test_an_add_that_was_stopped_goes_on(conjoin, tmp_path, monkeypatch):
-    from conjoin.app import jobs
+    from conjoin.app import extending
 
     shelf(tmp_path, ["a", "b"])
     conjoin.good("embed", "-w", tmp_path)
@@ -90,7 +90,7 @@ def test_an_add_that_was_stopped_goes_on(conjoin, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "build_index", stop)
+        patch.setattr(extending, "keep_index", stop)
         assert conjoin("add", "-w", tmp_path).code == 130
     conjoin.good("search", "--item", "i3", "--from", "a", "--into", "b", "-w", tmp_path)
     conjoin.good("add", "-w", tmp_path)

@@ -414,7 +414,7 @@ def clean(
     everything: Annotated[bool, typer.Option("--all", help="Also what is in use.")] = False,
 ) -> None:
     """Remove state that nothing in use needs."""
-    from conjoin.app.verbs import run_clean
+    from conjoin.app.cleaning import run_clean
 
     run_clean(folder, Console(as_json), dry=dry_run, yes=yes, everything=everything)
 

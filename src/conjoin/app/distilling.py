@@ -322,18 +322,15 @@ def use_student(ws: Workspace, ask: DistillAsk, made: MadeStudent) -> Fit:
     ------
     ConjoinError : as :func:`check_use`, or it leads to another frame.
     """
-    from conjoin.app.indexing import build_index
+    from conjoin.app.extending import extend
 
     name, fit = check_use(ws, ask), current_fit(ws)
     student = load_map(made.folder / FILE)
     if student.target != fit.binding.frame:
         raise ConjoinError("--use", "teachers are not of the binding in use", "run: conjoin fit")
     binding = replace(fit.binding, maps={**fit.binding.maps, name: student})
-    binding.save(fit.folder)
-    extended = replace(fit, binding=binding, fresh=True)
     spaces: dict[str, Space] = ws.spaces(list(binding.maps))
-    build_index(ws, extended, spaces, ws.pairs(spaces)[0])
-    return extended
+    return extend(ws, fit, binding, spaces, ws.pairs(spaces)[0], [made.folder.name])
 
 
 def same_map(one: Any, other: Any) -> bool:

@@ -10,10 +10,10 @@ from conjoin.app.parts import EACH
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding
 from conjoin.catalogue import find
-from conjoin.errors import FrameError
+from conjoin.errors import FrameError, StateError
 from conjoin.search.correction import Corrector
 from conjoin.search.rules import Rules
-from conjoin.spaces.files import read_json
+from conjoin.spaces.files import FORMAT, check_arrays, json_mark, read_json, within, write_json
 
 #: The binding of a cascade's second stage, beside the fit.
 AGAIN = "again"
@@ -27,6 +27,7 @@ class Fit:
     ----------
     parts : how parts were joined, of each modality where they were.
     drift : how answers moved against the fit before, where this one was just made.
+    mended : what was wrong with the index of a fit that was there, and is built again.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Fit:
     fresh: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
     drift: Any = None
+    mended: str | None = None
 
     @cached_property
     def upgrade(self) -> dict[str, Any] | None:
@@ -59,11 +61,46 @@ def open_fit(folder: Path) -> Fit:
     """The fit that lies in a folder."""
     binding = Binding.load(folder)
     raw = read_json(folder / "fit.json", ["corrections"])
+    _same_file(folder / "binding.json", raw.get("binding"))
     if "rules" in raw:
         return Fit(folder, binding, Rules.from_json(raw["rules"]), parts=raw.get("parts", {}))
     # A fit of an earlier version: corrections by name, scores without a calibration.
     known = {(q, t): find("correction", name).make() for q, t, name in raw["corrections"]}
     return Fit(folder, binding, Rules(known))
+
+
+def write_facts(
+    folder: Path, facts: Mapping[str, Any], rows: Mapping[str, int] | None = None
+) -> None:
+    """Write ``fit.json``, which names the binding beside it by its digest.
+
+    Parameters
+    ----------
+    facts : what it says; the digest and the rows of a fit it was copied from are left out.
+    rows : how many rows of each modality are bound, where the index is to hold just these.
+    """
+    kept = {key: value for key, value in facts.items() if key not in ("binding", "rows")}
+    kept |= {"version": FORMAT, "binding": json_mark(folder / "binding.json")}
+    write_json(folder / "fit.json", {**kept, "rows": dict(rows)} if rows else kept)
+
+
+def check_whole(folder: Path, mark: str | None = None) -> None:
+    """Read every file of a fit and compare it with what it was when it was written.
+
+    Parameters
+    ----------
+    mark : the digest of its ``fit.json``, where it was published.
+
+    Raises
+    ------
+    StateError : one is missing, torn, rotten or another.
+    """
+    facts = read_json(folder / "fit.json", ["corrections"])
+    _same_file(folder / "fit.json", mark)
+    _same_file(folder / "binding.json", facts.get("binding"))
+    marks = read_json(folder / "binding.json", ["maps"]).get("marks", {})
+    for name, held in marks.items():
+        check_arrays(within(folder, name), held)
 
 
 def current_fit(ws: Workspace) -> Fit:
@@ -87,8 +124,25 @@ def current_fit(ws: Workspace) -> Fit:
 
 
 def fit_as_it_is(ws: Workspace) -> Fit:
-    """The fit in use, to tell of it; not to ask it, as it may be stale."""
-    return open_fit(ws.state / ws.current["maps"])
+    """The fit in use, to tell of it; not to ask it, as it may be stale.
+
+    Raises
+    ------
+    StateError : it is another than the one that was published.
+    """
+    current = ws.current
+    folder = ws.state / current["maps"]
+    _same_file(folder / "fit.json", current.get("fit"))
+    return open_fit(folder)
+
+
+def _same_file(path: Path, mark: Any) -> None:
+    if mark is not None and path.is_file() and json_mark(path) != mark:
+        read_json(path)  # rotten, or of a newer conjoin: then that is what is wrong
+        raise StateError(
+            str(path), "is another file than the one its manifest names",
+            "run: conjoin clean, then: conjoin fit",
+        )  # fmt: skip
 
 
 def stale(name: str) -> FrameError:

@@ -18,17 +18,20 @@ from conjoin.app.indexing import (
     tune_index,
 )
 from conjoin.app.output import Console, number
+from conjoin.app.state_check import index_problems
 from conjoin.app.verbs import confirm
 from conjoin.app.workspace import Workspace
-from conjoin.errors import ConjoinError, nearest
+from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.search.checking import recall_of, storage_losses
 from conjoin.search.connect import Layout, export_faiss, open_remote
 from conjoin.search.index import Index
-from conjoin.search.kernels import Picked
+from conjoin.search.kernels import Picked, have
 from conjoin.search.store import Change, IndexStore
 
 #: Queries of a modality that a check puts.
 QUERIES = 256
+NO_VERSIONS = "the index is a snapshot without versions"
+WITH_SEARCH = '(with pip install "conjoin[search]", conjoin fit keeps them)'
 
 
 def run_info(ws: Workspace, console: Console) -> None:
@@ -81,7 +84,16 @@ def _bytes(folder: Path) -> int:
 
 
 def run_check(ws: Workspace, console: Console, *, k: int, storage: bool, seed: int) -> None:
-    """Recall of what is in use against every row, and what each storage choice loses."""
+    """Whether all files are as written, recall against every row, what each storage loses."""
+    problems = index_problems(ws)
+    if problems and not problems[0].found.startswith("it is a snapshot"):
+        first, more = problems[0], len(problems) - 1
+        raise StateError(
+            first.where, first.found + (f" (and {more} more files)" if more else ""), first.remedy
+        )  # fmt: skip
+    for problem in problems:
+        console.note(str(problem))
+    console.say("files: all as they were written")
     index, queries = open_index(ws), held_queries(ws, seed)
     if index.frame.score == "maxsim":
         raise ConjoinError("index", "token sets are all scored", "there is nothing to check")
@@ -214,7 +226,7 @@ def run_delete(
     """Delete the rows of items, or those that meet a filter."""
     if not ids and where is None:
         raise ConjoinError("index delete", "names nothing", "give ids or --where")
-    store = open_store(ws, convert=not dry)
+    store = open_store(ws, convert=False)
     index = open_index(ws)
     for name in into:
         if name not in index.spaces:
@@ -234,7 +246,7 @@ def run_delete(
 
 def run_compact(ws: Workspace, console: Console, *, dry: bool, yes: bool) -> None:
     """Drop dead rows and earlier versions."""
-    store = open_store(ws, convert=not dry)
+    store = open_store(ws, convert=False)
     folder = index_folder(ws)
     before, count = _bytes(folder), len(store.versions()) if is_store(folder) else 1
     if dry:
@@ -242,7 +254,7 @@ def run_compact(ws: Workspace, console: Console, *, dry: bool, yes: bool) -> Non
         console.result({"bytes": before, "forgotten": count - 1, "dry": True})
         return
     confirm(f"forget {count - 1} earlier versions?", yes=yes or count == 1)
-    made = store.compact()
+    made = open_store(ws).compact()
     store.open()
     after = _bytes(folder)
     console.say(f"{before / 1e6:.1f} MB, now {after / 1e6:.1f} MB; forgot {count - 1} versions")
@@ -252,14 +264,21 @@ def run_compact(ws: Workspace, console: Console, *, dry: bool, yes: bool) -> Non
 
 def run_versions(ws: Workspace, console: Console) -> None:
     """List what was served."""
-    history = open_store(ws, convert=False).versions() if is_store(index_folder(ws)) else []
+    index = open_index(ws)  # a history of what cannot be read is none
+    history = IndexStore(index_folder(ws)).versions() if is_store(index_folder(ws)) else []
+    there = {name: len(space) for name, space in index.spaces.items()}
+    if history and history[-1].rows != there:
+        raise StateError(
+            str(index_folder(ws)), f"holds {there} rows, its manifest says {history[-1].rows}",
+            "run: conjoin fit",
+        )  # fmt: skip
     names = list(history[-1].rows) if history else []
     console.table(
         "", ("version", "when", "why", *names),
         [(v.number, v.when, v.why, *(v.rows.get(name, "-") for name in names)) for v in history],
     )  # fmt: skip
     if not history:
-        console.say('a snapshot without versions; with "conjoin[search]" the next change keeps one')
+        console.say(NO_VERSIONS if have("lancedb") else f"{NO_VERSIONS} {WITH_SEARCH}")
     console.result({
         "versions": [
             {"version": v.number, "when": v.when, "why": v.why, "rows": v.rows} for v in history
@@ -269,6 +288,8 @@ def run_versions(ws: Workspace, console: Console) -> None:
 
 def run_rollback(ws: Workspace, wanted: int, console: Console, *, dry: bool, yes: bool) -> None:
     """Serve an earlier version again."""
+    if not is_store(index_folder(ws)):
+        raise ConjoinError(f"version {wanted}", NO_VERSIONS, "run: conjoin fit")
     store = open_store(ws, convert=False)
     back = store.version(wanted)
     shown = ", ".join(f"{rows} of {name}" for name, rows in back.rows.items())

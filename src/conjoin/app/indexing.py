@@ -11,14 +11,18 @@ import pyarrow.compute as pc
 from conjoin.app.cascade import bridged
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.workspace import Workspace
-from conjoin.errors import ConjoinError, optional
+from conjoin.errors import ConjoinError, MissingDependency, StateError, optional
 from conjoin.search.evaluation import bank_of
 from conjoin.search.index import Index
+from conjoin.search.integrity import faults
 from conjoin.search.kernels import have
 from conjoin.search.storage import Storage
 from conjoin.search.store import Change, IndexStore
 from conjoin.spaces import Pairs, Space
-from conjoin.spaces.files import read_json
+from conjoin.spaces.files import NEWER, read_json
+
+#: Changes of a store after which it holds every bound row.
+BUILT = ("build", "engine", "lists", "compact")
 
 
 def build_index(ws: Workspace, made: Fit, spaces: Mapping[str, Space], train: Pairs) -> Index:
@@ -54,6 +58,51 @@ def keep_index(
     store.build(index, metadata(ws, index.spaces))
     tune_store(ws, store, made, spaces, train)
     store.open()  # derives the rows, so that searching writes nothing
+
+
+def problem_of(
+    folder: Path, rows: Mapping[str, int] | None = None, frame: str | None = None
+) -> str | None:
+    """What is wrong with an index, so that it should be built again; ``None`` where nothing is.
+
+    All its files are read and compared with their digests.
+
+    Parameters
+    ----------
+    rows : how many rows each modality must have, where nothing was added or deleted since.
+    frame : the id of the frame it must be in.
+
+    Raises
+    ------
+    StateError : it was written by a newer conjoin.
+    """
+    try:
+        spoilt = [fault for fault in faults(folder) if not fault.derived]
+        if spoilt:
+            return f"{spoilt[0].path.name}: {spoilt[0].found}"
+        index = Index.open(folder)
+    except StateError as error:
+        if error.remedy == NEWER:
+            raise
+        return f"it cannot be used: {Path(error.where).name}: {error.found}"
+    except MissingDependency:  # whole, but not readable here
+        return None
+    except FileNotFoundError:
+        return "it is missing"
+    if frame is not None and index.frame.id != frame:
+        return f"it is of another fit: frame {index.frame.id}, not {frame}"
+    there = {name: len(space) for name, space in index.spaces.items()}
+    store = IndexStore(folder) if is_store(folder) else None
+    touched = store is not None and any(v.why not in BUILT for v in store.versions())
+    if rows is not None and not touched and there != dict(rows):
+        return f"it holds {_counted(there)}, bound are {_counted(rows)}"
+    if store is None and have("lancedb") and index.frame.score != "maxsim":
+        return "it is a snapshot, and a store is possible"
+    return None
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} of {name}" for name, count in rows.items()) or "nothing"
 
 
 def refuse_settings(ws: Workspace, index: Index) -> None:

@@ -1,6 +1,6 @@
 """What each verb does: from a workspace to a value; printing is the command line's."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ import numpy as np
 
 from conjoin.app.budget import FIT_BUDGET, Told
 from conjoin.app.cards import write_card
-from conjoin.app.fits import Fit, current_fit, open_fit, stale
-from conjoin.app.indexing import build_index, index_of, open_index
+from conjoin.app.extending import extend, joined_parts
+from conjoin.app.fits import Fit, current_fit, open_fit, stale, write_facts
+from conjoin.app.indexing import build_index, index_of, open_index, problem_of
 from conjoin.app.judging import compared
-from conjoin.app.parts import EACH
 from conjoin.app.pieces import cuttable, pieces_of
 from conjoin.app.standing import Reach, Standing, drift, in_use, reach_of, standing
 from conjoin.app.workspace import Workspace
@@ -88,7 +88,8 @@ def fit(
     moved = None
     if old is not None and before is not None:
         moved = drift((before, old), (done, open_index(ws)), spaces)
-    return replace(done, fresh=made, drift=moved)
+    mended = None if made else done.mended
+    return replace(done, fresh=made, drift=moved, mended=mended)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,19 +174,22 @@ def _make(
     )  # fmt: skip
     binding.save(folder)
     write_card(ws, folder, binding, rules, spaces, train)
-    _write_fit(folder, rules, reach, job.seed, joined_parts(ws, binding.maps))
+    rows = {name: len(spaces[name]) for name in binding.maps}
+    _write_fit(folder, rules, reach, job.seed, joined_parts(ws, binding.maps), rows)
 
 
 def _published(
     ws: Workspace, made: Fit, spaces: Mapping[str, Space], train: Pairs, fixes: bool
 ) -> Fit:
-    """A fit with its index, made the one in use."""
+    """A fit with its index, made the one in use; an index that is spoilt is built again."""
     key = made.folder.name
-    if not (ws.state / "index" / key / "manifest.json").exists():
+    counts = {name: len(spaces[name]) for name in made.binding.maps}
+    problem = problem_of(ws.state / "index" / key, counts, made.binding.frame.id)
+    if problem:
         build_index(ws, made, spaces, train)
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
-    return made
+    return replace(made, mended=problem)
 
 
 def _cut(ws: Workspace, pairs: Pairs) -> list[list[str]]:
@@ -258,26 +262,24 @@ def _rows(spaces: Mapping[str, Space]) -> dict[str, list[str]]:
 
 
 def _write_fit(
-    folder: Path, rules: Rules, reach: Reach, seed: int, parts: Mapping[str, str]
-) -> None:
+    folder: Path, rules: Rules, reach: Reach, seed: int, parts: Mapping[str, str],
+    rows: Mapping[str, int],
+) -> None:  # fmt: skip
     listed = [[*edge, rule.name] for edge, rule in sorted(rules.correctors.items())]
     facts = {
-        "version": FORMAT, "corrections": listed, "seed": seed, "rules": rules.to_json(),
-        "reach": reach.to_json(),
+        "corrections": listed, "seed": seed, "rules": rules.to_json(), "reach": reach.to_json(),
     }  # fmt: skip
-    write_json(folder / "fit.json", {**facts, "parts": dict(parts)} if parts else facts)
-
-
-def joined_parts(ws: Workspace, names: Iterable[str]) -> dict[str, str]:
-    """How parts are joined, of each modality where they are."""
-    rules = {name: ws.modality(name).parts for name in names}
-    return {name: rule for name, rule in rules.items() if rule != EACH}
+    write_facts(folder, {**facts, "parts": dict(parts)} if parts else facts, rows)
 
 
 def add(ws: Workspace, names: Sequence[str]) -> Fit:
     """Fit maps for modalities that the binding lacks, to its frozen frame.
 
-    Stored vectors of the others stay byte for byte.
+    Stored vectors of the others stay byte for byte. Stopped anywhere, it may be done again.
+
+    Raises
+    ------
+    ConjoinError : a modality is bound already, or none is left to add.
     """
     made = current_fit(ws)
     new = list(names) or [m.name for m in ws.modalities if m.name not in made.binding.maps]
@@ -286,7 +288,7 @@ def add(ws: Workspace, names: Sequence[str]) -> Fit:
         if name in made.binding.maps:
             raise ConjoinError("modality", f"{name!r} is bound already", "name a new one")
     unfinished = [n for n in made.binding.maps if n not in _indexed(ws)]
-    if unfinished and not new:  # stopped between the map and the index
+    if unfinished and not new:  # an earlier conjoin, stopped between the map and the index
         spaces = ws.spaces(list(made.binding.maps))
         build_index(ws, made, spaces, ws.pairs(spaces)[0])
         return made
@@ -294,15 +296,7 @@ def add(ws: Workspace, names: Sequence[str]) -> Fit:
         raise ConjoinError("add", "every modality is bound", "add one to conjoin.toml first")
     spaces = ws.spaces([*made.binding.maps, *new])
     train, _ = ws.pairs(spaces)
-    binding = made.binding.extend(spaces, train)
-    binding.save(made.folder)
-    parts = joined_parts(ws, binding.maps)
-    if parts != made.parts:
-        raw = read_json(made.folder / "fit.json", ["corrections"])
-        write_json(made.folder / "fit.json", {**raw, "parts": parts})
-    extended = Fit(made.folder, binding, made.rules, True, parts)
-    build_index(ws, extended, spaces, train)
-    return extended
+    return extend(ws, made, made.binding.extend(spaces, train), spaces, train)
 
 
 def _indexed(ws: Workspace) -> Collection[str]:
@@ -326,7 +320,15 @@ def test_bed(ws: Workspace) -> TestBed:
     return TestBed(spaces, train, test, rows, groups)
 
 
-def evaluate_workspace(ws: Workspace, *, seed: int = 0) -> Evaluation:
+def _keep(path: Path, value: Any, note: Note) -> None:
+    """Keep a result; where it cannot be kept it is still given, and that is said."""
+    try:
+        write_json(path, value)
+    except ConjoinError as error:
+        note(f"this result could not be kept: {error}")
+
+
+def evaluate_workspace(ws: Workspace, *, seed: int = 0, note: Note = lambda _: None) -> Evaluation:
     """Score the binding in use on held-out items, beside chance and the simple baselines.
 
     What was measured is kept: the same binding, items and seed are not scored again, and
@@ -353,11 +355,11 @@ def evaluate_workspace(ws: Workspace, *, seed: int = 0) -> Evaluation:
         "touch": number,
         **found.to_json(),
     }
-    write_json(path, record)
+    _keep(path, record, note)
     return found
 
 
-def trust_workspace(ws: Workspace, *, seed: int = 0) -> Trust:
+def trust_workspace(ws: Workspace, *, seed: int = 0, note: Note = lambda _: None) -> Trust:
     """What scores and mixed lists of the binding in use are worth on held-out items; kept."""
     made, bed = current_fit(ws), test_bed(ws)
     key = digest(["trust", made.folder.name, sorted(made.binding.maps), _held(bed), seed])
@@ -367,7 +369,7 @@ def trust_workspace(ws: Workspace, *, seed: int = 0) -> Trust:
     same = [name for name in bed.rows if (name, name) in made.rules.calibrations]
     pieces = pieces_of(ws, bed.spaces, {name: bed.rows[name] for name in same}, "held")
     found = trust(bed, made.binding, made.rules, seed=seed, pieces=pieces)
-    write_json(path, {"version": FORMAT, **found.to_json()})
+    _keep(path, {"version": FORMAT, **found.to_json()}, note)
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from conjoin.app import upgrade_state as state
-from conjoin.app.fits import current_fit, open_fit
+from conjoin.app.fits import current_fit, open_fit, write_facts
 from conjoin.app.indexing import keep_index, open_index
 from conjoin.app.workspace import CONFIG, Workspace
 from conjoin.binding.merge import Merged, anchored, merge
@@ -17,7 +17,7 @@ from conjoin.errors import ConjoinError, nearest
 from conjoin.measures.relevance import relevance_by_id
 from conjoin.search.index import Index
 from conjoin.spaces import Pairs, Space, digest, stable_hash
-from conjoin.spaces.files import read_json, write_json
+from conjoin.spaces.files import read_json
 
 #: Fewest held-out items that a direction is judged by.
 FEWEST = 10
@@ -77,7 +77,7 @@ def remove(ws: Workspace, name: str, *, write: bool = True) -> Without:
         raw["rules"] = {**raw["rules"], **{
             part: [e for e in raw["rules"].get(part, ()) if name not in e[:2]] for part in parts
         }}  # fmt: skip
-    write_json(folder / "fit.json", raw)
+    write_facts(folder, raw, {n: len(space) for n, space in bound.items()})
     kept = Index.build(
         bound, {e: c for e, c in index.corrections.items() if name not in e},
         calibrations={e: c for e, c in index.calibrations.items() if name not in e},

@@ -22,7 +22,10 @@ def run_system(folder: Path, console: Console) -> None:
     for title, part in value.items():
         console.say(f"{title}:")
         for key, told in (part or {"none": "no conjoin.toml here"}).items():
-            console.say(f"  {key}: {told}")
+            if key != "faults":
+                console.say(f"  {key}: {told}")
+        for line in (part or {}).get("faults", ()):
+            console.say(f"  fault: {line}")
     console.result(value)
 
 
@@ -105,6 +108,8 @@ def workspace(folder: Path) -> dict[str, Any] | None:
                 f"{_scheme(modality.uri)}, {_rows(ws, modality.name)}"
             )
         told["fit"] = _fit(ws)
+        told["faults"] = _faults(ws)
+        told["files"] = f"{len(told['faults'])} faults" if told["faults"] else "all as written"
         told["state_mb"] = round(
             sum(f.stat().st_size for f in ws.state.rglob("*") if f.is_file()) / 1e6, 1
         )
@@ -129,6 +134,13 @@ def _rows(ws: Workspace, name: str) -> str:
         )  # fmt: skip
     except (ConjoinError, OSError) as error:
         return f"cannot be opened ({type(error).__name__})"
+
+
+def _faults(ws: Workspace) -> list[str]:
+    """Files of the state that are not what was written, each with its remedy."""
+    from conjoin.app.state_check import problems
+
+    return [str(problem) for problem in problems(ws)]
 
 
 def _fit(ws: Workspace) -> str:

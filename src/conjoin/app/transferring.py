@@ -19,7 +19,7 @@ from conjoin.encoders.run import encode
 from conjoin.errors import ConjoinError, nearest
 from conjoin.report.transfer_card import gain_said, head_cautions, head_markdown, sources_of
 from conjoin.spaces import Space, digest
-from conjoin.spaces.files import FORMAT, atomic, read_json, write_json
+from conjoin.spaces.files import FORMAT, atomic, read_json, within, write_json
 from conjoin.spaces.frame import unit
 from conjoin.transfer.base import Prototypes
 from conjoin.transfer.choosing import HeadChoice, Lesson, choose_head
@@ -465,7 +465,7 @@ def predict_to(ws: Workspace, path: Path, target: str | None = None) -> int:
     current = ws.state / "heads" / "current.json"
     if not current.exists():
         raise ConjoinError("--apply", "no head is fitted yet", "give --names or --label too")
-    folder = ws.state / "heads" / read_json(current, ["head"])["head"]
+    folder = within(ws.state / "heads", read_json(current, ["head"])["head"])
     head, about = load_head(folder / FILE)
     name = target or about["target"]
     ws.modality(name)

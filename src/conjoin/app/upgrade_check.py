@@ -17,7 +17,7 @@ from conjoin.errors import ConjoinError
 from conjoin.measures.bootstrap import interval
 from conjoin.search.index import Index
 from conjoin.spaces import Space
-from conjoin.spaces.files import read_json
+from conjoin.spaces.files import read_json, within
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def verify(ws: Workspace) -> Verified:
     name, arm = job["modality"], job["arm"]
     made, index = current_fit(ws), open_index(ws)
     named = read_json(state.before_folder(ws) / "current.json", ("maps", "index"))
-    folder = ws.state / named["index"]
+    folder = within(ws.state, named["index"])
     before = Index.open(folder if folder.exists() else state.before_folder(ws) / "index")
     kept = arm.get("others") != "move"
 

@@ -14,7 +14,7 @@ from conjoin.app.workspace import CONFIG, Workspace
 from conjoin.errors import ConjoinError
 from conjoin.items.config import Config
 from conjoin.spaces import Frame, Space, Tokens
-from conjoin.spaces.files import FORMAT, atomic, read_json, write_json
+from conjoin.spaces.files import FORMAT, atomic, read_json, within, write_json
 
 FOLDER = "upgrade"
 #: Copies of what was in use before an upgrade, and before a modality was taken out.
@@ -108,12 +108,14 @@ def keep_before(ws: Workspace, name: str = BEFORE) -> None:
     shutil.copyfile(ws.folder / CONFIG, aside / CONFIG)
     shutil.copyfile(ws.state / "current.json", aside / "current.json")
     for part in ("maps", "index"):
-        _link_tree(ws.state / current[part], aside / part)
+        link_tree(ws.state / current[part], aside / part)
     os.replace(aside, target)
 
 
-def _link_tree(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, copy_function=_link)
+def link_tree(source: Path, target: Path) -> None:
+    """Copy a folder of state; files are linked if they can, but for the lock of its writers."""
+    locks = shutil.ignore_patterns(".lock")
+    shutil.copytree(source, target, copy_function=_link, ignore=locks)
 
 
 def _link(source: str, target: str) -> None:
@@ -145,9 +147,9 @@ def put_back(ws: Workspace, name: str = BEFORE) -> list[str]:
     named = read_json(before / "current.json", ("maps", "index"))
     written = []
     for part in ("maps", "index"):
-        target = ws.state / named[part]
+        target = within(ws.state, named[part])
         if not target.exists():
-            _link_tree(before / part, target)
+            link_tree(before / part, target)
             written.append(str(target.relative_to(ws.folder)))
     for source, target in (
         (before / CONFIG, ws.folder / CONFIG),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.app import upgrade_state as state
-from conjoin.app.fits import AGAIN, current_fit, open_fit, stale
+from conjoin.app.fits import AGAIN, current_fit, open_fit, stale, write_facts
 from conjoin.app.indexing import keep_index, open_index
 from conjoin.app.parts import EACH
 from conjoin.app.workspace import CONFIG, Workspace
@@ -577,7 +577,7 @@ def _write_fit(
     raw["upgrade"] = {"modality": name, "arm": dict(arm), "top": top}
     for card in old.glob("card.*"):
         shutil.copyfile(card, folder / card.name)
-    write_json(folder / "fit.json", raw)
+    write_facts(folder, raw)
 
 
 def _publish(ws: Workspace, job: Mapping[str, Any]) -> None:

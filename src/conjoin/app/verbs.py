@@ -1,19 +1,14 @@
 """Each verb as a person or a program meets it: run the job, print the result."""
 
-import contextlib
 import shlex
-import shutil
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from conjoin.app.output import Console, number, plain
-from conjoin.app.workspace import CONFIG, STATE, Workspace
-from conjoin.errors import ConjoinError, MissingDependency, StateError, nearest
-
-#: Remedy of what a newer version wrote: it is whole, and not ours to remove.
-NEWER = "upgrade conjoin"
+from conjoin.app.workspace import CONFIG, Workspace
+from conjoin.errors import ConjoinError, nearest
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -92,22 +87,40 @@ def run_embed(
         question = embedding.question(ws, name, seen[name], prune=prune)
         if question:
             confirm(question, yes=yes)
-    summary, changed = [], False
+    summary: list[dict[str, Any]] = []
+    changed: list[str] = []
     for name in chosen:
         found = seen[name].pruned() if prune else seen[name]
         progress = console.progress(name)
         made = ws.embed(name, strict=strict, retry=retry, progress=progress, seen=found)
         summary.append(embedding.entry(name, made))
         embedding.show(name, made, console)
-        changed |= bool(made.made or made.dropped)
+        changed += [name] if made.made or made.dropped else []
     embedding.show_remarks(summary, console)
     notes = list(ws.items.notes)
     for note in notes:
         console.say(f"note: {note}")
-    if changed and (ws.state / "current.json").exists():
-        console.note("search still sees the last fit; run: conjoin fit")
+    hint = _unseen(ws, changed)
+    if hint and not console.silent:
+        console.note(hint)
     console.result({"modalities": summary, "notes": notes})
     return not any(entry["failed"] or entry["unreachable"] for entry in summary)
+
+
+def _unseen(ws: Workspace, changed: Sequence[str]) -> str | None:
+    """What makes new vectors seen by search; ``None`` where nothing changed or is fitted."""
+    from conjoin.app.fits import fit_as_it_is
+
+    if not changed or not (ws.state / "current.json").exists():
+        return None
+    try:
+        bound = fit_as_it_is(ws).binding.maps
+    except ConjoinError:
+        return "what is fitted cannot be read; run: conjoin clean, then: conjoin fit"
+    new = [name for name in changed if name not in bound]
+    if len(new) == len(changed):
+        return f"search does not know {', '.join(new)} yet; run: conjoin add"
+    return "search still sees the last fit; run: conjoin fit, or conjoin index add to keep the fit"
 
 
 def run_fit(
@@ -157,6 +170,8 @@ def run_fit(
         ],
     ) if best else None
     was = "" if made.fresh else "; nothing has changed since it was fitted"
+    if made.mended:
+        was = f"; the fit is as it was, its index was built again ({made.mended})"
     console.say(f"{choice.method} ({plain(choice.fields)}), hub {made.binding.hub}{was}")
     for line in scores.choice_lines(made):
         console.say(line)
@@ -185,6 +200,7 @@ def _fit_json(made: Any, report: Any) -> dict[str, Any]:
         "frame": made.binding.frame.id,
         "folder": str(made.folder),
         "card": str(made.folder / "card.md"),
+        "index_rebuilt": made.mended,
         "corrections": [
             {"query": q, "target": t, "method": rule.name}
             for (q, t), rule in made.corrections.items()
@@ -218,7 +234,7 @@ def run_add(ws: Workspace, names: Sequence[str], console: Console, *, dry: bool)
     if new:
         run_embed(ws, new, console.hushed(), strict=False, retry=False, dry=False)
     made = jobs.add(ws, new)
-    console.say(f"added {', '.join(new)} to frame {made.binding.frame.id}")
+    console.say(f"added {', '.join(new)} to frame {made.binding.frame.id}; search sees it")
     console.result({"added": new, "frame": made.binding.frame.id})
 
 
@@ -255,8 +271,8 @@ def run_evaluate(ws: Workspace, console: Console, *, seed: int, dry: bool) -> No
         console.say("would score held-out " + ", ".join(f"{n} {name}" for name, n in held.items()))
         console.result({"held": held, "dry": True})
         return
-    found = jobs.evaluate_workspace(ws, seed=seed)
-    trust = jobs.trust_workspace(ws, seed=seed)
+    found = jobs.evaluate_workspace(ws, seed=seed, note=console.note)
+    trust = jobs.trust_workspace(ws, seed=seed, note=console.note)
     show_evaluation(found, console)
     scores.show_trust(trust, console)
     console.result({**found.to_json(), "trust": trust.to_json()})
@@ -360,151 +376,6 @@ def run_info(ws: Workspace, console: Console) -> None:
     console.say(f"state: {size / 1e6:.1f} MB in {ws.state}")
     console.say("versions: " + ", ".join(f"{k} {v}" for k, v in value["versions"].items()))
     console.result(value)
-
-
-def run_clean(folder: Path, console: Console, *, dry: bool, yes: bool, everything: bool) -> None:
-    """Remove state nothing in use needs; works even where the state is torn."""
-    state = folder / STATE
-    if not (folder / CONFIG).exists():
-        raise ConjoinError(str(folder / CONFIG), "is missing", "name the workspace: --workspace")
-    doomed = [state] if everything and state.exists() else _unused(folder, state)
-    size = sum(
-        f.stat().st_size for d in doomed for f in ([d] if d.is_file() else d.rglob("*"))
-        if f.is_file()
-    )  # fmt: skip
-    listed = [str(path.relative_to(folder)) for path in doomed]
-    if doomed and not dry:
-        confirm(f"remove {len(doomed)} entries, {size / 1e6:.1f} MB?", yes=yes)
-        for path in doomed:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    verb = "would remove" if dry else "removed"
-    console.say(f"{verb} {len(doomed)} entries, {size / 1e6:.1f} MB")
-    console.result({"removed": listed, "bytes": size, "dry": dry})
-
-
-def _unused(folder: Path, state: Path) -> list[Path]:
-    """State folders that neither the configuration nor the fit in use names, or that are torn.
-
-    What is torn is made again by the next ``embed`` or ``fit``.
-    """
-    ws = Workspace(folder, writes=False)
-    frames, keep = _in_use(state)
-    for modality in ws.modalities:
-        try:
-            keep.add(ws.store(modality.name).folder)
-        except ConjoinError:  # which vectors are its own cannot be told: keep them all
-            keep |= set(state.glob("spaces/*"))
-    keep |= {p for p in (state / "spaces").glob("*") if _frame_of(p) in frames}
-    groups = [state / name for name in ("spaces", "maps", "index")]
-    found = {p for group in groups if group.exists() for p in group.iterdir()} - keep
-    found |= {p for p in state.glob("spaces/*") if _torn(p)}
-    found |= {p.parent for p in state.glob("encoders/*/encoder.json") if not _whole(p, ["state"])}
-    found |= {p for p in state.glob("runs/*.json") if not _whole(p, ["results"])}
-    found |= _unused_knowledge(state)
-    if (state / "current.json").exists() and not keep & found and not frames:
-        found.add(state / "current.json")
-    return sorted(found | set(state.rglob("*.tmp")))
-
-
-def _unused_knowledge(state: Path) -> set[Path]:
-    """Heads that are not in use, students that bind nothing, and fusions that are torn or partial.
-
-    A fusion that is whole is what its question opens, so it stays until ``--all``.
-    """
-    from conjoin.spaces.files import read_json
-
-    facts = {p: p / "fusion.json" for p in (state / "fusions").glob("*")}
-    found = {p for p, f in facts.items() if not (f.exists() and _whole(f, ["arms"]))}
-    found |= set(state.glob("fusions/*/unfinished")) - {p / "unfinished" for p in found}
-    used: set[str] = set()
-    with contextlib.suppress(OSError, ConjoinError, KeyError, TypeError):
-        used.add(str(read_json(state / "heads" / "current.json", ["head"])["head"]))
-    found |= {p for p in (state / "heads").glob("*") if p.is_dir() and p.name not in used}
-    bound = _bound_maps(state)
-    for folder in (state / "students").glob("*"):
-        if bound is not None and not any(_binds(folder, one) for one in bound):
-            found.add(folder)
-    return found
-
-
-def _bound_maps(state: Path) -> list[Any] | None:
-    """The maps of the binding in use; ``None`` where it cannot be told."""
-    from conjoin.binding import Binding
-    from conjoin.spaces.files import read_json
-
-    if not (state / "current.json").exists():
-        return []
-    try:
-        current = read_json(state / "current.json", ("maps", "index"))
-        return list(Binding.load(state / current["maps"]).maps.values())
-    except (OSError, ConjoinError, KeyError, TypeError):
-        return None
-
-
-def _binds(folder: Path, bound: Any) -> bool:
-    """Whether a modality is bound by the student that lies here."""
-    from conjoin.app.distilling import FILE, same_map
-    from conjoin.maps.map import load_map
-
-    with contextlib.suppress(OSError, ConjoinError):
-        return same_map(bound, load_map(folder / FILE))
-    return False
-
-
-def _in_use(state: Path) -> tuple[set[str], set[Path]]:
-    """Source frames and folders of the fit in use; none where it cannot be opened."""
-    from conjoin.binding import Binding
-    from conjoin.search.index import Index
-    from conjoin.spaces.files import read_json
-
-    try:
-        current = read_json(state / "current.json", ("maps", "index"))
-        binding = Binding.load(state / current["maps"])
-        read_json(state / current["maps"] / "fit.json", ["corrections"])
-    except (OSError, ConjoinError, KeyError, TypeError) as error:
-        if getattr(error, "remedy", "") == NEWER:
-            raise
-        return set(), set()
-    keep = {state / current["maps"]}
-    with contextlib.suppress(ConjoinError):
-        with contextlib.suppress(MissingDependency):  # whole, but not readable here
-            Index.open(state / current["index"])
-        keep.add(state / current["index"])
-    return {item.source.id for item in binding.maps.values()}, keep
-
-
-def _whole(path: Path, needs: Sequence[str]) -> bool:
-    from conjoin.spaces.files import read_json
-
-    try:
-        read_json(path, needs)
-    except StateError as error:
-        return error.remedy == NEWER
-    return True
-
-
-def _torn(folder: Path) -> bool:
-    """Whether stored vectors cannot be opened."""
-    from conjoin.spaces.store import SpaceStore
-
-    try:
-        store = SpaceStore.at(folder)
-        store.open()
-        store.pending()
-    except StateError as error:
-        return error.remedy != NEWER
-    except (OSError, ConjoinError, KeyError, TypeError):
-        return True
-    return False
-
-
-def _frame_of(folder: Path) -> str | None:
-    from conjoin.spaces.files import read_json
-
-    try:
-        return str(read_json(folder / "manifest.json")["frame"]["id"])
-    except (OSError, ConjoinError, KeyError, TypeError):
-        return None
 
 
 def run_weights_list(console: Console) -> None:

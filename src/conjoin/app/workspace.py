@@ -19,12 +19,12 @@ from conjoin.encoders.base import Encoder
 from conjoin.encoders.open import kind_of, open_encoder, restore, state_of
 from conjoin.encoders.probe import Probed, load_probes, reopen, save_probes
 from conjoin.encoders.run import EmbedResult, Survey, embed, survey
-from conjoin.errors import CellError, ConjoinError, nearest
+from conjoin.errors import CellError, ConjoinError, StateError, nearest
 from conjoin.items.config import Config
 from conjoin.items.items import Items
 from conjoin.items.split import Split
 from conjoin.spaces import Frame, Pairs, Space, digest, stable_hash
-from conjoin.spaces.files import FORMAT, read_json, write_json
+from conjoin.spaces.files import FORMAT, alone, json_mark, read_json, within, write_json
 from conjoin.spaces.store import SpaceStore
 
 CONFIG = "conjoin.toml"
@@ -108,9 +108,17 @@ class Workspace:
         folder = self._source_folder(modality)
         path, probes = folder / "encoder.json", folder / "probes.safetensors"
         if path.exists():
-            encoder = restore(modality.uri, read_json(path, ["state"])["state"])
+            kept = read_json(path, ["state"])
+            if kept.get("uri", modality.uri) != modality.uri:
+                raise StateError(
+                    str(path), f"is of {kept['uri']}, not of {modality.uri}",
+                    "run: conjoin clean, then: conjoin embed",
+                )  # fmt: skip
+            encoder = restore(modality.uri, kept["state"])
             if isinstance(encoder, Probed) and probes.exists():
                 encoder = reopen(encoder, *load_probes(probes))
+            elif isinstance(encoder, Probed) and self.writes:
+                save_probes(probes, encoder)
             return encoder
         encoder = open_encoder(modality.uri, cells=lambda: self._readable(modality))
         if not self.writes:
@@ -172,18 +180,25 @@ class Workspace:
         progress: Progress | None = None,
         seen: Survey | None = None,
     ) -> EmbedResult:
-        """Bring a modality's stored vectors up to date with the table, or a survey of it."""
+        """Bring a modality's stored vectors up to date with the table, or a survey of it.
+
+        Raises
+        ------
+        ConjoinError : another process is embedding it.
+        """
         encoder = self.encoder(name)
         self._joined.pop(name, None)
-        return embed(
-            self.store(name),
-            encoder,
-            self.cells(name, encoder.kind),
-            keys=seen,
-            strict=strict,
-            retry_failed=retry,
-            progress=progress,
-        )
+        lock = self.state / "locks" / f"{digest(name)}.lock"
+        with alone(lock, f"another process is embedding {name}"):
+            return embed(
+                self.store(name),
+                encoder,
+                self.cells(name, encoder.kind),
+                keys=seen,
+                strict=strict,
+                retry_failed=retry,
+                progress=progress,
+            )
 
     def frame(self, name: str) -> Frame:
         """The frame in which a modality is fitted and asked."""
@@ -288,13 +303,18 @@ class Workspace:
         path = self.state / "current.json"
         if not path.exists():
             raise ConjoinError(str(self.folder), "nothing is fitted yet", "run: conjoin fit")
-        return dict(read_json(path, ("maps", "index")))
+        found = dict(read_json(path, ("maps", "index")))
+        for part in ("maps", "index"):
+            within(self.state, found[part])
+        return found
 
     def publish(self, entry: Mapping[str, Any]) -> None:
         """Make a fit the one in use, and keep the joined vectors that it was made of."""
         for name in self._joined:
             self._joined[name] = self._open_joined(name, keep=True)
-        write_json(self.state / "current.json", {"version": FORMAT, **entry})
+        mark = json_mark(self.state / entry["maps"] / "fit.json")
+        fit = {"fit": mark} if mark else {}
+        write_json(self.state / "current.json", {"version": FORMAT, **entry, **fit})
 
 
 def _constant(space: Space) -> bool:

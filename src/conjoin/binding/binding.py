@@ -22,7 +22,15 @@ from conjoin.maps.map import (
     stages,
 )
 from conjoin.spaces import Frame, Pairs, Space, Tokens, digest, require_same
-from conjoin.spaces.files import map_arrays, read_json, write_arrays, write_json
+from conjoin.spaces.files import (
+    check_marks,
+    map_arrays,
+    mark_of,
+    read_json,
+    within,
+    write_arrays,
+    write_json,
+)
 
 Chooser = Callable[..., Choice]
 
@@ -197,6 +205,7 @@ class Binding:
             if not _same_map(folder / files[name], item):
                 save_map(item, folder / files[name])
         write_arrays(folder / "trained.safetensors", {"groups": self.trained}, {})
+        marks = {file: mark_of(folder / file) for file in (*files.values(), "trained.safetensors")}
         write_json(
             folder / "binding.json",
             {
@@ -204,6 +213,7 @@ class Binding:
                 "frame": self.frame.to_json(),
                 "hub": self.hub,
                 "maps": files,
+                "marks": marks,
                 "seed": self.seed,
                 "choice": self.choice.to_json(),
             },
@@ -227,7 +237,8 @@ class Binding:
             hub, files, seed = raw["hub"], dict(raw["maps"]), int(raw["seed"])
         except (ConjoinError, KeyError, TypeError, ValueError):
             raise StateError(str(path), "is not a binding", "run: conjoin fit") from None
-        maps = {name: load_map(folder / file) for name, file in files.items()}
+        check_marks(folder, raw.get("marks", {}))
+        maps = {name: load_map(within(folder, file)) for name, file in files.items()}
         arrays, _ = map_arrays(folder / "trained.safetensors")
         return cls(frame, hub, maps, choice, seed, np.array(arrays["groups"]))
 

@@ -19,6 +19,7 @@ from conjoin.search.kernels import Picked, Tiles, have
 from conjoin.search.scan import Engine
 from conjoin.search.storage import Storage, stored_codes
 from conjoin.spaces import digest
+from conjoin.spaces.files import WHOLE, file_digest, within
 from conjoin.spaces.space import BLOCK
 
 if TYPE_CHECKING:
@@ -199,8 +200,8 @@ def _opened(
             cosine=entry.frame.score == "cosine",
         )  # fmt: skip
     if kind == "faiss":
-        path = folder / told["file"]
-        if not (have("faiss") and path.exists()):
+        path = within(folder, told["file"])
+        if not (have("faiss") and path.exists()) or _rotten(path, told.get("digest")):
             return None
         faiss = optional("faiss", "accel")
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
@@ -340,14 +341,32 @@ def _steps(most: int) -> Sequence[int]:
 def _written(store: "IndexStore", index: Index, held: "Held", lists: Any) -> dict[str, Any]:
     folder = store.cache(held.modality, index.frame).folder
     name = f"lists-{digest([held.table, held.version, held.next])}.faiss"
-    _write_lists(folder / name, lists)
-    return {"file": name, "upto": held.next}
+    return {"file": name, "upto": held.next, "digest": _write_lists(folder / name, lists)}
 
 
-def _write_lists(path: Path, lists: Any) -> None:
+def _write_lists(path: Path, lists: Any) -> str:
+    """Write lists whole, and see that they open; their digest."""
+    faiss = optional("faiss", "accel")
     temporary = path.with_name(f".{path.name}.tmp")
-    optional("faiss", "accel").write_index(lists, str(temporary))
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        faiss.write_index(lists, str(temporary))
+        found = faiss.read_index(str(temporary), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        if found.ntotal != lists.ntotal:
+            raise RuntimeError(f"{found.ntotal} of {lists.ntotal} rows")
+        mark = file_digest(temporary)
+        temporary.replace(path)
+    except (RuntimeError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        raise ConjoinError(
+            str(path), "could not be written whole", "free space on the disk and run again"
+        ) from error
+    return mark
+
+
+def _rotten(path: Path, mark: Any) -> bool:
+    """Whether lists that are small enough to read are not those that were written."""
+    return bool(mark) and path.stat().st_size <= WHOLE and file_digest(path) != mark
 
 
 def follow(store: "IndexStore", entry: "Version") -> dict[str, Mapping[str, Any]]:
@@ -362,10 +381,12 @@ def follow(store: "IndexStore", entry: "Version") -> dict[str, Mapping[str, Any]
         path = store.cache(held.modality, entry.frame).folder / told["file"]
         if len(live.numbers) - late <= TAIL * len(live.numbers) or not path.exists():
             continue
+        if _rotten(path, told.get("digest")):
+            continue
         faiss = optional("faiss", "accel")
         lists = faiss.read_index(str(path))
         _append(lists, live.vectors[late:], np.asarray(live.numbers[late:]))
         name = f"lists-{digest([held.table, held.version, held.next])}.faiss"
-        _write_lists(path.with_name(name), lists)
-        named[held.modality] = {**told, "file": name, "upto": held.next}
+        mark = _write_lists(path.with_name(name), lists)
+        named[held.modality] = {**told, "file": name, "upto": held.next, "digest": mark}
     return named

@@ -18,7 +18,9 @@ from conjoin.errors import StateError
 from conjoin.search.lance import Column
 from conjoin.spaces import digest
 from conjoin.spaces.files import (
+    WHOLE,
     atomic,
+    file_digest,
     map_arrays,
     pack_strings,
     stream_arrays,
@@ -114,10 +116,11 @@ class Cache:
     ----------
     folder : where they lie.
     dim : width of a vector.
+    store : names the store they are derived from; files of another are made again.
     """
 
-    def __init__(self, folder: Path, dim: int):
-        self.folder, self.dim = folder, dim
+    def __init__(self, folder: Path, dim: int, store: str = ""):
+        self.folder, self.dim, self.store = folder, dim, store
 
     def live(self, table: str, version: int, columns: Sequence[Column], read: Read) -> Live:
         """The rows of a version; reads from the table only what was never derived."""
@@ -149,11 +152,11 @@ class Cache:
 
     def _numbers(self, table: str, version: int, read: Read) -> np.ndarray:
         path = self.folder / f"live-{table}-{version}.safetensors"
-        held = _opened(path)
+        held = self._opened(path)
         if held is None:
             found = [batch.column("row").to_numpy() for batch in read([], 0)]
             numbers = np.concatenate(found) if found else np.empty(0, np.int64)
-            write_arrays(path, {"numbers": np.sort(numbers)}, {})
+            write_arrays(path, {"numbers": np.sort(numbers)}, {"store": self.store})
             held = map_arrays(path)[0]
         return held["numbers"]
 
@@ -161,12 +164,24 @@ class Cache:
         key = digest([column.to_json() for column in columns])
         found = []
         for path in sorted(self.folder.glob(f"rows-{key}-*.safetensors")):
-            held = _opened(path)
+            held = self._opened(path)
             if held is None or not path.with_suffix(".arrow").exists():
                 path.unlink(missing_ok=True)
                 continue
             found.append(_segment(path, held, self.dim))
         return sorted(found, key=lambda s: int(s.numbers[0]))
+
+    def _opened(self, path: Path) -> dict[str, np.ndarray] | None:
+        """A derived file; ``None`` where it is missing, torn, rotten or of another store."""
+        about = path.with_suffix(".arrow")
+        try:
+            held, said = map_arrays(path)
+            if said.get("store", "") != self.store:
+                return None
+            small = "about" in said and about.stat().st_size <= WHOLE
+            return None if small and file_digest(about) != said["about"] else held
+        except (StateError, OSError):
+            return None
 
     def _thick(self, segments: list[Segment], rows: int) -> list[Segment]:
         """Without the short ones where there are many: they are derived anew as one."""
@@ -189,6 +204,7 @@ class Cache:
         path = self.folder / f"rows-{key}-{first:012d}-{mark}.safetensors"
         schema = pa.schema([(column.name, column.type) for column in columns])
         _write_about(path.with_suffix(".arrow"), schema, about)
+        said = {"store": self.store, "about": file_digest(path.with_suffix(".arrow"))}
         n = len(numbers)
         stream_arrays(path, {
             "numbers": (np.int64, (n,), [numbers]),
@@ -196,7 +212,7 @@ class Cache:
             "vectors": (np.float32, (n, self.dim), self._vectors(numbers, read)),
             "parts": (np.int32, (n,), small["part"]), "order": (np.int64, (n,), [_order(ids)]),
             **_ids(ids),
-        }, {})  # fmt: skip
+        }, said)  # fmt: skip
         return _segment(path, map_arrays(path)[0], self.dim)
 
     def _vectors(self, numbers: np.ndarray, read: Read) -> Iterator[np.ndarray]:
@@ -247,14 +263,6 @@ def _segment(path: Path, held: dict[str, np.ndarray], dim: int) -> Segment:
         path, held["numbers"], ids, held["parts"], held["content"], held["vectors"],
         held.get("order"),
     )  # fmt: skip
-
-
-def _opened(path: Path) -> dict[str, np.ndarray] | None:
-    """A derived file, or ``None`` where it is missing or torn."""
-    try:
-        return map_arrays(path)[0]
-    except StateError:
-        return None
 
 
 def _write_about(path: Path, schema: pa.Schema, rows: list[pa.RecordBatch]) -> None:

@@ -28,11 +28,15 @@ from conjoin.search.scan import Engine, ranked
 from conjoin.spaces import Frame, Space, Tokens, digest, require_same, unit
 from conjoin.spaces.files import (
     FORMAT,
+    check_arrays,
+    check_marks,
     map_arrays,
+    mark_of,
     pack_strings,
     read_json,
     stream_arrays,
     unpack_strings,
+    within,
     write_json,
 )
 from conjoin.spaces.space import require_spaces
@@ -339,14 +343,19 @@ class Index:
             name = f"correction-{digest([*edge, files[edge[1]]])}.safetensors"
             correction.save(folder / name)
             edges.append([*edge, name])
+        kept = {*files.values(), *(name for _, _, name in edges)}
+        stems = tuple(Path(name).stem for name in kept)
         write_json(folder / "manifest.json", {
             "version": FORMAT, "frame": self.frame.to_json(), "corrections": edges,
             "calibrations": [[*e, c.to_json()] for e, c in sorted(self.calibrations.items())],
             "mixing": self.mixing.to_json(),
             "spaces": [[name, file] for name, file in files.items()],  # in order: JSON sorts keys
+            "marks": {p.name: mark_of(p) for p in sorted(folder.glob("*.safetensors"))
+                      if p.name.startswith(stems)},
         })  # fmt: skip
-        kept = {*files.values(), *(name for _, _, name in edges)}
-        stems = tuple(Path(name).stem for name in kept)
+        there = {name: len(space) for name, space in Index.open(folder).spaces.items()}
+        if there != {name: len(space) for name, space in self.spaces.items()}:
+            raise StateError(str(folder), f"holds {there} rows after it was written", "run again")
         for path in folder.glob("*.safetensors"):
             if not path.name.startswith(stems):
                 path.unlink()
@@ -369,10 +378,13 @@ class Index:
 
             return IndexStore(folder).open(meta=meta)
         manifest = read_json(path, ("frame", "spaces", "corrections"))
+        check_marks(folder, manifest.get("marks", {}))
         frame = Frame.from_json(manifest["frame"])
-        spaces = {name: _read_space(folder / file, frame) for name, file in manifest["spaces"]}
+        spaces = {
+            name: _read_space(within(folder, file), frame) for name, file in manifest["spaces"]
+        }
         corrections = {
-            (query, target): Correction.load(folder / file)
+            (query, target): Correction.load(within(folder, file))
             for query, target, file in manifest["corrections"]
         }
         for edge, correction in corrections.items():
@@ -440,7 +452,7 @@ def _write_space(folder: Path, name: str, space: Space) -> str:
     for rows in _flat(space):
         mark.update(np.ascontiguousarray(rows).data)
     path = folder / f"space-{mark.hexdigest()}.safetensors"
-    if not path.exists():
+    if not _whole(path):
         arrays: dict[str, Any] = {k: (a.dtype, a.shape, [a]) for k, a in small.items()}
         count = int(small["offsets"][-1]) if late else len(space)
         arrays["vectors"] = (np.float32, (count, space.dim), _flat(space))
@@ -449,6 +461,15 @@ def _write_space(folder: Path, name: str, space: Space) -> str:
             {"frame": space.frame.to_json(), "provenance": list(space.provenance)},
         )  # fmt: skip
     return path.name
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is there as it was written."""
+    try:
+        check_arrays(path)
+    except StateError:
+        return False
+    return True
 
 
 def _flat(space: Space) -> Iterator[np.ndarray]:

@@ -1,5 +1,6 @@
 """One Lance table a modality: what an index store keeps, version by version."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,17 @@ BATCH = 8192
 NAMED = 20_000
 #: Columns every table has; those of metadata follow.
 FIXED = ("row", "id", "part", "content", "vector")
-#: What the database raises where its files are torn.
-_UNREADABLE = (ValueError, RuntimeError, OSError)
+#: What the system says, by the words the database repeats, and the remedy.
+_SYSTEM = {
+    "no space left on the disk": ("No space left", "os error 28", "quota", "os error 122"),
+    "a file would be larger than is allowed": ("File too large", "os error 27"),
+    "may not be written": ("Permission denied", "os error 13", "Read-only", "os error 30"),
+    "too many files are open": ("Too many open files", "os error 24"),
+}
+_REMEDY = {
+    "may not be written": "check the folder's rights",
+    "too many files are open": "raise ulimit -n and run again",
+}
 #: Types metadata are kept in; others as text.
 _KEPT = (pa.types.is_boolean, pa.types.is_date, pa.types.is_timestamp)
 
@@ -82,10 +92,13 @@ def batches(
     schema = schema_of(space.dim, columns)
     for start, vectors in space.blocks(BATCH):
         part = slice(start, start + len(vectors))
-        flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+        # The database is native code: it takes memory to be aligned, and maps need not be.
+        flat = pa.array(np.require(vectors, np.float32, ["C", "A"]).reshape(-1))
         arrays = [
-            pa.array(numbers[part]), pa.array(space.ids[part].tolist(), pa.string()),
-            pa.array(space.parts[part], pa.int32()), pa.array(space.content[part], pa.uint64()),
+            pa.array(np.require(numbers[part], np.int64, ["C", "A"])),
+            pa.array(space.ids[part].tolist(), pa.string()),
+            pa.array(np.require(space.parts[part], np.int32, ["C", "A"])),
+            pa.array(np.require(space.content[part], np.uint64, ["C", "A"])),
             pa.FixedSizeListArray.from_arrays(flat, space.dim),
         ]  # fmt: skip
         arrays += [_cells(column, meta, start, len(vectors)) for column in columns]
@@ -144,47 +157,54 @@ class Tables:
 
     def create(self, name: str, schema: pa.Schema, rows: Iterator[pa.RecordBatch]) -> int:
         """Make a table; its version."""
-        made = self._db.create_table(name, pa.RecordBatchReader.from_batches(schema, rows))
-        return int(made.version)
+        with self._named(name, rows := _Watched(rows)):
+            made = self._db.create_table(name, pa.RecordBatchReader.from_batches(schema, rows))
+            return int(made.version)
 
     def append(self, name: str, schema: pa.Schema, rows: Iterator[pa.RecordBatch]) -> int:
         """Add rows; the new version."""
-        table = self._db.open_table(name)
-        table.add(pa.RecordBatchReader.from_batches(schema, rows))
-        return int(table.version)
+        with self._named(name, rows := _Watched(rows)):
+            table = self._db.open_table(name)
+            table.add(pa.RecordBatchReader.from_batches(schema, rows))
+            return int(table.version)
 
     def delete(self, name: str, numbers: np.ndarray) -> int:
         """Take rows away by number; the new version."""
-        table = self._db.open_table(name)
-        for start in range(0, len(numbers), NAMED):
-            table.delete(f"row in ({', '.join(map(str, numbers[start : start + NAMED]))})")
-        return int(table.version)
+        with self._named(name):
+            table = self._db.open_table(name)
+            for start in range(0, len(numbers), NAMED):
+                table.delete(f"row in ({', '.join(map(str, numbers[start : start + NAMED]))})")
+            return int(table.version)
 
     def restore(self, name: str, version: int) -> int:
         """Make a version the newest, where it is not; its number as the newest."""
-        table = self._db.open_table(name)
-        if table.version == version:
-            return version
-        table.checkout(version)
-        table.restore()
-        return int(table.version)
+        with self._named(name):
+            table = self._db.open_table(name)
+            if table.version == version:
+                return version
+            table.checkout(version)
+            table.restore()
+            return int(table.version)
 
     def lists(self, name: str, count: int) -> int:
         """Build inverted lists over the vectors; the new version."""
         index = optional("lancedb.index", "search")
-        table = self._db.open_table(name)
-        config = index.IvfRq(distance_type="dot", num_partitions=count, num_bits=1)
-        table.create_index("vector", config=config)
-        return int(table.version)
+        with self._named(name):
+            table = self._db.open_table(name)
+            config = index.IvfRq(distance_type="dot", num_partitions=count, num_bits=1)
+            table.create_index("vector", config=config)
+            return int(table.version)
 
     def tag(self, name: str, label: str, version: int) -> None:
         """Keep a version from the database's own cleaning of old ones."""
-        tags = self._db.open_table(name).tags
-        (tags.update if label in tags.list() else tags.create)(label, version)
+        with self._named(name):
+            tags = self._db.open_table(name).tags
+            (tags.update if label in tags.list() else tags.create)(label, version)
 
     def drop(self, name: str) -> None:
         """Remove a table."""
-        self._db.drop_table(name)
+        with self._named(name):
+            self._db.drop_table(name)
 
     def at(self, name: str, version: int) -> Any:
         """A table as of one version.
@@ -193,12 +213,10 @@ class Tables:
         ------
         StateError : it is gone.
         """
-        try:
+        with self._named(name, reads=version):
             table = self._db.open_table(name)
             table.checkout(version)
-        except _UNREADABLE as error:
-            raise self._torn(name, version, error) from None
-        return table
+            return table
 
     def read(
         self, name: str, version: int, columns: Sequence[str], since: int = 0
@@ -209,20 +227,109 @@ class Tables:
         ------
         StateError : they are torn or gone.
         """
-        found = self.at(name, version).search().select(["row", *columns])
-        if since:
-            found = found.where(f"row >= {since}")
-        try:
-            yield from found.to_batches(batch_size=BATCH)
-        except _UNREADABLE as error:
-            raise self._torn(name, version, error) from None
+        table = self.at(name, version)
+        with self._named(name, reads=version):
+            found = table.search().select(["row", *columns])
+            if since:
+                found = found.where(f"row >= {since}")
+            rows = iter(found.to_batches(batch_size=BATCH))
+        while True:
+            with self._named(name, reads=version):
+                batch = next(rows, None)
+            if batch is None:
+                return
+            yield batch
 
-    def _torn(self, name: str, version: int, error: Exception) -> StateError:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:80]
+    def prove(self, held: Any, numbers: np.ndarray, new: Space | None = None) -> None:
+        """Count a table's rows after they were written, and read back those that are new.
+
+        Parameters
+        ----------
+        held : the table and its version.
+        numbers : of every row it must hold, ascending.
+        new : what was written last, under the last of the numbers.
+
+        Raises
+        ------
+        StateError : it holds others.
+        """
+        batches = self.read(held.table, held.version, [])
+        found = [batch.column("row").to_numpy() for batch in batches]
+        there = np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
+        if not np.array_equal(there, numbers):
+            raise self._short(held.table, f"{len(there)} of {len(numbers)} rows")
+        if new is None or not len(new):
+            return
+        names, at = ["id", "part", "content", "vector"], 0
+        for batch in self.read(held.table, held.version, names, int(numbers[-len(new)])):
+            part = slice(at, at + batch.num_rows)
+            vectors = batch.column("vector").flatten().to_numpy().reshape(-1, new.dim)
+            pairs = (
+                (batch.column("id").to_pylist(), new.ids[part].tolist()),
+                (batch.column("part").to_numpy(), new.parts[part]),
+                (batch.column("content").to_numpy(), new.content[part]),
+                (vectors, np.asarray(new.vectors[part], dtype=np.float32)),
+            )
+            if not all(np.array_equal(a, b) for a, b in pairs):
+                raise self._short(held.table, "other rows")
+            at += batch.num_rows
+        if at != len(new):
+            raise self._short(held.table, f"{at} of {len(new)} new rows")
+
+    def _short(self, name: str, what: str) -> StateError:
         return StateError(
-            str(self.folder / f"{name}.lance"), f"version {version} cannot be read ({first})",
-            "run: conjoin clean, then: conjoin fit",
+            str(self.folder / f"{name}.lance"), f"the database kept {what}; nothing was changed",
+            "run it again; if it stays so, report it",
         )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _named(
+        self, name: str, rows: "_Watched | None" = None, reads: int | None = None
+    ) -> Iterator[None]:
+        """Say what the database raises as what it is; its own words are of its inside."""
+        try:
+            yield
+        except ConjoinError:
+            raise
+        except Exception as error:
+            raise self._said(name, rows, reads, error) from error
+        except BaseException as error:  # a panic of native code is no Exception
+            if type(error).__module__ != "pyo3_runtime":
+                raise
+            raise self._said(name, rows, reads, error) from error
+
+    def _said(
+        self, name: str, rows: "_Watched | None", reads: int | None, error: BaseException
+    ) -> Exception:
+        if rows is not None and rows.error is not None:
+            return rows.error
+        where, text = str(self.folder / f"{name}.lance"), f"{error}"
+        for found, words in _SYSTEM.items():
+            if any(word in text for word in words):
+                return ConjoinError(where, found, _REMEDY.get(found, "free some and run again"))
+        first = (text.strip() or type(error).__name__).splitlines()[0][:80]
+        first = first if isinstance(error, Exception) else "its bytes make the database stop"
+        what = "cannot be written" if reads is None else f"version {reads} cannot be read"
+        return StateError(where, f"{what} ({first})", "run: conjoin fit")
+
+
+class _Watched:
+    """Batches on their way into the database, which wraps in its own words what they raise."""
+
+    def __init__(self, rows: Iterator[pa.RecordBatch]):
+        self._rows, self.error = rows, None
+
+    def __iter__(self) -> "_Watched":
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        try:
+            return next(self._rows)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error: Exception | None = error
+            raise
 
 
 def sql_names(columns: Sequence[Column]) -> tuple[Mapping[str, pa.DataType], Mapping[str, str]]:

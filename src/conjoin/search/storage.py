@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.errors import ConjoinError, nearest, optional
+from conjoin.errors import ConjoinError, StateError, nearest, optional
 from conjoin.search.exact import Penalty, rescore, sweep, top_k
 from conjoin.search.kernels import (
     REACH,
@@ -262,7 +262,7 @@ def stored_codes(
     """
     key = digest([storage.kind, storage.prefix])
     path = folder / f"coder-{key}.safetensors"
-    if not path.exists():
+    if not _whole(path):
         made = Coder.fit(storage, gallery, cosine=cosine)
         write_arrays(path, {"mean": made.mean, "turn": made.turn}, {"step": made.step})
     arrays, meta = map_arrays(path)
@@ -271,11 +271,20 @@ def stored_codes(
     pieces = []
     for rows_path, rows in segments:
         piece = rows_path.with_name(f"codes-{mark}-{rows_path.name}")
-        if not piece.exists():
+        if not _whole(piece):
             whole = np.concatenate(list(encoded(coder, rows)))
             write_arrays(piece, {"codes": whole}, {})
         pieces.append(map_arrays(piece)[0]["codes"])
     return Codes(coder, stacked(pieces), gallery)
+
+
+def _whole(path: Path) -> bool:
+    """Whether a derived file is there as it was written."""
+    try:
+        map_arrays(path)
+    except StateError:
+        return False
+    return True
 
 
 def adaptive(

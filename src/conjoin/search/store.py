@@ -3,7 +3,8 @@
 ``manifest.json`` names, for every version, the version of each modality's table, the frame and
 the corrections. A change writes the tables first and renames the manifest last, so a reader sees
 the old rows or the new of **all** modalities. What a killed writer left behind is in no version;
-the next writer takes it away.
+the next writer takes it away. What was written is counted and read back before it is served, and
+the manifest keeps a digest of each file.
 """
 
 import contextlib
@@ -16,18 +17,29 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.search.cache import Cache, Live
 from conjoin.search.calibration import Calibration
+from conjoin.search.changing import cast, check_columns, content_name, extended, same_keys
 from conjoin.search.correction import Correction
 from conjoin.search.fair import Edge, Mixing
 from conjoin.search.index import Index, as_items
-from conjoin.search.lance import Column, Tables, batches, kept_columns, schema_of
+from conjoin.search.integrity import Fault, differing, faults, listed
+from conjoin.search.lance import Tables, batches, kept_columns, schema_of
 from conjoin.search.versions import Change, Held, Version
 from conjoin.spaces import Frame, Space, digest, require_same
-from conjoin.spaces.files import FORMAT, read_json, write_json
+from conjoin.spaces.files import (
+    FORMAT,
+    NEWER,
+    WHOLE,
+    alone,
+    check_marks,
+    mark_of,
+    read_json,
+    within,
+    write_json,
+)
 
 
 class IndexStore:
@@ -42,6 +54,9 @@ class IndexStore:
         self.folder = folder
         self._path = folder / "manifest.json"
         self._tables = Tables(folder / "tables")
+        self._compared: set[str] = set()
+        self._bad: set[str] = set()
+        self._name = ""
 
     # Reading
 
@@ -52,9 +67,7 @@ class IndexStore:
         ------
         StateError : the manifest is missing, torn, or of a newer conjoin.
         """
-        if not self._path.exists():
-            raise StateError(str(self._path), "is missing", "run: conjoin fit")
-        raw = read_json(self._path, ("history",))
+        raw = self._raw()
         try:
             found = [Version.from_json(entry) for entry in raw["history"]]
             if not found:
@@ -63,7 +76,18 @@ class IndexStore:
             raise StateError(
                 str(self._path), "does not name its versions", "run: conjoin clean, then fit"
             ) from None
+        for held in (held for version in found for held in version.held):
+            within(self.folder, held.table)
         return found
+
+    def _raw(self) -> dict[str, Any]:
+        if not self._path.exists():
+            raise StateError(str(self._path), "is missing", "run: conjoin fit")
+        return dict(read_json(self._path, ("history",)))
+
+    def faults(self) -> list[Fault]:
+        """Files that are not what they were; see :func:`conjoin.search.integrity.faults`."""
+        return faults(self.folder)
 
     def version(self, number: int | None = None) -> Version:
         """One version; the one in use when not named."""
@@ -93,6 +117,13 @@ class IndexStore:
 
         entry = self.version(version)
         live = {held.modality: self.live(entry, held) for held in entry.held}
+        for held in entry.held:
+            if len(live[held.modality].numbers) != held.rows or not held.rows:
+                raise StateError(
+                    str(self.folder),
+                    f"holds {len(live[held.modality].numbers)} rows of {held.modality}, its "
+                    f"manifest says {held.rows}", "run: conjoin fit",
+                )  # fmt: skip
         spaces = {
             held.modality: Space(
                 rows.joined("ids"), rows.vectors, entry.frame, rows.joined("parts"),
@@ -107,8 +138,11 @@ class IndexStore:
                 tables[name] = live[name].about()
             return tables[name]
 
+        stems = tuple(Path(file).stem for *_, file in entry.corrections)
+        marks = dict(self._raw().get("marks", {}))
+        check_marks(self.folder, {n: m for n, m in marks.items() if stems and n.startswith(stems)})
         corrections = {
-            (q, t): Correction.load(self.folder / file) for q, t, file in entry.corrections
+            (q, t): Correction.load(within(self.folder, file)) for q, t, file in entry.corrections
         }
         calibrations = {(q, t): Calibration.from_json(raw) for q, t, raw in entry.calibrations}
         mixing = Mixing.from_json(entry.mixing) if entry.mixing else Mixing()
@@ -121,16 +155,29 @@ class IndexStore:
 
     def cache(self, modality: str, frame: Frame) -> Cache:
         """Where a modality's derived rows lie."""
-        return Cache(self.folder / "derived" / digest([modality, frame.id]), frame.dim)
+        name = str(self._raw().get("store", "")) if self._path.exists() else ""
+        return Cache(self.folder / "derived" / digest([modality, frame.id]), frame.dim, name)
 
     def live(self, entry: Version, held: Held) -> Live:
         """A modality's rows in a version."""
 
         def read(columns: Sequence[str], since: int) -> Iterator[pa.RecordBatch]:
+            self._compare(held.table, whole=not since and "vector" in columns)
             return self._tables.read(held.table, held.version, columns, since)
 
         cache = self.cache(held.modality, entry.frame)
         return cache.live(held.table, held.version, held.columns, read)
+
+    def _compare(self, table: str, *, whole: bool) -> None:
+        """Refuse a table whose files changed since they were written; once a table."""
+        key = f"{table} {whole}"
+        if key in self._compared:
+            return
+        files = self._raw().get("files", {})
+        bad = differing(self.folder, files, most=None if whole else WHOLE, table=table)
+        if bad:
+            raise bad[0].error()
+        self._compared.add(key)
 
     def table_at(self, held: Held) -> Any:
         """The database's table of a modality as of a version."""
@@ -163,7 +210,9 @@ class IndexStore:
                     first = max([0, *self._nexts(name)]) if old else 0
                     numbers = np.arange(first, first + len(space))
                     held.append(self._created(old, name, space, numbers, table))
+                    self._tables.prove(held[-1], numbers, space)
             made = Version(0, "", "build", index.frame, tuple(held), engines={})
+            self._name = content_name(index.spaces) if old is None else ""
             return self._publish(made, old, dict(index.corrections), dict(index.calibrations),
                                  index.mixing)  # fmt: skip
 
@@ -191,12 +240,12 @@ class IndexStore:
                     )
                 require_same(space.frame, old.frame, f"add {name}")
             full = {name: as_items(name, s) for name, s in spaces.items() if len(s)}
-            gone = {name: _same_keys(index.spaces[name], space) for name, space in full.items()}
+            gone = {name: same_keys(index.spaces[name], space) for name, space in full.items()}
             changed, removed = self._changed(old, index, gone, full, about or {})
             added = {name: len(space) for name, space in full.items()}
             if not full:
                 return Change({}, {}, None)
-            made = self._publish(replace(changed, why=why), old, _extended(index, gone, full),
+            made = self._publish(replace(changed, why=why), old, extended(index, gone, full),
                                  dict(index.calibrations), index.mixing)  # fmt: skip
             change = Change(added, removed, made.number)
         self._follow()
@@ -227,7 +276,7 @@ class IndexStore:
             if not gone:
                 return Change({}, {}, None)
             changed, removed = self._changed(old, index, gone, {}, {})
-            made = self._publish(replace(changed, why=why), old, _extended(index, gone, {}),
+            made = self._publish(replace(changed, why=why), old, extended(index, gone, {}),
                                  dict(index.calibrations), index.mixing)  # fmt: skip
             return Change({}, removed, made.number)
 
@@ -270,6 +319,8 @@ class IndexStore:
                         next=max([entry.next, *self._nexts(entry.modality)]))
                 for entry in back.held
             )  # fmt: skip
+            for before, entry in zip(back.held, held, strict=True):
+                self._tables.prove(entry, np.asarray(self.live(back, before).numbers))
             made = replace(back, held=held, why=f"rollback to {number}")
             return self._publish(made, old)
 
@@ -284,6 +335,7 @@ class IndexStore:
                 made = self._created(
                     old, entry.modality, space, np.asarray(rows.numbers), rows.about()
                 )
+                self._tables.prove(made, np.asarray(rows.numbers), space)
                 held.append(replace(made, next=entry.next, provenance=entry.provenance))
             made = replace(old, held=tuple(held), why="compact")
             return self._publish(made, old, forget=True)
@@ -317,21 +369,72 @@ class IndexStore:
 
     @contextlib.contextmanager
     def _writing(self, fresh: bool = False) -> Iterator[Any]:
-        """Alone, and with what a killed writer left taken away; gives the version in use."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
-            try:
-                _alone(lock)
-            except OSError:
-                raise ConjoinError(
-                    str(self.folder), "another process is writing this index", "try again later"
-                ) from None
-            served = self._path.exists() and "history" in read_json(self._path)
-            old = self.version() if served else None
-            if old is None and not fresh:
-                self.versions()
+        """Alone, and with what a killed writer left taken away; gives the version in use.
+
+        The lock's file is empty between changes. Where it is not, a writer was stopped, and all
+        files are compared with their digests before anything is built on them.
+        """
+        with alone(self.folder / ".lock", "another process is writing this index") as lock:
+            stopped = bool(lock.read(1))
+            old = self._served(fresh)
+            self._bad = set()
+            if old is not None and (stopped or fresh):
+                self._suspect(fresh)
+            lock.write("a change is under way\n")
+            lock.flush()
             self._mend(old)
-            yield old
+            try:
+                yield old
+            except ConjoinError as error:
+                if error.__cause__ is None and not isinstance(error, StateError):
+                    lock.truncate(0)  # refused, not stopped
+                raise
+            lock.truncate(0)
+
+    def _served(self, fresh: bool) -> Version | None:
+        """The version in use; a building starts anew where the manifest is torn."""
+        try:
+            if self._path.exists() and "history" in read_json(self._path):
+                return self.version()
+        except StateError as error:
+            if not fresh or error.remedy == NEWER:
+                raise
+            return None
+        if not fresh:
+            self.versions()
+        return None
+
+    def _suspect(self, fresh: bool) -> None:
+        """Compare all files; a building goes on without the tables that changed."""
+        bad = [fault for fault in self.faults() if not fault.derived]
+        if bad and not fresh:
+            raise bad[0].error()
+        for fault in bad:  # tables/NAME.lance/…, or correction-NAME…
+            parts = fault.path.relative_to(self.folder).parts
+            self._bad.add(parts[1 if len(parts) > 1 else 0].split(".")[0])
+
+    def _sound(self, version: Version) -> bool:
+        """Whether the files of a version are there as they were written."""
+        named = {h.table for h in version.held} | {Path(f).stem for *_, f in version.corrections}
+        if named & self._bad:
+            return False
+        return all((self.folder / file).exists() for *_, file in version.corrections)
+
+    def _write(self, history: Sequence[Version], before: Mapping[str, Any]) -> None:
+        """Write the manifest: the versions, and what every file is that they name."""
+        kept = {file for v in history for _, _, file in v.corrections}
+        stems = tuple(Path(name).stem for name in kept)
+        paths = [p for p in self.folder.glob("correction-*") if stems and p.name.startswith(stems)]
+        known = dict(before.get("marks", {}))
+        write_json(self._path, {
+            "version": FORMAT,
+            "store": before.get("store", "") if before else self._name,
+            "files": listed(self.folder, {h.table for v in history for h in v.held},
+                            before.get("files", {})),
+            "marks": {path.name: mark for path in paths
+                      if (mark := known.get(path.name) or mark_of(path)) is not None},
+            "history": [v.to_json() for v in history],
+        })  # fmt: skip
 
     def _mend(self, old: Version | None) -> None:
         """Take away what no version names."""
@@ -357,11 +460,15 @@ class IndexStore:
         self, old: Version, kept: Held, frame: Frame, space: Space, about: pa.Table | None
     ) -> bool:
         """Whether a table already holds these very rows."""
-        if old.frame != frame or kept.rows != len(space):
+        if old.frame != frame or kept.rows != len(space) or kept.table in self._bad:
             return False
         if list(kept.columns) != kept_columns(about):
             return False
-        rows = self.live(old, kept)
+        try:
+            rows = self.live(old, kept)
+        except StateError:
+            self._bad.add(kept.table)
+            return False
         for name, held in (("ids", space.ids), ("parts", space.parts), ("content", space.content)):
             if not np.array_equal(rows.joined(name), held):
                 return False
@@ -371,7 +478,7 @@ class IndexStore:
             for start, block in space.blocks()
         ):
             return False
-        return about is None or rows.about().equals(_cast(about, kept.columns))
+        return about is None or rows.about().equals(cast(about, kept.columns))
 
     def _created(
         self,
@@ -407,18 +514,20 @@ class IndexStore:
             if not some and space is None:
                 held.append(entry)
                 continue
+            numbers = np.asarray(self.live(old, entry).numbers)
             version = self._tables.restore(entry.table, entry.version)
             if some and rows is not None:
-                numbers = self.live(old, entry).numbers[rows]
-                version = self._tables.delete(entry.table, numbers)
+                version = self._tables.delete(entry.table, numbers[rows])
+                numbers = np.delete(numbers, rows)
                 removed[entry.modality] = len(rows)
             if space is not None:
-                _check_columns(entry, about.get(entry.modality))
-                numbers = np.arange(entry.next, entry.next + len(space))
+                check_columns(entry, about.get(entry.modality))
+                fresh = np.arange(entry.next, entry.next + len(space))
                 version = self._tables.append(
                     entry.table, schema_of(space.dim, entry.columns),
-                    batches(numbers, space, entry.columns, about.get(entry.modality)),
+                    batches(fresh, space, entry.columns, about.get(entry.modality)),
                 )  # fmt: skip
+                numbers = np.concatenate([numbers, fresh])
             more = 0 if space is None else len(space)
             held.append(
                 replace(
@@ -426,6 +535,7 @@ class IndexStore:
                     rows=entry.rows - removed.get(entry.modality, 0) + more,
                 )
             )  # fmt: skip
+            self._tables.prove(held[-1], numbers, space)
         return replace(old, held=tuple(held)), removed
 
     def _publish(
@@ -457,10 +567,9 @@ class IndexStore:
         made = replace(made, number=number, when=when, corrections=files)
         for entry in made.held:
             self._tables.tag(entry.table, f"v{number}", entry.version)
-        history = [] if forget or old is None else self.versions()
-        write_json(self._path, {
-            "version": FORMAT, "history": [v.to_json() for v in [*history, made]],
-        })  # fmt: skip
+        before = self._raw() if old is not None else {}
+        history = [v for v in (self.versions() if before else []) if not forget and self._sound(v)]
+        self._write([*history, made], before)
         self._mend(made)
         if forget:
             lists = [str(entry.get("file")) for entry in made.engines.values()]
@@ -470,61 +579,3 @@ class IndexStore:
 
     def _nexts(self, modality: str) -> list[int]:
         return [h.next for v in self.versions() for h in v.held if h.modality == modality]
-
-
-def _alone(lock: Any) -> None:
-    """Hold a file's lock until the process ends or closes it, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        return
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _cast(about: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    arrays = [about.column(column.name).cast(column.type) for column in columns]
-    return pa.table(arrays, names=[column.name for column in columns])
-
-
-def _check_columns(entry: Held, about: pa.Table | None) -> None:
-    known = {column.name for column in entry.columns}
-    for column in kept_columns(about):
-        if column.name not in known:
-            raise ConjoinError(
-                f"column {column.name}", f"is new to the index of {entry.modality}",
-                "build the index again: conjoin fit",
-            )  # fmt: skip
-
-
-def _same_keys(space: Space, new: Space) -> np.ndarray:
-    """Rows of ``space`` whose item and part are among the new ones."""
-    ids = pa.array(new.ids.tolist(), pa.string())
-    near = []
-    for start in range(0, len(space), 65_536):
-        block = pa.array(space.ids[start : start + 65_536].tolist(), pa.string())
-        found = pc.is_in(block, value_set=ids).to_numpy(zero_copy_only=False)
-        near.append(np.flatnonzero(found) + start)
-    rows = np.concatenate(near) if near else np.empty(0, np.int64)
-    wanted = set(zip(new.ids.tolist(), new.parts.tolist(), strict=True))
-    keys = zip(space.ids[rows].tolist(), space.parts[rows].tolist(), strict=True)
-    return rows[[key in wanted for key in keys]] if len(rows) else rows
-
-
-def _extended(
-    index: Index, gone: Mapping[str, np.ndarray], new: Mapping[str, Space]
-) -> dict[Edge, Correction]:
-    """Every correction for the rows that stay, followed by the new ones."""
-    made = {}
-    for edge, held in index.corrections.items():
-        rows = gone.get(edge[1])
-        kept = held
-        if rows is not None and len(rows):
-            stay = np.ones(len(held), dtype=bool)
-            stay[rows] = False
-            active = None if held.active is None else held.active[stay]
-            kept = replace(held, offset=held.offset[stay], active=active)
-        made[edge] = kept.extend(new[edge[1]].vectors) if edge[1] in new else kept
-    return made

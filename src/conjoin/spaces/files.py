@@ -1,8 +1,16 @@
-"""Files that are whole or absent: atomic writes, and safetensors read as memory maps."""
+"""Files that are whole or absent: atomic writes, and safetensors read as memory maps.
+
+Every state file carries digests of what it holds, so that a byte which rotted, or a file of
+another workspace in its place, is noticed and not answered from. A file's **mark** is the digest
+of its header, which holds the digest of its data: whoever names a file can keep its mark, and
+compare it at the cost of reading the header.
+"""
 
 import errno
+import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +23,17 @@ from conjoin.errors import ConjoinError, StateError
 
 #: Version of every state file; older ones are migrated on read, newer ones refused.
 FORMAT = 1
+#: Bytes up to which a file is read whole and compared with its digest when it is opened; larger
+#: ones are compared by `conjoin doctor --system`, `conjoin index check` and after a crash.
+WHOLE = 64 * 2**20
+#: Remedy of what a newer version wrote: it is whole, and not ours to remove.
+NEWER = "upgrade conjoin"
+#: What stands where a digest will.
+_BLANK = "0" * 32
+_SAID = re.compile(rb'\n "digest": "([0-9a-f]{32})"')
+_HEAD = re.compile(rb'"head": "([0-9a-f]{32})"')
+#: Bytes read at a time.
+_STEP = 2**20
 
 _DTYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32,
@@ -58,10 +77,51 @@ def _explain(path: Path, error: OSError) -> ConjoinError:
     return ConjoinError(str(path), error.strerror or str(error), "check that it can be written")
 
 
+@contextmanager
+def alone(path: Path, busy: str) -> Iterator[IO[str]]:
+    """Hold a file's lock until the block ends, or the process, however it ends.
+
+    The file is open at its start, to be read and added to.
+
+    Raises
+    ------
+    ConjoinError : another process holds it (``busy`` says so), or it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+")
+    except OSError as error:
+        raise _explain(path, error) from error
+    with lock:
+        try:
+            _lock(lock)
+        except OSError:
+            raise ConjoinError(str(path.parent), busy, "try again when it has ended") from None
+        lock.seek(0)
+        yield lock
+
+
+def _lock(file: IO[str]) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write canonical JSON atomically."""
+    """Write canonical JSON atomically; a state file, one with a ``version``, with its digest."""
+    if isinstance(value, dict) and "version" in value:
+        value = {**value, "digest": _BLANK}
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    found = _SAID.search(text)
+    if found:
+        text = text[: found.start(1)] + _sum(text).encode() + text[found.end(1) :]
     with atomic(path) as file:
-        file.write(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode())
+        file.write(text)
 
 
 def read_json(path: Path, needs: Iterable[str] = ()) -> Any:
@@ -73,41 +133,90 @@ def read_json(path: Path, needs: Iterable[str] = ()) -> Any:
 
     Raises
     ------
-    StateError : it is corrupt, or of a newer format.
+    StateError : it is corrupt, differs from its digest, or is of a newer format.
     """
+    again = "run: conjoin clean, then again"
+    text = path.read_bytes()
     try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, UnicodeDecodeError):
-        raise StateError(str(path), "is not valid JSON", "run: conjoin clean, then again") from None
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise StateError(str(path), "is not valid JSON", again) from None
+    said = value.pop("digest", None) if isinstance(value, dict) else None
+    if said is not None and said != _json_mark(text):
+        raise StateError(str(path), "its bytes are not those that were written", again)
     check_version(path, value.get("version", FORMAT) if isinstance(value, dict) else FORMAT)
     lost = [key for key in needs if not isinstance(value, dict) or key not in value]
     if lost:
-        raise StateError(str(path), f"lacks {lost[0]!r}", "run: conjoin clean, then again")
+        raise StateError(str(path), f"lacks {lost[0]!r}", again)
     return value
+
+
+def json_mark(path: Path) -> str | None:
+    """The digest a state file carries; ``None`` where it has none or is not there."""
+    found = _SAID.search(path.read_bytes()) if path.is_file() else None
+    return None if found is None else found.group(1).decode()
+
+
+def _json_mark(text: bytes) -> str | None:
+    found = _SAID.search(text)
+    if found is None:
+        return None
+    return _sum(text[: found.start(1)] + _BLANK.encode() + text[found.end(1) :])
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file's bytes, read in steps."""
+    mark = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_STEP):
+            mark.update(block)
+    return mark.hexdigest()[:32]
+
+
+def within(folder: Path, name: Any) -> Path:
+    """The path of a file that a state file names, which must lie in its folder.
+
+    Raises
+    ------
+    StateError : the name is no text, absolute, or leads elsewhere.
+    """
+    parts = Path(name).parts if isinstance(name, str) else ()
+    if not parts or ".." in parts or Path(name).is_absolute() or "\0" in name:
+        raise StateError(
+            str(folder), f"its state names {str(name)[:60]!r}, which is not inside",
+            "run: conjoin clean, then again",
+        )  # fmt: skip
+    return folder / name
 
 
 def check_version(path: Path, version: Any) -> None:
     """Refuse a file written by a newer conjoin."""
     if not isinstance(version, int) or version > FORMAT:
-        raise StateError(
-            str(path), f"format {version}, this conjoin reads up to {FORMAT}", "upgrade conjoin"
-        )
+        raise StateError(str(path), f"format {version}, this conjoin reads up to {FORMAT}", NEWER)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Any) -> None:
-    """Write arrays and JSON-able ``meta`` as one safetensors file, atomically."""
-    stream_arrays(path, {name: (a.dtype, a.shape, [a]) for name, a in sorted(arrays.items())}, meta)
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Any) -> str:
+    """Write arrays and JSON-able ``meta`` as one safetensors file, atomically; its mark."""
+    whole = {name: (a.dtype, a.shape, [a]) for name, a in sorted(arrays.items())}
+    return stream_arrays(path, whole, meta)
 
 
 def stream_arrays(
     path: Path,
     arrays: Mapping[str, tuple[Any, tuple[int, ...], Iterable[np.ndarray]]],
     meta: Any,
-) -> None:
-    """Write arrays given as ``(dtype, shape, blocks)`` without holding one whole."""
-    header: dict[str, Any] = {
-        "__metadata__": {"conjoin": json.dumps({"version": FORMAT, **meta}, sort_keys=True)}
-    }
+) -> str:
+    """Write arrays given as ``(dtype, shape, blocks)`` without holding one whole; the file's mark.
+
+    Wider numbers come first, so that each array starts on a multiple of its own width.
+    """
+    arrays = dict(sorted(arrays.items(), key=lambda entry: -np.dtype(entry[1][0]).itemsize))
+    said = json.dumps({"version": FORMAT, **meta}, sort_keys=True)
+    header: dict[str, Any] = {"__metadata__": {"conjoin": said, "data": _BLANK, "head": _BLANK}}
     end = 0
     for name, (dtype, shape, _) in arrays.items():
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -117,49 +226,155 @@ def stream_arrays(
             "data_offsets": [end, end + size],
         }
         end += size
-    head = json.dumps(header).encode()
-    head += b" " * (-len(head) % 64 + 56)  # data starts on a multiple of 64 bytes
+    blank = json.dumps(header).encode()
+    padding = b" " * (-len(blank) % 64 + 56)  # data starts on a multiple of 64 bytes
+    data = hashlib.sha256()
     with atomic(path) as file:
-        file.write(len(head).to_bytes(8, "little"))
-        file.write(head)
+        file.write((len(blank) + len(padding)).to_bytes(8, "little"))
+        file.write(blank + padding)
         for dtype, _, blocks in arrays.values():
             for block in blocks:
-                file.write(np.ascontiguousarray(block, dtype=dtype).data)
+                held = np.ascontiguousarray(block, dtype=dtype)
+                if held.size:
+                    data.update(held.data)
+                    file.write(held.data)
+        if file.tell() != 8 + len(blank) + len(padding) + end:
+            raise ValueError(f"{path.name}: {file.tell()} bytes written for {end} announced")
+        header["__metadata__"]["data"] = data.hexdigest()[:32]
+        mark = _sum(json.dumps(header).encode() + padding)
+        header["__metadata__"]["head"] = mark
+        file.seek(8)
+        file.write(json.dumps(header).encode())
+    return mark
 
 
-def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays of a safetensors file as read-only memory maps, and its ``meta``.
+def _header(path: Path) -> tuple[dict[str, Any], int, str | None]:
+    """A safetensors file's header, the place of its data, and its mark if it has one."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > size - 8:
+            raise ValueError("header")
+        text = file.read(length)
+    header = json.loads(text)
+    mark = header.get("__metadata__", {}).get("head")
+    if mark is not None:
+        found = _HEAD.search(text)
+        blank = b"" if found is None else (
+            text[: found.start(1)] + _BLANK.encode() + text[found.end(1) :]
+        )  # fmt: skip
+        if _sum(blank) != mark:
+            raise ValueError("mark")
+    meta = json.loads(header.get("__metadata__", {}).get("conjoin", "{}"))
+    check_version(path, meta.get("version", FORMAT))
+    return header, 8 + length, mark
+
+
+def mark_of(path: Path) -> str | None:
+    """The mark a file carries; ``None`` where it was written before there were marks.
 
     Raises
     ------
-    StateError : the file is torn, not safetensors, or of a newer format.
+    StateError : it is missing or torn.
+    """
+    try:
+        return _header(path)[2]
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except StateError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _rotten(path) from None
+
+
+def check_marks(folder: Path, marks: Mapping[str, str]) -> None:
+    """Compare the headers of files with the marks their manifest keeps.
+
+    Raises
+    ------
+    StateError : a file is missing, torn, or another than the manifest names.
+    """
+    for name, mark in marks.items():
+        if mark_of(within(folder, name)) != mark:
+            raise _other(folder / name)
+
+
+def check_arrays(path: Path, mark: str | None = None) -> None:
+    """Read a safetensors file whole, of whatever size, and compare it with its digest.
+
+    Parameters
+    ----------
+    mark : what the file was when its manifest was written.
+
+    Raises
+    ------
+    StateError : it is missing, torn, rotten, or another file than the manifest names.
+    """
+    map_arrays(path, mark, whole=True)
+
+
+def map_arrays(
+    path: Path, mark: str | None = None, *, whole: bool = False
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays of a safetensors file as read-only memory maps, and its ``meta``.
+
+    An array that does not start on a multiple of its numbers' width, as earlier versions wrote
+    some, is copied: libraries take memory to be aligned.
+
+    Parameters
+    ----------
+    mark : what the file was when its manifest was written.
+    whole : compare data with their digest whatever their size; else up to :data:`WHOLE` bytes.
+
+    Raises
+    ------
+    StateError : the file is torn, rotten, not safetensors, of a newer format, or another than
+        its manifest names.
     """
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > size - 8:
-                raise ValueError("header")
-            header = json.loads(file.read(length))
-        meta = json.loads(header.pop("__metadata__", {}).get("conjoin", "{}"))
-        check_version(path, meta.get("version", FORMAT))
+        header, base, found = _header(path)
+        said = header.pop("__metadata__", {})
+        meta = json.loads(said.get("conjoin", "{}"))
+        if mark is not None and found != mark:
+            raise _other(path)
         data = np.memmap(path, dtype=np.uint8, mode="r") if size else np.empty(0, np.uint8)
+        read = found is not None and (whole or size <= WHOLE)
+        if read and hashlib.sha256(data[base:]).hexdigest()[:32] != said["data"]:
+            raise ValueError("data")
         arrays = {}
         for name, entry in header.items():
-            start, stop = (8 + length + offset for offset in entry["data_offsets"])
+            start, stop = (base + offset for offset in entry["data_offsets"])
             if stop > size:
                 raise ValueError("data")
             raw: np.ndarray = data[start:stop].view(_DTYPES[entry["dtype"]])
+            raw = raw if raw.flags.aligned else raw.copy()
             arrays[name] = raw.reshape(entry["shape"])
     except FileNotFoundError:
-        raise StateError(str(path), "is missing", "run: conjoin clean, then again") from None
+        raise _missing(path) from None
     except StateError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise StateError(
-            str(path), "is torn or not safetensors", "run: conjoin clean, then again"
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _rotten(path) from None
     return arrays, meta
+
+
+def _other(path: Path) -> StateError:
+    return StateError(
+        str(path), "is another file than the one its manifest names",
+        "run: conjoin clean, then again",
+    )  # fmt: skip
+
+
+def _missing(path: Path) -> StateError:
+    return StateError(str(path), "is missing", "run: conjoin clean, then again")
+
+
+def _rotten(path: Path) -> StateError:
+    return StateError(
+        str(path), "is torn or not safetensors, or its bytes are not those that were written",
+        "run: conjoin clean, then again",
+    )  # fmt: skip
 
 
 def pack_strings(values: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:

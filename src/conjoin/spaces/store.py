@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from conjoin.errors import FrameError
+from conjoin.errors import FrameError, StateError
 from conjoin.spaces.files import (
     FORMAT,
+    check_arrays,
     map_arrays,
     pack_strings,
     read_json,
     stream_arrays,
     unpack_strings,
+    within,
     write_arrays,
     write_json,
 )
@@ -144,7 +146,15 @@ class SpaceStore:
 
     def has(self, shard: int) -> bool:
         """Whether that shard of the pending plan is written."""
-        return self._shard(shard).exists()
+        path = self._shard(shard)
+        if not path.exists():
+            return False
+        try:
+            check_arrays(path)
+        except StateError:  # torn by a crash of the machine: it is made again
+            path.unlink()
+            return False
+        return True
 
     def write(
         self,
@@ -175,19 +185,27 @@ class SpaceStore:
         shards = [map_arrays(self._shard(n)) for n in range(len(plan.shards()))]
         failed = [lost for _, meta in shards for lost in meta["failed"]]
         if name not in self._manifest["segments"]:
-            self._merge(name, [arrays for arrays, _ in shards], plan.provenance)
+            mark = self._merge(name, [arrays for arrays, _ in shards], plan.provenance)
+            rows = sum(len(arrays["parts"]) for arrays, _ in shards)
+            there = map_arrays(self.folder / name, mark)[0]
+            if len(there["parts"]) != rows:
+                raise StateError(
+                    str(self.folder / name), f"holds {len(there['parts'])} of {rows} rows",
+                    "run it again",
+                )  # fmt: skip
             renewed = {(key.id, key.part) for key in plan.keys}
             old = [f for f in self._manifest["failed"] if tuple(f[0][:2]) not in renewed]
             # A cell that changed back to what it was rises again; the newest row wins.
             risen = set(plan.keys)
             self._publish({
                 "segments": [*self._manifest["segments"], name],
+                "marks": {**self._manifest.get("marks", {}), name: mark},
                 "failed": [*old, *failed],
                 "dropped": [key for key in self._manifest["dropped"] if Key(*key) not in risen],
             })  # fmt: skip
         self.abandon()
 
-    def _merge(self, name: str, parts: list[dict[str, np.ndarray]], provenance: tuple) -> None:
+    def _merge(self, name: str, parts: list[dict[str, np.ndarray]], provenance: tuple) -> str:
         arrays = {}
         for key in sorted(parts[0]):
             pieces = [part[key] for part in parts]
@@ -196,7 +214,7 @@ class SpaceStore:
                 pieces = [p + start for p, start in zip(pieces, starts, strict=True)]
             rows = sum(len(piece) for piece in pieces)
             arrays[key] = (pieces[0].dtype, (rows, *pieces[0].shape[1:]), pieces)
-        stream_arrays(
+        return stream_arrays(
             self.folder / name, arrays,
             {"frame": self.frame.to_json(), "provenance": list(provenance)},
         )  # fmt: skip
@@ -215,7 +233,11 @@ class SpaceStore:
 
     def open(self) -> Space | None:
         """The space as it stands, memory-mapped; ``None`` while there is no row."""
-        parts = [map_arrays(self.folder / name) for name in self._manifest["segments"]]
+        marks = self._manifest.get("marks", {})
+        parts = [
+            map_arrays(within(self.folder, name), marks.get(name))
+            for name in self._manifest["segments"]
+        ]
         pieces = [arrays for arrays, _ in parts if len(arrays["parts"])]
         if not pieces:
             return None
@@ -236,6 +258,16 @@ class SpaceStore:
             vectors = Stack([p["vectors"] for p in pieces], None if everything else live)
         provenance = tuple(dict.fromkeys(line for _, meta in parts for line in meta["provenance"]))
         return Space(ids[live], vectors, self.frame, part[live], content[live], provenance)
+
+    def faults(self) -> list[StateError]:
+        """Segments that are not what was written; all bytes are read."""
+        found, marks = [], self._manifest.get("marks", {})
+        for name in self._manifest["segments"]:
+            try:
+                check_arrays(within(self.folder, name), marks.get(name))
+            except StateError as error:
+                found.append(error)
+        return found
 
     def _live_rows(self, ids: np.ndarray, parts: np.ndarray, content: np.ndarray) -> np.ndarray:
         dropped = {tuple(key) for key in self._manifest["dropped"]}
