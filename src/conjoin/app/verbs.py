@@ -78,10 +78,10 @@ def run_embed(
     ws.check(chosen)
     seen = {name: ws.survey(name, console.progress(f"{name}, looking")) for name in chosen}
     if dry:
-        summary = [embedding.planned(ws, name, seen[name]) for name in chosen]
-        for entry in summary:
+        plans = [embedding.planned(ws, name, seen[name]) for name in chosen]
+        for entry in plans:
             console.say("{modality}: {wanted} cells, {have} vectors stored".format(**entry))
-        console.result({"modalities": summary})
+        console.result({"modalities": plans})
         return True
     for name in chosen:
         question = embedding.question(ws, name, seen[name], prune=prune)

@@ -261,6 +261,7 @@ class Tables:
         if new is None or not len(new):
             return
         names, at = ["id", "part", "content", "vector"], 0
+        held_vectors: Any = new.vectors
         for batch in self.read(held.table, held.version, names, int(numbers[-len(new)])):
             part = slice(at, at + batch.num_rows)
             vectors = batch.column("vector").flatten().to_numpy().reshape(-1, new.dim)
@@ -268,7 +269,7 @@ class Tables:
                 (batch.column("id").to_pylist(), new.ids[part].tolist()),
                 (batch.column("part").to_numpy(), new.parts[part]),
                 (batch.column("content").to_numpy(), new.content[part]),
-                (vectors, np.asarray(new.vectors[part], dtype=np.float32)),
+                (vectors, np.asarray(held_vectors[part], dtype=np.float32)),
             )
             if not all(np.array_equal(a, b) for a, b in pairs):
                 raise self._short(held.table, "other rows")
@@ -317,7 +318,8 @@ class _Watched:
     """Batches on their way into the database, which wraps in its own words what they raise."""
 
     def __init__(self, rows: Iterator[pa.RecordBatch]):
-        self._rows, self.error = rows, None
+        self._rows = rows
+        self.error: Exception | None = None
 
     def __iter__(self) -> "_Watched":
         return self
@@ -328,7 +330,7 @@ class _Watched:
         except StopIteration:
             raise
         except Exception as error:
-            self.error: Exception | None = error
+            self.error = error
             raise
 
 

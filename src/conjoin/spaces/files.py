@@ -340,7 +340,7 @@ def map_arrays(
             raise _other(path)
         data = np.memmap(path, dtype=np.uint8, mode="r") if size else np.empty(0, np.uint8)
         read = found is not None and (whole or size <= WHOLE)
-        if read and hashlib.sha256(data[base:]).hexdigest()[:32] != said["data"]:
+        if read and hashlib.sha256(data[base:].data).hexdigest()[:32] != said["data"]:
             raise ValueError("data")
         arrays = {}
         for name, entry in header.items():
