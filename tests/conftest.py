@@ -12,6 +12,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Exported models are the same for every run: they stay beside the checkout.
 os.environ.setdefault("CONJOIN_CACHE", str(ROOT / ".cache" / "conjoin"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Workspaces of tests name functions of theirs; tests of trust take this away.
+os.environ.setdefault("CONJOIN_TRUST_CODE", "1")
+os.environ.setdefault("CONJOIN_DATA", str(ROOT / ".cache" / "conjoin-data"))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from jaxtyping import install_import_hook  # noqa: E402 - after the limits are set

@@ -45,7 +45,8 @@ def _unused(folder: Path, state: Path) -> list[Path]:
     frames, keep = _in_use(state)
     for modality in ws.modalities:
         try:
-            keep.add(ws.store(modality.name).folder)
+            store = ws.stored(modality.name)
+            keep |= set(state.glob("spaces/*")) if store is None else {store.folder}
         except ConjoinError:  # which vectors are its own cannot be told: keep them all
             keep |= set(state.glob("spaces/*"))
     keep |= {p for p in (state / "spaces").glob("*") if _frame_of(p) in frames}

@@ -406,6 +406,17 @@ def info(folder: Folder = Path(), as_json: Json = False) -> None:
 
 
 @verb(app)
+def trust(folder: Folder = Path(), as_json: Json = False, dry_run: Dry = False) -> None:
+    """Let the workspace's own code run: encoders named python:.
+
+    For a workspace that conjoin init did not make here; look at the code first.
+    """
+    from conjoin.app.verbs import run_trust
+
+    run_trust(opened(folder, writes=False), Console(as_json), dry=dry_run)
+
+
+@verb(app)
 def clean(
     folder: Folder = Path(),
     as_json: Json = False,

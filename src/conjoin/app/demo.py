@@ -45,6 +45,10 @@ right = "text"
 left = "speech"
 right = "text"
 
+[relevance]                      # what answers beside an item's own partner
+keywords = "keywords"
+groups = "group"
+
 [fit]
 among = ["nothing", "centring", "ridge", "procrustes", "cca"]   # all methods: conjoin compare
 

@@ -16,9 +16,10 @@ _SHOWN = 5
 
 def planned(ws: Workspace, name: str, seen: Survey) -> dict[str, Any]:
     """What there is to embed of a modality."""
+    store = ws.stored(name)
     return {
-        "modality": name, "have": len(ws.store(name).live()), "wanted": len(seen.keys),
-        "unreachable": len(seen.away),
+        "modality": name, "have": 0 if store is None else len(store.live()),
+        "wanted": len(seen.keys), "unreachable": len(seen.away),
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from conjoin.app.fits import Fit, current_fit, open_fit, stale, write_facts
 from conjoin.app.indexing import build_index, index_of, open_index, problem_of
 from conjoin.app.judging import compared
 from conjoin.app.pieces import cuttable, pieces_of
+from conjoin.app.relevance import grades_of, named
 from conjoin.app.standing import Reach, Standing, drift, in_use, reach_of, standing
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Binding, Choice, CycleReport, costs, cycle_report
@@ -25,6 +26,7 @@ from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, StateError
 from conjoin.search.evaluation import Evaluation, TestBed, evaluate
 from conjoin.search.index import Index
+from conjoin.search.rehearsal import Rehearsal
 from conjoin.search.reliability import Trust, trust
 from conjoin.search.rules import Rules
 from conjoin.spaces import Pairs, Space, digest
@@ -129,7 +131,7 @@ class _Job:
         before = before if before and hub in (None, before.hub) else None
         among = _among(ws) if method == "auto" else None
         facts: list[Any] = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
-        facts += [*([among] if among else []), *_cut(ws, train)]
+        facts += [*([among] if among else []), *_cut(ws, train), *_graded(ws)]
         key = digest([*facts, before.to_json()["trials"]] if before else facts)
         return cls(key, method, hub, fields, seed, before, among)
 
@@ -164,10 +166,13 @@ def _make(
         told(text)
         work.spend(min(chooser.rest / steps, max(0.0, chooser.until - work.spent)))
 
-    rules = Rules.rehearse(
+    rehearsal = Rehearsal(
         binding, spaces, train, seed=job.seed, pieces=_pieces(ws, spaces, train),
-        folds=chooser.folds, incumbents={} if stands is None else stands.correctors, report=report,
+        folds=chooser.folds, report=report,
     )  # fmt: skip
+    rules = Rules.decided(
+        rehearsal, {} if stands is None else stands.correctors, report, grades_of(ws)
+    )
     reach = Reach(
         job.facts, job.free, budget, round(chooser.until, 3), binding.choice.short,
         stands is not None,
@@ -196,6 +201,13 @@ def _cut(ws: Workspace, pairs: Pairs) -> list[list[str]]:
     """Which modalities are told of by pieces; a fit that knew of none is another."""
     names = cuttable(ws, list(pairs.names))
     return [["pieces", *names]] if names else []
+
+
+def _graded(ws: Workspace) -> list[Any]:
+    """What says which items are relevant; a fit told otherwise is another."""
+    columns = named(ws)
+    values = {name: list(map(str, ws.items.column(name))) for name in columns.values()}
+    return [["relevance", columns, digest(values)]] if columns else []
 
 
 def _pieces(ws: Workspace, spaces: Mapping[str, Space], pairs: Pairs) -> dict[str, Space]:
@@ -368,7 +380,7 @@ def trust_workspace(ws: Workspace, *, seed: int = 0, note: Note = lambda _: None
         return Trust.from_json(read_json(path, ("reliability",)))
     same = [name for name in bed.rows if (name, name) in made.rules.calibrations]
     pieces = pieces_of(ws, bed.spaces, {name: bed.rows[name] for name in same}, "held")
-    found = trust(bed, made.binding, made.rules, seed=seed, pieces=pieces)
+    found = trust(bed, made.binding, made.rules, seed=seed, pieces=pieces, grades=grades_of(ws))
     _keep(path, {"version": FORMAT, **found.to_json()}, note)
     return found
 

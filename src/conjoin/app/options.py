@@ -69,7 +69,11 @@ def verb(group: typer.Typer, name: str | None = None) -> Callable[[Callable], Ca
 
 
 def opened(folder: Path, *, writes: bool = True) -> Any:
-    """The workspace of a folder; one that only looks leaves no trace."""
+    """The workspace of a folder; one that only looks leaves no trace.
+
+    Code of a workspace that was not made here is asked for before it runs.
+    """
+    from conjoin.app.trust import require
     from conjoin.app.workspace import Workspace
 
-    return Workspace(folder, writes=writes)
+    return Workspace(folder, writes=writes, gate=require)

@@ -1,7 +1,7 @@
 """What a search does beyond one vector: several parts, words, a second look, suggestions."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from conjoin.app.words import captions_of, open_words, ranking_folder
 from conjoin.app.workspace import Workspace
 from conjoin.catalogue import find
 from conjoin.encoders.function import find_function
+from conjoin.encoders.open import kind_of
 from conjoin.errors import ConjoinError, nearest
 from conjoin.search.composed import Composed, Term, compose, load_composed, parts_of
 from conjoin.search.hits import MIXED, Hit, Hits
 from conjoin.search.hybrid import Fusion
 from conjoin.search.index import Index
+from conjoin.search.lexical import Lexical
 from conjoin.search.mixers import LOWEST, Mixer, Scored
 from conjoin.search.rerank import Cutoff, rerank, score_pairs
 from conjoin.search.suggest import Suggestion, suggest
@@ -79,17 +81,31 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Answer:
-    """Hits, and queries to go on with."""
+    """Hits, and queries to go on with.
+
+    Parameters
+    ----------
+    readers : modalities that could read the words, the one that did first; none where named.
+    """
 
     hits: Hits
     suggestions: tuple[Suggestion, ...] = ()
+    readers: tuple[str, ...] = ()
+
+    @property
+    def read_by(self) -> str | None:
+        """Which modality read the words, where another could have; a line for people."""
+        if len(self.readers) < 2:
+            return None
+        first, *others = self.readers
+        return f"the words are read by {first}; for another: --from {' or '.join(others)}"
 
     def to_json(self) -> dict[str, Any]:
         """The hits' keys, and ``suggestions`` where asked for."""
         found = self.hits.to_json()
         if self.suggestions:
             found["suggestions"] = [each.to_json() for each in self.suggestions]
-        return found
+        return {**found, "readers": list(self.readers)}
 
 
 def parts_asked(
@@ -182,7 +198,16 @@ def answer(
     suggestions: tuple[Suggestion, ...] = ()
     if suggesting:
         suggestions = tuple(_suggest(ws, index, hits, parts, how))
-    return Answer(_cut(hits, how), suggestions)
+    return Answer(_cut(hits, how), suggestions, _readers(ws, parts, how))
+
+
+def _readers(ws: Workspace, parts: Sequence[Part], how: Ranking) -> tuple[str, ...]:
+    typed = [part.query for part in parts if part.query.text is not None]
+    if not typed or any(query.source for query in typed):
+        return ()
+    made = current_fit(ws)
+    kinds = {name: kind_of(ws.modality(name).uri) for name in made.binding.maps}
+    return tuple(asking.readers(made, kinds, "text", how.into))
 
 
 def _check(how: Ranking) -> None:
@@ -203,7 +228,7 @@ def _found(ws: Workspace, index: Index, parts: Sequence[Part], how: Ranking, dep
     made = current_fit(ws)
     terms = []
     for part in parts:
-        name, space = asking.encoded(ws, made, part.query)
+        name, space = asking.encoded(ws, made, part.query, how.into)
         bound = made.binding.bind(name, space)
         terms.append(Term(bound, part.weight, part.query.shown(), name))
     composed = open_composer(ws, how.composer or "sum", made.binding.frame.id)
@@ -369,9 +394,13 @@ def _with_words(
     """The lists of vectors, the list of words, and all of them mixed."""
     words, gone = asked
     dense = tuple(name for name in hits.lists if name != MIXED)
-    most = WORDS_MOST if how.where is None else None
-    found = open_words(ws).search(words, most, exclude=gone)
+    found = words_found(open_words(ws), words, gone, how.where)
     return with_words(index, hits, found, places(index, dense, how.where), mixture, how)
+
+
+def words_found(lexical: Lexical, words: str, gone: Collection[str], where: str | None) -> Scored:
+    """What words find: so many at most that a filter can still leave enough of them."""
+    return lexical.search(words, WORDS_MOST if where is None else None, exclude=gone)
 
 
 def with_words(
@@ -452,7 +481,7 @@ def _cell(ws: Workspace, part: Part, hits: Hits) -> Any:
 
 
 def _shown_cell(ws: Workspace, modality: str, item: str, part: int) -> Any:
-    return ws.cells(modality, ws.encoder(modality).kind).get(item, part)
+    return ws.cells(modality, ws.kind(modality)).get(item, part)
 
 
 def _cut(hits: Hits, how: Ranking) -> Hits:

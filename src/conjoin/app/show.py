@@ -19,7 +19,7 @@ SEEN = ("image", "audio", "text")
 
 def cell_thumb(ws: Workspace, modality: str, item: str, part: int = 0) -> Thumb:
     """What is shown of one cell of the workspace."""
-    kind = ws.encoder(modality).kind
+    kind = ws.kind(modality)
     alt = ws.label(item)
     if kind not in SEEN:
         return Thumb("text", alt)
@@ -96,4 +96,4 @@ def _asked(ws: Workspace, query: Query, hits: Hits) -> Thumb:
         return Thumb("text", str(hits.query.get("shown", "")))
     if query.item is not None:
         return cell_thumb(ws, str(source), query.item)
-    return thumb(str(query.file), ws.encoder(str(source)).kind, query.shown())
+    return thumb(str(query.file), ws.kind(str(source)), query.shown())

@@ -30,6 +30,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def run_init(table: Path, folder: Path, console: Console, *, dry: bool, yes: bool) -> None:
     """Write a commented ``conjoin.toml`` from a look at a table."""
+    from conjoin.app.trust import MADE, trust
     from conjoin.items.guess import look
     from conjoin.spaces.files import atomic
 
@@ -51,6 +52,7 @@ def run_init(table: Path, folder: Path, console: Console, *, dry: bool, yes: boo
         confirm(f"replace {path}?", yes=yes)
     with atomic(path) as file:
         file.write(found.toml.encode())
+    trust(folder, [MADE])
     there = "" if folder.resolve() == Path.cwd() else f" -w {shlex.quote(str(folder))}"
     console.say(f"wrote {path}: look it over, then run: conjoin embed{there}")
     console.result(told)
@@ -258,6 +260,8 @@ def run_search(
         console.result(found.to_json())
         return
     show.terminal(ws, found.hits, console)
+    if found.read_by:
+        console.note(found.read_by)
     if suggesting:
         show.suggestions(found.suggestions, console)
 
@@ -348,7 +352,8 @@ def run_info(ws: Workspace, console: Console) -> None:
     stored = []
     for modality in ws.modalities:
         try:
-            space = ws.store(modality.name).open()
+            store = ws.stored(modality.name)
+            space = None if store is None else store.open()
             count, frame = (0, None) if space is None else (len(space), space.frame.id)
             problem = None
         except ConjoinError as error:
@@ -376,6 +381,18 @@ def run_info(ws: Workspace, console: Console) -> None:
     console.say(f"state: {size / 1e6:.1f} MB in {ws.state}")
     console.say("versions: " + ", ".join(f"{k} {v}" for k, v in value["versions"].items()))
     console.result(value)
+
+
+def run_trust(ws: Workspace, console: Console, *, dry: bool) -> None:
+    """Let a workspace's own code run from now on."""
+    from conjoin.app.trust import runs_code, trust
+
+    uris = [modality.uri for modality in ws.modalities if runs_code(modality.uri)]
+    if uris and not dry:
+        trust(ws.folder, uris)
+    said = "may run" if not dry else "would be let run"
+    console.say(f"{', '.join(uris)} {said}" if uris else "it names no code: nothing to trust")
+    console.result({"code": uris, "dry": dry})
 
 
 def run_weights_list(console: Console) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.app.parts import EACH, joined, joined_frame, open_joined
+from conjoin.app.trust import runs_code
 from conjoin.doctor.fixes import Fixed, follow, read_table
 from conjoin.encoders.base import Encoder
 from conjoin.encoders.open import kind_of, open_encoder, restore, state_of
@@ -56,14 +57,18 @@ class Workspace:
     folder : the folder that holds ``conjoin.toml``.
     writes : whether opening an encoder may keep what it saw of its column; a verb that only
         looks leaves no trace.
+    gate : called with the folder and an encoder's URI before it is opened; what raises there is
+        not opened.
 
     Raises
     ------
     ConjoinError : there is no ``conjoin.toml``, or it cannot be read.
     """
 
-    def __init__(self, folder: Path, *, writes: bool = True):
-        self.folder, self.writes = folder, writes
+    def __init__(
+        self, folder: Path, *, writes: bool = True, gate: Callable[[Path, str], None] | None = None
+    ):
+        self.folder, self.writes, self._gate = folder, writes, gate
         if not (folder / CONFIG).exists():
             raise ConjoinError(
                 str(folder / CONFIG),
@@ -104,7 +109,23 @@ class Workspace:
             self._encoders[name] = self._open(self.modality(name))
         return self._encoders[name]
 
+    def kind(self, name: str) -> str:
+        """The kind of cell a modality reads; no code of the workspace is run to tell."""
+        known = self._encoders.get(name)
+        return kind_of(self.modality(name).uri) if known is None else known.kind
+
+    def _encoder_frame(self, name: str) -> Frame:
+        """The frame of a modality's encoder; of one that is code, as it was when last opened."""
+        modality = self.modality(name)
+        path = self._source_folder(modality) / "encoder.json"
+        if runs_code(modality.uri) and name not in self._encoders and path.exists():
+            state = read_json(path, ["state"])["state"]
+            return Frame.from_json(state["frame"])
+        return self.encoder(name).frame
+
     def _open(self, modality: Modality) -> Encoder:
+        if self._gate is not None:
+            self._gate(self.folder, modality.uri)
         folder = self._source_folder(modality)
         path, probes = folder / "encoder.json", folder / "probes.safetensors"
         if path.exists():
@@ -158,18 +179,29 @@ class Workspace:
     def store(self, name: str) -> SpaceStore:
         """Where a modality's vectors lie."""
         modality = self.modality(name)
-        frame = self.encoder(name).frame
+        frame = self._encoder_frame(name)
         key = digest([modality.column, frame.id])
         return SpaceStore(self.state / "spaces" / key, frame)
 
     def survey(self, name: str, progress: Progress | None = None) -> Survey:
         """What a modality's column holds now, and which of its cells cannot be read."""
-        cells, rows = self.cells(name, self.encoder(name).kind), len(self.items)
+        cells, rows = self.cells(name, self.kind(name)), len(self.items)
         if progress is None:
             return survey(cells)
         found = survey(cells, lambda done: progress(done, max(rows, done + 1)))
         progress(len(found.keys), len(found.keys))
         return found
+
+    def stored(self, name: str) -> SpaceStore | None:
+        """Where a modality's vectors lie, to look at them: no code of the workspace is run.
+
+        ``None`` where its encoder is code that never ran here: there are none.
+        """
+        modality = self.modality(name)
+        kept = (self._source_folder(modality) / "encoder.json").exists()
+        if runs_code(modality.uri) and name not in self._encoders and not kept:
+            return None
+        return self.store(name)
 
     def embed(
         self,
@@ -202,7 +234,7 @@ class Workspace:
 
     def frame(self, name: str) -> Frame:
         """The frame in which a modality is fitted and asked."""
-        frame, rule = self.encoder(name).frame, self.modality(name).parts
+        frame, rule = self._encoder_frame(name), self.modality(name).parts
         return frame if rule == EACH else joined_frame(frame, rule)
 
     def joined(self, name: str, space: Space) -> Space:

@@ -154,8 +154,22 @@ class IndexPart(_Part):
         return self
 
 
+class RelevancePart(_Part):
+    """Columns that say which items answer a query beside its own partner.
+
+    Items of the same label are relevant to each other, and those that share a keyword; with groups
+    those that share a keyword must be of one group.
+    """
+
+    labels: Text | None = Field(default=None, description="Column of labels, such as a class.")
+    keywords: Text | None = Field(
+        default=None, description="Column of keywords: lists, or texts with commas."
+    )
+    groups: Text | None = Field(default=None, description="Column of groups, such as a topic.")
+
+
 class Config(_Part):
-    """A workspace: its items, modalities, pairs, split, fit and index.
+    """A workspace: its items, modalities, pairs, split, fit, index and relevance.
 
     Examples
     --------
@@ -172,6 +186,7 @@ class Config(_Part):
     split: SplitPart = SplitPart()
     fit: FitPart = FitPart()
     index: IndexPart = IndexPart()
+    relevance: RelevancePart = RelevancePart()
     _path: Path = PrivateAttr(default=Path(NAME))
 
     @property
@@ -323,6 +338,7 @@ def _keys(loc: tuple[str, ...]) -> list[str]:
     parts: dict[str, type[BaseModel]] = {
         "items": ItemsPart, "modalities": ModalityPart, "pairs": PairsPart,
         "split": SplitPart, "fit": FitPart, "index": IndexPart,
+        "relevance": RelevancePart,
     }  # fmt: skip
     return list((parts[loc[0]] if loc else Config).model_fields)
 

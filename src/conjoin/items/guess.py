@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conjoin.errors import ConjoinError
+from conjoin.items.guess_relevance import relevance_part
 from conjoin.items.kinds import Guess, guess_column
 from conjoin.items.permits import permits
 from conjoin.items.table import Source, open_source, table_base
@@ -134,7 +135,9 @@ def look(path: Path, folder: Path | None = None) -> Look:
     notes = (*source.notes, doubt) if doubt else source.notes
     notes = (*notes, *(note for _, note in allowed))
     figures = tuple(g.column for g in rest if g.kind in ("number", "category"))
-    return Look("\n".join([*lines, *split_lines, ""]), left, notes, figures)
+    told, said = relevance_part(source)
+    notes = (*notes, said) if said else notes
+    return Look("\n".join([*lines, *split_lines, *told, ""]), left, notes, figures)
 
 
 def _require_text(path: Path) -> None:

@@ -59,8 +59,11 @@ def _shown(thumb: Thumb | None, draw: bool) -> RenderableType:
     return Text(mark + thumb.text)
 
 
-def hits_table(name: str, hits: tuple[Hit, ...], lookup: Lookup | None, draw: bool) -> Table:
-    """One list of hits as a table."""
+def hits_table(
+    name: str, hits: tuple[Hit, ...], lookup: Lookup | None, draw: bool,
+    meaning: Mapping[str, str] = {},
+) -> Table:  # fmt: skip
+    """One list of hits as a table; ``meaning`` is that of a :class:`Hits`."""
     table = Table(title=escape(name), title_justify="left", show_lines=draw)
     table.add_column("#", justify="right")
     if lookup is not None:
@@ -72,7 +75,8 @@ def hits_table(name: str, hits: tuple[Hit, ...], lookup: Lookup | None, draw: bo
     table.add_column("score", justify="right")
     known = any(hit.probability is not None for hit in hits)
     if known:
-        table.add_column("match", justify="right")
+        said = {meaning.get(h.modality, "partner") for h in hits if h.probability is not None}
+        table.add_column(" or ".join(sorted(said)), justify="right")
     for hit in hits:
         shown = [] if lookup is None else [_shown(lookup(hit), draw)]
         item = Text(hit.id if hit.part == 0 else f"{hit.id} · part {hit.part + 1}")
@@ -100,6 +104,8 @@ def print_hits(hits: Hits, console: Console, lookup: Lookup | None = None) -> No
     """
     draw = can_draw(console)
     query: Mapping[str, object] = hits.query
-    tables = [hits_table(name, found, lookup, draw) for name, found in hits.lists.items()]
+    tables = [
+        hits_table(name, found, lookup, draw, hits.meaning) for name, found in hits.lists.items()
+    ]
     told = [Text(f"{name}: {said}") for name, said in hits.nothing.items()]
     console.print(Group(Text(f"Query: {query.get('shown', '')}"), *tables, *told))

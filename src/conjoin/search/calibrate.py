@@ -1,20 +1,32 @@
 """Calibrations of rehearsed lists: fitted, chosen and measured without the queries they judge."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from conjoin.errors import ConjoinError
 from conjoin.measures.bootstrap import interval
-from conjoin.search.calibration import CONTEXT, CURVES, KEEP, LEAST, Calibration, features
+from conjoin.search.calibration import (
+    BEST,
+    CONTEXT,
+    CURVES,
+    KEEP,
+    LEAST,
+    Calibration,
+    evidence,
+    features,
+)
 from conjoin.search.correction import Corrector
 from conjoin.search.decide import BLOCK, by_item, corrected_by, corrected_scores
 from conjoin.search.familiar import MOST, NEAREST, familiarity, spread
 from conjoin.search.rehearsal import Edge, Rehearsal, Scene
+from conjoin.search.relevant import PARTNER, Grades, far, graded
 
 #: Fewer held-out queries than this calibrate nothing.
 FEWEST = 40
+#: Chance from which a list is kept, however many others have a higher one.
+EVEN = 0.5
 #: A likelihood is weighed against a flat one with so little strength that only certainty yields.
 RIDGE = 1e-3
 
@@ -31,7 +43,8 @@ class Lists:
     asked : ``[q]`` row of each query within its scene, ``fold`` the fold it was held out in.
     partners : ``[q]`` target rows that are right answers; ``answers`` how many items they are.
     near : ``[q]`` how familiar each query is (:mod:`conjoin.search.familiar`), where it is known;
-        ``bank`` the number of queries it was compared with.
+        ``bank`` the number of queries it was compared with, and ``far`` how familiar each is when
+        all that is right for it is gone from there as well.
     """
 
     scores: np.ndarray
@@ -47,6 +60,7 @@ class Lists:
     gallery: int
     near: np.ndarray | None = None
     bank: int = 0
+    far: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -60,6 +74,24 @@ def lists_of(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> dict[Edg
     new items only. Galleries of new items are what a query about any item of its kind meets.
     """
     return _lists(rehearsal.served, chosen)
+
+
+def graded_lists(
+    rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector], grades: Grades
+) -> dict[Edge, Lists]:
+    """Lists of every direction as the whole index gives them, with all that is relevant marked.
+
+    What was trained on counts here: a neighbour of the right item that lies nearer to a query than
+    the item itself is as relevant as it is. Lists of the query's own modality have none: pieces of
+    cells stand for queries there, and say too little of what else is relevant.
+    """
+    found: dict[Edge, list[Lists]] = {}
+    for scene in rehearsal.whole:
+        if len(scene.x) > 1:
+            more = graded(scene, grades, rehearsal.spaces)
+            made = replace(_of_scene(more, chosen), far=far(more, grades, rehearsal.spaces))
+            found.setdefault((scene.query, scene.target), []).append(made)
+    return {edge: _joined(parts) for edge, parts in found.items()}
 
 
 def lists_by_pieces(rehearsal: Rehearsal, chosen: Mapping[Edge, Corrector]) -> dict[Edge, Lists]:
@@ -151,13 +183,15 @@ def _joined(parts: Sequence[Lists]) -> Lists:
             [getattr(p, name)[:, :k] if getattr(p, name).ndim == 2 else getattr(p, name)
              for p in parts]
         )
-        for name in Lists.__dataclass_fields__ if name not in ("gallery", "near", "bank")
+        for name in Lists.__dataclass_fields__ if name not in ("gallery", "near", "bank", "far")
     }  # fmt: skip
     near = [part.near for part in parts if part.near is not None]
+    gone = [part.far for part in parts if part.far is not None]
     return Lists(
         **fields, gallery=round(float(np.mean([p.gallery for p in parts]))),
         near=np.concatenate(near) if len(near) == len(parts) else None,
         bank=round(float(np.mean([p.bank for p in parts]))),
+        far=np.concatenate(gone) if len(gone) == len(parts) else None,
     )  # fmt: skip
 
 
@@ -176,14 +210,15 @@ class Fitted:
 
 def calibrate(
     lists: Lists, frame: str, score: str, rows: int, *, keep: float = KEEP, seed: int = 0,
-    broad: bool = False,
+    broad: bool = False, meaning: str = PARTNER,
 ) -> Fitted:  # fmt: skip
     """Fit every curve on all folds but one, judge it there, and take the best.
 
     The curve is that of the lowest log-loss over the first hits of all queries, each judged by
     curves fitted without its fold; a simpler one is preferred where the difference is below its
-    standard error. "Nothing relevant" is said below either of two thresholds: of the probability
-    of the best hit, and of how familiar the query is. Each is set so that lists that hold a right
+    standard error. "Nothing relevant" is said below either of two thresholds: of the chance that
+    any of the first ten hits is right (several that answer share the probability), and of how
+    familiar the query is. Each is set so that lists that hold a right
     answer among their first ten fall below it in half of the share ``1 − keep``; how many are
     rejected is measured on all lists with every right answer taken out.
 
@@ -203,29 +238,70 @@ def calibrate(
         raise ConjoinError("calibration", "hits all alike", "give more pairs")
     held, losses = _judged(lists)
     curve = _simplest(losses)
-    off = _held_out(lists, curve, lists.without)[:, 0]
-    on = held[curve][:, 0]
+    listed, on, off = _whole(lists, held[curve], _held_out(lists, curve, lists.without), meaning)
     answered = lists.right.any(axis=1)
     share = (1 - keep) / (1 if lists.near is None else 2)
-    threshold = 0.0 if broad else float(np.quantile(on[answered], share))
-    odd, told = np.zeros(len(lists), dtype=bool), {}
+    # A list that rather holds an answer than not is never said to hold none.
+    threshold = 0.0 if broad else min(EVEN, float(np.quantile(on[answered], share)))
+    odd, lost, told = np.zeros(len(lists), bool), np.zeros(len(lists), bool), {}
     if lists.near is not None:
         least = float(np.quantile(lists.near[answered], share))
-        odd, told = lists.near < least, {"near": least, "bank": lists.bank}
+        odd, lost = lists.near < least, (lists.near if lists.far is None else lists.far) < least
+        told = {"near": least, "bank": lists.bank}
     kept = (on >= threshold) & ~odd
-    rejected = ((off < threshold) | odd).astype(float)
+    rejected = ((off < threshold) | lost).astype(float)
     facts = {
         "queries": len(lists), "keep": keep, "kept": float(kept[answered].mean()),
         "answered": float(answered.mean()),
         "rejected": [float(rejected.mean()), *interval(rejected, lists.groups, seed=seed)],
         "logloss": {name: float(loss.mean()) for name, loss in losses.items()},
-        "right": float(lists.right[:, 0].mean()), "rehearsed": lists.gallery, **told,
+        "right": float(lists.right[:, 0].mean()), "rehearsed": lists.gallery,
+        "auroc": auroc(on[answered], off), **told,
     }  # fmt: skip
     made = Calibration(
         frame, score, lists.gallery, curve, fit_curve(lists.scores, lists.right, curve),
-        threshold, facts,
+        threshold, facts, meaning=meaning, listed=listed,
     )  # fmt: skip
     return Fitted(made.serving(rows), held[curve])
+
+
+def _whole(
+    lists: Lists, held: np.ndarray, without: np.ndarray, meaning: str
+) -> tuple[tuple[float, float, float], np.ndarray, np.ndarray]:
+    """How lists are judged as wholes; the chance of each, and of each without its right answers.
+
+    The chances are those of a judge that has not seen the list's fold.
+    """
+    on, off = evidence(held, meaning), evidence(without, meaning)
+    if meaning == PARTNER or lists.near is None or lists.far is None:
+        return BEST, 1 / (1 + np.exp(-on)), 1 / (1 + np.exp(-off))
+    answered = lists.right.any(axis=1)
+    x = np.concatenate([_columns(on, lists.near)[answered], _columns(off, lists.far)])
+    y = np.concatenate([np.ones(answered.sum()), np.zeros(len(off))])
+    fold = np.concatenate([lists.fold[answered], lists.fold])
+    found = [np.empty(len(on)), np.empty(len(off))]
+    for one in np.unique(lists.fold):
+        beta, here = logistic(x[fold != one], y[fold != one]), lists.fold == one
+        for out, some, near in zip(found, (on, off), (lists.near, lists.far), strict=True):
+            out[here] = 1 / (1 + np.exp(-np.clip(_columns(some, near)[here] @ beta, -30, 30)))
+    a, b, c = logistic(x, y).tolist()
+    return (a, b, c), found[0], found[1]
+
+
+def _columns(some: np.ndarray, near: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(some)), some, near])
+
+
+def auroc(high: np.ndarray, low: np.ndarray) -> float:
+    """The share of couples of one of each in which ``high`` is the larger; ties count half.
+
+    >>> auroc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
+    0.875
+    """
+    order = np.sort(low)
+    less = np.searchsorted(order, high, "left")
+    ties = np.searchsorted(order, high, "right") - less
+    return float((less + ties / 2).mean() / len(low))
 
 
 def _judged(lists: Lists) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -331,6 +407,7 @@ def calibrations(
     chosen: Mapping[Edge, Corrector],
     rows: Mapping[str, int],
     lists: Mapping[Edge, Lists] | None = None,
+    meaning: str = PARTNER,
 ) -> tuple[dict[Edge, Fitted], dict[Edge, str]]:
     """A calibration for every direction whose answers are known, and why others have none."""
     frame = rehearsal.binding.frame
@@ -341,7 +418,7 @@ def calibrations(
         score = chosen[edge].name if edge in chosen else plain
         try:
             made = calibrate(own, frame.id, score, rows[edge[1]], seed=rehearsal.seed,
-                             broad=edge[0] == edge[1])  # fmt: skip
+                             broad=edge[0] == edge[1], meaning=meaning)  # fmt: skip
         except ConjoinError as error:
             left[edge] = str(error)
             continue

@@ -18,10 +18,17 @@ from conjoin.search.hits import Hit
 CONTEXT = 10
 #: A gallery grown or shrunk by more than this factor makes a calibration stale.
 GROWN = 2.0
+#: First scores of a list that are read at most, in a gallery that has grown.
+READ = int(CONTEXT * GROWN)
 #: No probability is nearer to 0 or 1: held-out lists cannot show that something is certain.
 LEAST = 1e-4
 #: Share of the lists that hold an answer which the threshold of "nothing relevant" keeps.
 KEEP = 0.95
+
+#: What a hit is that answers, by the meaning of a probability.
+SAID = {"partner": "the partner", "relevant": "relevant"}
+#: A list judged by its probabilities alone; what versions before wrote was of the best hit.
+BEST = (0.0, 1.0, 0.0)
 
 #: The curves, simplest first, with what each says.
 CURVES: Mapping[str, str] = {
@@ -47,7 +54,9 @@ class Calibration:
     rows : gallery rows of the index at the fit; ``sampled``, those of the lists it was fitted to.
     curve : one of :data:`CURVES`.
     params : its coefficients ``beta``, or its knots ``at`` and ``worth``.
-    threshold : probability of the best hit below which nothing is called relevant.
+    threshold : chance that the list holds a right answer below which nothing is called relevant.
+    meaning : what a match is: the query's ``partner`` alone, or whatever is ``relevant``.
+    listed : ``(a, b, c)`` of that chance ``C``, see :meth:`chance`.
     facts : what was measured at the fit: ``queries``, ``kept``, ``rejected``, ``logloss``…
     """
 
@@ -59,13 +68,16 @@ class Calibration:
     threshold: float
     facts: Mapping[str, Any] = field(default_factory=dict)
     sampled: int = 0
+    meaning: str = "partner"
+    listed: tuple[float, float, float] = (0.0, 1.0, 0.0)
 
     def serving(self, rows: int) -> "Calibration":
         """The same for an index of that many rows."""
         return replace(self, rows=rows, sampled=self.sampled or self.rows)
 
     def _share(self, rows: int | None) -> float:
-        if rows is None or self.curve == "context":
+        # Where more rows are as much more relevant ones, the odds stay.
+        if rows is None or self.curve == "context" or self.meaning != "partner":
             return 1.0
         return (self.sampled or self.rows) / rows
 
@@ -76,36 +88,60 @@ class Calibration:
     def probabilities(self, scores: np.ndarray, rows: int | None = None) -> np.ndarray:
         """``[..., k]`` from the scores of lists ``[..., k]``, best first.
 
-        Scores beyond the first :data:`CONTEXT` change nothing for those before them.
+        Scores beyond the first :data:`READ` change nothing for those before them.
         """
         s = np.asarray(scores, dtype=np.float64)
-        odds = np.exp(self._logit(s)) * self._share(rows)
+        odds = np.exp(self._logit(s, self._ratio(rows))) * self._share(rows)
         return np.clip(odds / (1 + odds), LEAST, 1 - LEAST)
 
-    def _logit(self, s: np.ndarray) -> np.ndarray:
+    def _ratio(self, rows: int | None) -> float:
+        """How many rows stand where one stood in the lists it was fitted to.
+
+        Where more rows are as much more relevant ones, the list's first scores rise though no hit
+        is any more likely: what is read of the list is then read as much further down.
+        """
+        if rows is None or self.meaning == "partner":
+            return 1.0
+        return rows / (self.sampled or self.rows)
+
+    def _logit(self, s: np.ndarray, ratio: float = 1.0) -> np.ndarray:
         if self.curve == "isotonic":
             at, worth = (np.asarray(self.params[key]) for key in ("at", "worth"))
             p = np.clip(np.interp(s, at, worth), LEAST, 1 - LEAST)
             return np.asarray(np.log(p / (1 - p)))
         beta = np.asarray(self.params["beta"])
-        return np.clip(features(s, self.curve) @ beta, -30, 30)
+        return np.clip(features(s, self.curve, ratio) @ beta, -30, 30)
 
     def least(self, rows: int | None = None) -> float:
         """The threshold in a gallery of that many rows."""
         odds = self.threshold / max(1 - self.threshold, LEAST) * self._share(rows)
         return odds / (1 + odds)
 
-    def nothing(self, best: float, rows: int | None = None) -> str | None:
-        """Why a list whose best hit has that probability holds nothing relevant, or ``None``."""
+    def chance(self, probabilities: np.ndarray, near: Any = None) -> np.ndarray:
+        """``[...]`` the chance that lists ``[..., k]`` hold a right answer among their first ten.
+
+        ``logit C = a + b logit A + c near`` with ``A = Σ_i P_i`` of partners, since there is one,
+        and ``A = 1 − Π_i (1 − P_i)`` of relevant items: several that answer share the chance, so
+        no best hit need stand out. ``near`` is how familiar the query is.
+        """
+        p = np.asarray(probabilities, dtype=np.float64)[..., :CONTEXT]
+        some = evidence(p, self.meaning)
+        a, b, c = self.listed
+        told = 0.0 if near is None or c == 0 else c * np.asarray(near, dtype=np.float64)
+        return np.asarray(1 / (1 + np.exp(-np.clip(a + b * some + told, -30, 30))))
+
+    def nothing(self, chance: float, rows: int | None = None) -> str | None:
+        """Why a list with that chance to hold an answer holds nothing relevant, or ``None``."""
         least = self.least(rows)
-        if best >= least:
+        if chance >= least:
             return None
         kept = float(self.facts.get("keep", KEEP))
         if "near" in self.facts:  # half of the false alarms are left to it
             kept = 1 - (1 - kept) / 2
         return (
-            f"nothing relevant: the best hit matches with probability {best:.2g}, and in "
-            f"{100 * kept:.3g} % of the lists that hold an answer it reaches {least:.2g}"
+            f"nothing relevant: that any of the first hits is {SAID[self.meaning]} has the chance "
+            f"{chance:.2g}, and in {100 * kept:.3g} % of the lists that hold one it reaches "
+            f"{least:.2g}"
         )
 
     def odd(self, near: float | None) -> str | None:
@@ -125,6 +161,7 @@ class Calibration:
             "frame": self.frame, "score": self.score, "rows": self.rows, "curve": self.curve,
             "params": {k: [float(x) for x in v] for k, v in self.params.items()},
             "threshold": self.threshold, "facts": dict(self.facts), "sampled": self.sampled,
+            "meaning": self.meaning, "listed": list(self.listed),
         }  # fmt: skip
 
     @classmethod
@@ -134,20 +171,51 @@ class Calibration:
             return cls(
                 raw["frame"], raw["score"], int(raw["rows"]), raw["curve"], raw["params"],
                 float(raw["threshold"]), raw["facts"], int(raw["sampled"]),
+                str(raw.get("meaning", "partner")), tuple(raw.get("listed", BEST)),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise ConjoinError("calibration", f"{error} is missing", "run: conjoin fit") from None
 
 
-def features(scores: np.ndarray, curve: str) -> np.ndarray:
-    """``[..., k, f]`` what a curve reads of the scores of lists ``[..., k]``, best first."""
+def features(scores: np.ndarray, curve: str, ratio: float = 1.0) -> np.ndarray:
+    """``[..., k, f]`` what a curve reads of the scores of lists ``[..., k]``, best first.
+
+    Parameters
+    ----------
+    ratio : of the gallery's rows to those the curve was fitted to: the ``i``-th score of a list is
+        then read at place ``ratio · i``, between scores by a straight line.
+    """
     s = np.asarray(scores, dtype=np.float64)
     one = np.ones_like(s)
     if curve == "logistic":
         return np.stack([one, s], axis=-1)
-    top = s[..., :1] * one
-    mean = s[..., :CONTEXT].mean(axis=-1, keepdims=True) * one
+    first = s[..., :CONTEXT]
+    if ratio != 1.0:
+        places = np.clip(ratio * np.arange(1, CONTEXT + 1), 1, s.shape[-1]) - 1
+        low = places.astype(int)
+        high, part = np.minimum(low + 1, s.shape[-1] - 1), places - low
+        first = s[..., low] * (1 - part) + s[..., high] * part
+    top = first[..., :1] * one
+    mean = first.mean(axis=-1, keepdims=True) * one
     return np.stack([one, s, top, mean], axis=-1)
+
+
+def evidence(p: np.ndarray, meaning: str) -> np.ndarray:
+    """``[...]`` the logit of the chance that any hit of lists ``[..., k]`` answers.
+
+    A query's partner is one item, so chances add up, to nearly 1 at most; relevant items are taken
+    to be so independently of each other.
+
+    >>> np.exp(evidence(np.array([0.5, 0.5]), "relevant")).round(6), round(0.75 / 0.25, 6)
+    (3.0, 3.0)
+    >>> np.exp(evidence(np.array([0.25, 0.25]), "partner")).round(6)
+    1.0
+    """
+    if meaning == "partner":
+        total = np.clip(np.asarray(p, dtype=np.float64).sum(axis=-1), LEAST, 1 - LEAST)
+        return np.asarray(np.log(total / (1 - total)))
+    none = np.log1p(-np.clip(p, 0.0, 1 - LEAST)).sum(axis=-1)
+    return np.asarray(np.log(-np.expm1(np.minimum(none, -1e-12))) - none)
 
 
 def check_calibration(
@@ -189,13 +257,16 @@ def nothing_of(
 
     Parameters
     ----------
+    lists : of :data:`CONTEXT` hits or more where there are as many.
     near : how familiar the query is, where it is known.
     """
     found = {}
     for name, calibration in calibrations.items():
         hits = lists.get(name, ())
         if hits and hits[0].probability is not None:
-            said = calibration.odd(near) or calibration.nothing(hits[0].probability, rows[name])
+            p = np.array([hit.probability or 0.0 for hit in hits[:CONTEXT]])
+            chance = float(calibration.chance(p, near))
+            said = calibration.odd(near) or calibration.nothing(chance, rows[name])
             if said:
                 found[name] = said
     return found

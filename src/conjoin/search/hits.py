@@ -18,7 +18,8 @@ class Hit:
     score : what its list is ordered by.
     rank : from 1.
     scores : every score it has, by name: ``cosine``, ``csls``, ``rrf``…
-    probability : that it is a match, where its direction is calibrated.
+    probability : that it answers, where its direction is calibrated; ``Hits.meaning`` says
+        whether as the query's partner or as relevant.
     meta : what is known of the item, where the index was given a lookup.
     """
 
@@ -49,13 +50,16 @@ class Hits:
     query : what was asked: ``shown``, ``modality``, ``id``.
     lists : hits by target modality; ``mixed`` besides where several were asked for.
     frame : id of the frame they were scored in.
-    nothing : by list, a sentence where no hit in it is likely to match.
+    nothing : by list, a sentence where no hit in it is likely to answer.
+    meaning : by modality, what its hits' probabilities are the chance of: ``relevant`` where
+        labels, keywords or groups say what is; else ``partner``, the query's own in the table.
     """
 
     query: Mapping[str, Any]
     lists: Mapping[str, tuple[Hit, ...]]
     frame: str
     nothing: Mapping[str, str] = field(default_factory=dict)
+    meaning: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[Hit, ...]:
@@ -70,4 +74,5 @@ class Hits:
             "query": dict(self.query),
             "lists": {name: [hit.to_json() for hit in hits] for name, hits in self.lists.items()},
             "nothing": dict(self.nothing),
+            "meaning": dict(self.meaning),
         }

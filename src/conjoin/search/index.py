@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.search.calibration import (
-    CONTEXT,
+    READ,
     Calibration,
     check_calibration,
     nothing_of,
@@ -177,7 +177,7 @@ class Index:
         allowed = {name: self.allowed(name, where) for name in targets}
         columns = {
             name: self._list(
-                q, (source or "", name), max(k, CONTEXT) if name in known else k, gone,
+                q, (source or "", name), max(k, READ) if name in known else k, gone,
                 allowed[name],
             )
             for name in targets
@@ -188,18 +188,20 @@ class Index:
             if rows is not None and len(rows) == 0
         }
         near = self.near(queries, q, source, known)
+        meaning = {name: one.meaning for name, one in known.items()}
         answers = []
         for place, item in enumerate(queries.ids):
             lists = {
-                name: told(column[place], known.get(name), len(self.spaces[name]))[:k]
+                name: told(column[place], known.get(name), len(self.spaces[name]))
                 for name, column in columns.items()
             }
             sizes = {name: len(self.spaces[name]) for name in known}
             nothing = nothing_of(lists, known, sizes, None if near is None else float(near[place]))
+            lists = {name: found[:k] for name, found in lists.items()}
             if len(targets) > 1:
                 lists[MIXED] = self.mixing.mix(lists, k, source)
             asked = {"shown": str(item), "modality": source, "id": str(item)}
-            answers.append(Hits(asked, lists, self.frame.id, {**nothing, **unmet}))
+            answers.append(Hits(asked, lists, self.frame.id, {**nothing, **unmet}, meaning))
         return answers
 
     def near(

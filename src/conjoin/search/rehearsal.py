@@ -43,6 +43,7 @@ class Scene:
     own : which of those belong to which rows of the gallery.
     paired : whether training pairs join the two modalities.
     whole : whether the gallery is all training rows, or the fold's alone.
+    asked, bank_rows : rows of ``q`` and of ``bank`` in the query's space.
     """
 
     query: str
@@ -58,6 +59,8 @@ class Scene:
     own: Own
     paired: bool
     whole: bool
+    asked: np.ndarray
+    bank_rows: np.ndarray
 
 
 class Rehearsal:
@@ -97,14 +100,22 @@ class Rehearsal:
     @property
     def served(self) -> Iterable[Scene]:
         """Galleries of new items with banks as the index has them, a fold at a time."""
+        yield from self._as_served(whole=False)
+
+    @property
+    def whole(self) -> Iterable[Scene]:
+        """The same for galleries that also hold what was trained on."""
+        yield from self._as_served(whole=True)
+
+    def _as_served(self, *, whole: bool) -> Iterable[Scene]:
         rows = max(len(_present(self.folds.pairs, name)) for name in self.folds.pairs.names)
         if self.binding.frame.score == "maxsim" or rows <= BANK:
-            yield from self.scenes
+            yield from (scene for scene in self.scenes if scene.whole == whole)
             return
         self._scenes = None  # large, and not asked again
         for number in self.folds.numbers:
             self.report(f"what scores mean, fold {number + 1} of {len(self.folds.numbers)}")
-            yield from self._met(self._of_fold(number, SERVED, (False,)))
+            yield from self._met(self._of_fold(number, SERVED, (whole,)))
 
     def _met(self, scenes: Iterable[Scene]) -> Iterable[Scene]:
         """Those scenes that can be met; here all."""
@@ -147,6 +158,7 @@ class Rehearsal:
                 bank_of(part, self.spaces, train, target),
                 Own(row_groups(train, target, shown), bank_groups(self.spaces, train, query),
                     bank_groups(self.spaces, train, target)), False, False,
+                rows, bank_rows_of(self.spaces, train, query),
             )  # fmt: skip
 
     def part(self, number: int) -> Binding:
@@ -203,7 +215,7 @@ class Rehearsal:
                         np.array([group[query][row] for row in asked[query][wanted.queries]]),
                         banks[query], banks[target],
                         Own(row_groups(train, target, kept), whose[query], whose[target]),
-                        paired, whole,
+                        paired, whole, asked[query], bank_rows_of(self.spaces, train, query, most),
                     )  # fmt: skip
 
     def _gallery(self, name: str, own: np.ndarray) -> np.ndarray:

@@ -14,13 +14,16 @@ from conjoin.search.calibration import CONTEXT, Calibration
 from conjoin.search.evaluation import TestBed
 from conjoin.search.fair import MIXINGS, Mixing
 from conjoin.search.fairness import Asked, Mixed, measure
+from conjoin.search.familiar import MOST, familiarity, spread
 from conjoin.search.hits import Hits
 from conjoin.search.index import Index
+from conjoin.search.relevant import RELEVANT, Grades
 from conjoin.search.rules import Rules
 from conjoin.spaces import Space, stable_hash
 
-#: Bins of probability in a table of reliability, with equal numbers of queries.
-BINS = 8
+#: Bins of probability in a table of reliability, with equal numbers of queries: so many at most,
+#: and as few as hold so many each.
+BINS, EACH = 8, 20
 #: Draws of outcomes from the probabilities themselves.
 DRAWS = 500
 
@@ -31,6 +34,7 @@ class Reliability:
 
     Parameters
     ----------
+    meaning : what a probability is the chance of: ``partner`` or ``relevant``.
     error : expected calibration error of the best hits: the mean over bins of how far the share
         of right ones lies from the mean probability. ``error_low, error_high`` resample groups;
         ``error_ideal`` is what probabilities that are exactly right would show by luck alone.
@@ -54,6 +58,7 @@ class Reliability:
     rejected: tuple[float, float, float]
     scrambled: tuple[float, float, float]
     curve: str
+    meaning: str = "partner"
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able fields."""
@@ -96,7 +101,7 @@ class Trust:
 
 def trust(
     bed: TestBed, binding: Binding, rules: Rules, *, seed: int = 0,
-    pieces: Mapping[str, Space] = {},
+    pieces: Mapping[str, Space] = {}, grades: Grades | None = None,
 ) -> Trust:  # fmt: skip
     """Put held-out queries to an index of held-out items and read what it says of them.
 
@@ -104,6 +109,7 @@ def trust(
     ----------
     pieces : by modality, pieces of held-out cells under their items' ids and parts; they ask
         their own modality, and all of them at once.
+    grades : what is relevant beside partners, for probabilities that say so.
     """
     if binding.frame.score == "maxsim":
         return Trust((), (), rules.mixing.method)
@@ -134,9 +140,13 @@ def trust(
         odd = binding.bind(query, _scrambled(raw[query].take(wanted.queries), seed))
         strange = index.search_many(odd, query, into=[target], k=CONTEXT)
         groups = bed.clusters(query, wanted)
-        found.append(
-            _one((query, target), calibration, wanted, lists, strange, bound[target], groups, seed)
-        )
+        right, far = right_ids(wanted, bound[target]), None
+        if grades is not None and calibration.meaning == RELEVANT:
+            right = _relevant(right, grades, space, bound[target])
+            far = _far(index, query, space, grades, calibration)
+            gone = CONTEXT + max(map(len, right)) + 1
+            lists = index.search_many(space, query, into=[target], k=gone)
+        found.append(_one((query, target), calibration, (right, far), lists, strange, groups, seed))
     cut = {}
     for name in (name for name in pieces if name in bound):
         told, own = _by_pieces(bed, binding, index, (name, pieces[name]), seed)
@@ -179,8 +189,9 @@ def _by_pieces(
         odd = binding.bind(name, _scrambled(cut.take(kept), seed))
         strange = index.search_many(odd, name, into=[target], k=CONTEXT)
         groups = bed.clusters(name, wanted)
-        known.append(_one((name, target), calibration, wanted, lists, strange,
-                          index.spaces[target], groups, seed))  # fmt: skip
+        right = right_ids(wanted, index.spaces[target])
+        known.append(_one((name, target), calibration, (right, None), lists, strange,
+                          groups, seed))  # fmt: skip
     return known, found
 
 
@@ -227,26 +238,50 @@ def right_ids(wanted: Relevance, gallery: Space) -> list[set[str]]:
     ]
 
 
+def _relevant(
+    right: Sequence[set[str]], grades: Grades, asked: Space, gallery: Space
+) -> list[set[str]]:
+    """Right answers and whatever else is relevant."""
+    ids = gallery.ids.astype(str)
+    marks = grades.relevant(asked.ids, ids)
+    return [own | set(ids[mark].tolist()) for own, mark in zip(right, marks, strict=True)]
+
+
+def _far(
+    index: Index, query: str, asked: Space, grades: Grades, calibration: Calibration
+) -> np.ndarray | None:
+    """How familiar queries are once what is relevant to them is gone."""
+    held = index.familiar[query]
+    rows = spread(len(held), int(calibration.facts.get("bank", MOST)))
+    gone = grades.relevant(asked.ids, held.ids[rows])
+    return familiarity(
+        np.asarray(asked.vectors), np.asarray(held.take(rows).vectors, np.float32), gone
+    )
+
+
 def _one(
     edge: tuple[str, str],
     calibration: Calibration,
-    wanted: Relevance,
+    answers: tuple[Sequence[set[str]], np.ndarray | None],
     lists: Sequence[Hits],
     strange: Sequence[Hits],
-    gallery: Space,
     groups: np.ndarray,
     seed: int,
 ) -> Reliability:
-    rows, right = len(gallery), right_ids(wanted, gallery)
+    right, far = answers
+    rows = calibration.rows
     best, hit, off, within, refused = [], [], [], [], []
-    for found, own in zip(lists, right, strict=True):
+    for line, (found, own) in enumerate(zip(lists, right, strict=True)):
         shown = found.lists[edge[1]]
         refused.append(edge[1] in found.nothing)
         best.append(shown[0].probability or 0.0)
         hit.append(shown[0].id in own)
         within.append(any(h.id in own for h in shown[:CONTEXT]))
         others = np.array([h.score for h in shown if h.id not in own])
-        off.append(calibration.probabilities(others, rows)[0] if len(others) else 0.0)
+        near = None if far is None else float(far[line])
+        p = calibration.probabilities(others, rows) if len(others) else np.zeros(1)
+        off.append(calibration.odd(near) is not None
+                   or float(calibration.chance(p, near)) < calibration.least(rows))  # fmt: skip
     odd = np.array([edge[1] in found.nothing for found in strange])
     no = np.array(refused)
     p, y = np.array(best), np.array(hit, dtype=float)
@@ -261,18 +296,19 @@ def _one(
 
     return Reliability(
         *edge, len(p), rows, error, low, high, ideal, table, share(~no, np.array(within)),
-        share((np.array(off) < calibration.least(rows)) | no, every), share(odd, every),
-        calibration.curve,
+        share(np.array(off) | (no if far is None else ~every), every), share(odd, every),
+        calibration.curve, calibration.meaning,
     )  # fmt: skip
 
 
 def expected_error(
-    p: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 0, bins: int = BINS
+    p: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 0, bins: int | None = None
 ) -> tuple[float, float, float, float, tuple[tuple[float, float, int], ...]]:
     """Calibration error over bins of equal numbers, its interval, its level by luck, the table.
 
     ``Σ_b n_b / n · |mean p − mean y|``. The error is a mean of absolute values and so above 0 for
-    the best of calibrations; ``ideal`` is its mean where outcomes are drawn from ``p``.
+    the best of calibrations; ``ideal`` is its mean where outcomes are drawn from ``p``. There are
+    :data:`BINS` bins, or as many as hold :data:`EACH` each where that is fewer.
 
     Examples
     --------
@@ -281,6 +317,7 @@ def expected_error(
     >>> round(expected_error(p, y, np.arange(100), bins=2)[0], 6)
     0.0
     """
+    bins = max(1, min(BINS, len(p) // EACH)) if bins is None else bins
     order = np.argsort(p, kind="stable")
     place = np.empty(len(p), dtype=np.int64)
     place[order] = np.minimum(np.arange(len(p)) * bins // len(p), bins - 1)

@@ -11,13 +11,20 @@ from conjoin.binding.folds import Folds
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
 from conjoin.search.banks import fit_all
-from conjoin.search.calibrate import calibrations, carried, lists_by_pieces, lists_of
+from conjoin.search.calibrate import (
+    calibrations,
+    carried,
+    graded_lists,
+    lists_by_pieces,
+    lists_of,
+)
 from conjoin.search.calibration import Calibration
 from conjoin.search.correction import Correction, Corrector
 from conjoin.search.decide import correctors, decide, fields_of
 from conjoin.search.fair import Mixing
 from conjoin.search.fairness import mixing
 from conjoin.search.rehearsal import Edge, Own, Rehearsal, bank_groups, bank_of, row_groups
+from conjoin.search.relevant import RELEVANT, Grades
 from conjoin.spaces import Pairs, Space
 
 
@@ -57,10 +64,25 @@ class Rules:
         rehearsal = Rehearsal(
             binding, spaces, train, seed=seed, pieces=pieces, folds=folds, report=report
         )
+        return cls.decided(rehearsal, incumbents, report)
+
+    @classmethod
+    def decided(
+        cls, rehearsal: Rehearsal, incumbents: Mapping[Edge, Corrector] = {},
+        report: Callable[[str], None] = lambda _: None, grades: Grades | None = None,
+    ) -> "Rules":  # fmt: skip
+        """Decide everything on a rehearsal.
+
+        Parameters
+        ----------
+        incumbents, report : as :meth:`rehearse` takes them.
+        grades : what is relevant beside partners: probabilities between modalities are then those
+            of being relevant, and do not decide how lists are mixed.
+        """
         decisions = decide(rehearsal, incumbents, report)
         chosen = correctors(decisions)
         lists = lists_of(rehearsal, chosen)
-        rows = {name: len(space) for name, space in spaces.items()}
+        rows = {name: len(space) for name, space in rehearsal.spaces.items()}
         report("what scores mean")
         fitted, left = calibrations(rehearsal, chosen, rows, lists)
         cut = lists_by_pieces(rehearsal, chosen)
@@ -72,7 +94,13 @@ class Rules:
         }  # fmt: skip
         report("how lists are mixed")
         found = {edge: one.calibration for edge, one in {**fitted, **same}.items()}
-        mixed = mixing(rehearsal, lists, fitted, chosen, (cut, {**told, **same}))
+        if grades is None:
+            mixed = mixing(rehearsal, lists, fitted, chosen, (cut, {**told, **same}))
+        else:
+            mixed = mixing(rehearsal, lists, {}, chosen, (cut, {}))
+            marked = graded_lists(rehearsal, chosen, grades)
+            more, _ = calibrations(rehearsal, chosen, rows, marked, RELEVANT)
+            found |= {edge: one.calibration for edge, one in more.items()}
         facts = tuple(one.to_json() for one in decisions)
         return cls(chosen, found, mixed, facts, {**left, **why})
 

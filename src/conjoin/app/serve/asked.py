@@ -1,17 +1,30 @@
 """What a client may send, read without trust and checked against the limits."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 
 from conjoin.app.serve.limits import Limits, Problem, brief
 from conjoin.errors import nearest
 
-Vector = Annotated[list[FiniteFloat], Field(min_length=1, max_length=65_536)]
+#: Largest number of a vector.
+MOST = 1e6
+Number = Annotated[FiniteFloat, Field(ge=-MOST, le=MOST)]
+Vector = Annotated[list[Number], Field(min_length=1, max_length=65_536)]
 Words = Annotated[str, Field(min_length=1)]
+#: Words that hold something; as every dialect of patterns reads it.
+NOT_BLANK = r"\S"
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: A whole number, as JSON has it: 2.0 is 2.
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class Part(BaseModel):
@@ -44,7 +57,7 @@ class SearchBody(Part):
         default_factory=list, max_length=64,
         description="Modalities to find; all of them, with a mixed list, where empty.",
     )  # fmt: skip
-    k: int = Field(10, ge=1, description="Hits a list.")
+    k: Whole = Field(10, ge=1, description="Hits a list.")
     where: Words | None = Field(
         None, description="A filter on metadata, such as family=hearts and year>=2010."
     )
@@ -72,7 +85,7 @@ class ExplainBody(Part):
 
     hit: Words = Field(description="Id of the item found.")
     into: Words | None = Field(None, description="The modality it was found in.")
-    pairs: int = Field(5, ge=1, le=50, description="Training pairs to name.")
+    pairs: Whole = Field(5, ge=1, le=50, description="Training pairs to name.")
 
 
 class UploadEmbedBody(BaseModel):
@@ -181,6 +194,8 @@ def piece_of(part: Part, weight: float, where: str) -> Piece | None:
     value = getattr(part, given[0])
     if given[0] == "text" and not value.strip():
         raise Problem("bad-argument", "text", "is blank", "give words")
+    if given[0] == "vector" and not any(value):
+        raise Problem("bad-argument", "vector", "is zero", "give another")
     if weight == 0:
         raise Problem("bad-argument", "weight", "is 0", "give another, or leave the term out")
     return Piece(given[0], value, float(weight), part.source, part.frame)
@@ -210,16 +225,15 @@ def ask_of(body: SearchBody, limits: Limits, file: Piece | None = None) -> Ask:
         raise Problem(
             "bad-argument", "query", "nothing to look for", "give text, item, vector or terms"
         )
+    if not any(piece.weight > 0 for piece in pieces):
+        raise Problem("bad-argument", "terms", "all are not wanted", "give one a weight above 0")
     _within("terms", len(pieces), limits.terms, "terms")
     _within("k", body.k, limits.k, "hits")
-    long = [
-        body.where or "",
-        body.composer or "",
-        body.mixer or "",
-        *body.exclude,
-        *body.into,
-        *_strings(pieces),
-    ]
+    named = (body.where, body.composer, body.mixer, body.source, body.frame)
+    every = [*named, *body.exclude, *body.into, *_strings(pieces)]
+    long = [text for text in every if text is not None] or [""]
+    if any(text and not text.strip() for text in long):
+        raise Problem("bad-argument", "query", "a name that is blank", "leave it out")
     _within("query", max(map(len, long)), limits.text, "characters")
     return Ask(
         tuple(pieces), tuple(dict.fromkeys(body.into)), body.k, body.where, tuple(body.exclude),
@@ -229,7 +243,7 @@ def ask_of(body: SearchBody, limits: Limits, file: Piece | None = None) -> Ask:
 
 def _strings(pieces: list[Piece]) -> list[str]:
     held = [piece.cell for piece in pieces if isinstance(piece.cell, str)]
-    return held + [piece.source or "" for piece in pieces] + [p.frame or "" for p in pieces]
+    return held + [n for piece in pieces for n in (piece.source, piece.frame) if n is not None]
 
 
 def _within(argument: str, found: int, most: int, what: str) -> None:
@@ -237,24 +251,75 @@ def _within(argument: str, found: int, most: int, what: str) -> None:
         raise Problem("bad-argument", argument, f"{found} {what}, more than {most}", "ask for less")
 
 
-def schema_of(model: type[BaseModel], limits: Limits) -> Mapping[str, Any]:
-    """The JSON schema of a body with the limits in force written into it."""
+def schema_of(model: type[BaseModel], limits: Limits) -> dict[str, Any]:
+    """The JSON schema of a body, with the limits in force and the rules between its fields.
+
+    What it allows is refused only for what the index holds: names, ids, frames, filters.
+    """
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     term = schema.pop("$defs", {}).get("Term")
     for part in (schema, term or {}):
         for name, entry in part.get("properties", {}).items():
-            if name == "k":
-                entry["maximum"] = limits.k
-            if name == "terms":
-                for choice in entry["anyOf"]:
-                    if choice.get("type") == "array":
-                        choice["maxItems"] = limits.terms
-                        choice["items"] = term
-            _bounded(entry, limits.text)
+            _limited(name, entry, limits)
+    for name in {"terms"} & set(schema["properties"]):
+        own = _list_of(schema["properties"][name])
+        own |= {"maxItems": limits.terms - (1 if model is UploadBody else 0), "items": term}
+    if term:
+        term.update(_one_of(("text", "item", "vector")))
+    if model is UploadBody:
+        unwanted = {"required": ["weight"], "properties": {"weight": {"exclusiveMaximum": 0}}}
+        some = {"required": ["terms"], "properties": {"terms": {"type": "array", **_WANTED}}}
+        schema["allOf"] = [
+            *({"not": _given(name)} for name in (*ONE, "frame")), {"if": unwanted, "then": some},
+        ]  # fmt: skip
+    elif issubclass(model, SearchBody):
+        schema.update(_one_of((*ONE, "terms")))
+        _list_of(schema["properties"]["terms"]).update(_WANTED)
+    elif issubclass(model, Part):
+        schema.update(_one_of(ONE))
     return schema
+
+
+def _limited(name: str, entry: dict[str, Any], limits: Limits) -> None:
+    """Write what is refused of one field, whatever the others are, into its schema."""
+    if name == "k":
+        entry["maximum"] = limits.k
+    if name == "weight":
+        entry["not"] = {"const": 0}
+    if name == "vector":
+        _list_of(entry)["contains"] = {"not": {"const": 0}}
+    _bounded(entry, limits.text)
+
+
+#: What a part may be; one of them.
+ONE = ("text", "item", "vector")
+#: Terms of which one is wanted.
+_WANTED = {"contains": {"properties": {"weight": {"exclusiveMinimum": 0}}}}
+#: Types of fields that must be given, not null.
+_TYPES = {"vector": "array", "terms": "array"}
+
+
+def _given(name: str) -> dict[str, Any]:
+    """A field that is there and is not null."""
+    return {"required": [name], "properties": {name: {"type": _TYPES.get(name, "string")}}}
+
+
+def _one_of(names: Sequence[str]) -> dict[str, Any]:
+    """Exactly one of some fields; a frame beside a vector, and there alone."""
+    vector, frame = _given("vector"), _given("frame")
+    return {
+        "oneOf": [_given(name) for name in names],
+        "if": vector, "then": frame, "else": {"not": frame},
+    }  # fmt: skip
+
+
+def _list_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """The part of a field's schema that is a list."""
+    found: dict[str, Any] = next(c for c in entry["anyOf"] if c.get("type") == "array")
+    return found
 
 
 def _bounded(entry: dict[str, Any], most: int) -> None:
     for choice in [*entry.get("anyOf", ()), entry, entry.get("items", {})]:
         if isinstance(choice, dict) and choice.get("type") == "string":
-            choice["maxLength"] = most
+            choice |= {"maxLength": most, "pattern": NOT_BLANK}

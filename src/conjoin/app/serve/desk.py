@@ -16,7 +16,7 @@ from conjoin.app.serve.batching import Batcher
 from conjoin.app.serve.limits import Limits
 from conjoin.app.serve.live import Found, Live, stamp
 from conjoin.app.serve.media import Shelf
-from conjoin.app.serve.metrics import Metrics
+from conjoin.app.serve.metrics import Metrics, Sheet
 from conjoin.errors import ConjoinError
 
 #: Seconds between looks at what is in use.
@@ -33,7 +33,7 @@ class Settings:
     token : what a client must send; ``None`` for none.
     cors : origins whose pages may call.
     local : whether only names of this machine are answered to.
-    metrics : the file the workers count in; ``None`` for a lone one.
+    metrics : the sheet the workers count in; ``None`` for a lone one.
     wait : seconds a query waits for others to share a batch.
     parent : process without which a worker ends.
     """
@@ -44,7 +44,7 @@ class Settings:
     cors: tuple[str, ...] = ()
     local: bool = True
     workers: int = 1
-    metrics: Path | None = None
+    metrics: Sheet | None = None
     wait: float = 0.003
     poll: float = POLL
     parent: int | None = None
@@ -55,7 +55,7 @@ class Desk:
 
     def __init__(self, settings: Settings, live: Live | None = None):
         self.settings, self.limits = settings, settings.limits
-        self.metrics = Metrics(settings.metrics, settings.workers)
+        self.metrics = Metrics(settings.metrics)
         self.live: Live = live if live is not None else Live.open(settings.folder)
         self.shelf = Shelf(self.live.ws, self.limits)
         self.trouble: str | None = None

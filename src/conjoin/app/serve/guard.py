@@ -9,7 +9,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conjoin.app.serve.limits import Limits, Problem
@@ -30,6 +30,9 @@ HEADERS = {
 
 #: Paths that need no token: they tell nothing of the data.
 OPEN = frozenset({"/", "/health", "/openapi.json", "/favicon.ico"})
+
+#: A host as headers name it: an address in brackets or a name, and a port.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/@\s]+))(?::(\d{1,5}))?")
 
 _MEDIA = re.compile(r"/items/.+/media/[^/]+")
 
@@ -62,6 +65,9 @@ class Guard:
             await send({"type": "websocket.close", "code": 1000})
             return
         began, status = time.perf_counter(), 0
+        bare = scope["method"] == "HEAD"
+        if bare:  # answered as GET is, without the body
+            scope = {**scope, "method": "GET"}
 
         async def answered(message: Any) -> None:
             nonlocal status
@@ -71,6 +77,8 @@ class Guard:
                 more = [(n.encode(), v.encode()) for n, v in HEADERS.items()
                         if n.encode() not in given]  # fmt: skip
                 message = {**message, "headers": [*message.get("headers", ()), *more]}
+            elif bare and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         self.metrics.add("conjoin_requests_in_flight", 1)
@@ -98,11 +106,13 @@ def _log(scope: Mapping[str, Any], error: Exception) -> None:
     sys.stderr.write("".join(traceback.format_exception(error)))
 
 
-async def say(problem: Problem, send: Any) -> None:
-    """Send a problem."""
+async def say(problem: Problem, send: Any, *, last: bool = False) -> None:
+    """Send a problem; the last answer of a connection whose request was not read to its end."""
     data = json.dumps(problem.to_json()).encode()
     headers = {"content-type": "application/problem+json", "content-length": str(len(data)),
                "cache-control": "no-store", **problem.headers}  # fmt: skip
+    if last:
+        headers["connection"] = "close"
     listed = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": listed})
     await send({"type": "http.response.body", "body": data})
@@ -111,8 +121,10 @@ async def say(problem: Problem, send: Any) -> None:
 class Door:
     """Lets in who names the right host and the token, with a body of a size that came in time."""
 
-    def __init__(self, app: Any, limits: Limits, token: str | None, local: bool):
-        self.app, self.limits, self.local = app, limits, local
+    def __init__(
+        self, app: Any, limits: Limits, token: str | None, local: bool, origins: Sequence[str] = ()
+    ):
+        self.app, self.limits, self.local, self.origins = app, limits, local, frozenset(origins)
         self._token = None if token is None else _mark(token.encode())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -123,7 +135,7 @@ class Door:
         try:
             body = await self._let_in(scope, receive)
         except Problem as problem:  # said from here, so that a named origin may read it
-            await say(problem, send)
+            await say(problem, send, last=True)
             return
         if body is not None:
             await self.app(scope, _replay(body, receive), send)
@@ -137,12 +149,31 @@ class Door:
             raise Problem(
                 "wrong-host", "host", repr(host[:80]), "ask for localhost, or set a token"
             )
+        self._same_site(scope["method"], headers, host)
         path = scope["path"]
         if self._token is not None and path not in OPEN and not path.startswith("/page/"):
             self._check(headers.get(b"authorization", b""))
+        chunked, told = b"transfer-encoding" in headers, headers.get(b"content-length", b"0")
+        if chunked and b"content-length" in headers:
+            # Which of the two ends the body is read differently by different servers.
+            raise Problem("malformed", "Content-Length", "beside Transfer-Encoding", "send one")
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            if chunked or told.strip(b"0"):
+                raise Problem("malformed", "body", f"with {scope['method']}", "send none")
             return b""
         return await self._body(headers, receive)
+
+    def _same_site(self, method: str, headers: Mapping[bytes, bytes], host: str) -> None:
+        """Refuse what a page of another site sends: a form needs nobody's leave to be sent."""
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return
+        origin = headers.get(b"origin", b"").decode("latin-1").strip().lower()
+        if origin in self.origins or (origin and same_host(origin, host)):
+            return
+        site = headers.get(b"sec-fetch-site", b"none").decode("latin-1").strip().lower()
+        if origin or site not in ("none", "same-origin"):
+            found = repr(origin[:80]) if origin else f"a page of another site ({site[:20]})"
+            raise Problem("other-site", "Origin", found, "name it with --cors")
 
     def _check(self, given: bytes) -> None:
         kind, _, word = given.strip().partition(b" ")
@@ -204,15 +235,35 @@ def is_local(host: str) -> bool:
 
     >>> is_local("localhost:8000"), is_local("[::1]:80"), is_local("127.0.0.1.evil.org")
     (True, True, False)
+    >>> is_local("[::1].evil.org"), is_local("localhost:80:80"), is_local("localhost:evil")
+    (False, False, False)
     """
-    name = host.strip().lower()
-    if name.startswith("["):
-        name = name[1:].partition("]")[0]
-    elif name.count(":") == 1:
-        name = name.partition(":")[0]
+    text = host.strip().lower()
+    named = _HOST.fullmatch(text)
+    name = text if named is None else named[1] or named[2]
     if name == "localhost":
         return True
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def same_host(origin: str, host: str) -> bool:
+    """Whether an ``Origin`` is that of the host a request was sent to.
+
+    A host without a port is one that a proxy passed on: ports are then not compared.
+
+    >>> same_host("http://localhost:8000", "localhost:8000"), same_host("http://a.b:81", "a.b")
+    (True, True)
+    >>> same_host("http://localhost:3000", "localhost:8000"), same_host("null", "localhost")
+    (False, False)
+    """
+    scheme, colon, place = origin.partition("://")
+    named, asked = _HOST.fullmatch(place), _HOST.fullmatch(host.strip().lower())
+    if not colon or named is None or asked is None:
+        return False
+    if (named[1] or named[2]) != (asked[1] or asked[2]):
+        return False
+    usual = {"http": "80", "https": "443"}.get(scheme)
+    return asked[3] is None or asked[3] == (named[3] or usual)

@@ -22,7 +22,8 @@ class Limits:
     body_mb : megabytes of a request's body.
     json_mb : megabytes of a JSON body.
     body_seconds : seconds within which the whole body must have come.
-    head_seconds : seconds within which a new connection must have sent its first request.
+    head_seconds : seconds within which the head of a request must have come, from its first byte
+        or from the opening of the connection.
     request_seconds : seconds until an answer is given up.
     pixels : of an uploaded picture, width times height.
     audio_seconds : length of an uploaded sound.
@@ -32,6 +33,9 @@ class Limits:
     waiting : queries that may wait for the encoder; more are told to come again.
     thumb : longest side of a picture that is served, pixels.
     sound_mb : megabytes of a sound that is served.
+    send_seconds : seconds that an answer may take to be received.
+    media_seconds : seconds that a picture or sound may take to be read, wherever it lies.
+    sockets, client_sockets : connections in all, and of one client address.
     """
 
     body_mb: float = 12.0
@@ -47,6 +51,10 @@ class Limits:
     waiting: int = 256
     thumb: int = 1_600
     sound_mb: float = 20.0
+    send_seconds: float = 60.0
+    media_seconds: float = 10.0
+    sockets: int = 512
+    client_sockets: int = 256
 
     @classmethod
     def of(cls, given: Iterable[str]) -> "Limits":
@@ -76,6 +84,7 @@ class Limits:
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed": (400, "The request cannot be read"),
     "no-token": (401, "A token is needed"),
+    "other-site": (403, "Pages of other sites may not ask"),
     "wrong-host": (421, "This address is not served under that name"),
     "not-found": (404, "There is no such thing here"),
     "wrong-method": (405, "This method is not allowed here"),
@@ -96,12 +105,14 @@ class Problem(Exception):
     Parameters
     ----------
     kind : a key of :data:`KINDS`.
+    allow : methods that are allowed, where another was used; set after making.
     argument, found, remedy : as a :class:`~conjoin.errors.ConjoinError` says them.
     """
 
     def __init__(self, kind: str, argument: str, found: str, remedy: str):
         super().__init__(f"{argument}: {found}; {remedy}")
         self.kind, self.argument, self.found, self.remedy = kind, argument, found, remedy
+        self.allow = ""
         self.status, self.title = KINDS[kind]
 
     @classmethod
@@ -134,6 +145,8 @@ class Problem(Exception):
         """What goes with the status."""
         if self.kind == "no-token":
             return {"WWW-Authenticate": 'Bearer realm="conjoin"'}
+        if self.allow:
+            return {"Allow": self.allow}
         return {"Retry-After": "1"} if self.kind == "busy" else {}
 
 

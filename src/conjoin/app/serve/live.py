@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from conjoin.app.asking import readers
 from conjoin.app.cascade import cascaded, depth, stage_of
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.indexing import metadata, open_index
@@ -26,8 +27,9 @@ from conjoin.app.ranked import (
     places,
     stored_fusion,
     with_words,
+    words_found,
 )
-from conjoin.app.serve.asked import Ask, ExplainBody, Piece
+from conjoin.app.serve.asked import MOST, Ask, ExplainBody, Piece
 from conjoin.app.serve.limits import Problem
 from conjoin.app.serve.metrics import Metrics
 from conjoin.app.words import open_words
@@ -45,10 +47,6 @@ from conjoin.spaces import Space
 
 #: Distinct values of a column that are listed for filters.
 LISTED = 60
-#: Items that words may find.
-WORDS_MOST = 1_000
-#: Largest number of a given vector.
-MOST = 1e6
 #: Characters of a text shown with a hit.
 SNIPPET = 280
 
@@ -155,7 +153,7 @@ class Live:
     def kinds(self) -> dict[str, str]:
         """The kind each bound modality reads, in the order of the configuration."""
         names = [each.name for each in self.ws.modalities if each.name in self.fit.binding.maps]
-        return {name: self.ws.encoder(name).kind for name in names}
+        return {name: self.ws.kind(name) for name in names}
 
     @cached_property
     def name(self) -> str:
@@ -245,8 +243,8 @@ class Live:
 
     # Queries
 
-    def reader(self, kind: str, source: str | None) -> str:
-        """The modality that reads a query of a kind.
+    def reader(self, kind: str, source: str | None, into: Sequence[str] = ()) -> str:
+        """The modality that reads a query of a kind, as on the command line.
 
         Raises
         ------
@@ -260,14 +258,13 @@ class Live:
                 found = f"{source} reads {self.kinds[source]}, the query is {kind}"
                 raise Problem("bad-argument", "source", found, "name another, or none")
             return source
-        readers = [name for name, reads in self.kinds.items() if reads == kind]
-        if not readers:
+        able = readers(self.fit, self.kinds, kind, into)
+        if not able:
             kinds = " or ".join(sorted(set(self.kinds.values())))
             raise Problem(
                 "bad-argument", "query", f"nothing here reads {kind}", f"ask with {kinds}"
             )
-        hub = self.fit.binding.hub
-        return hub if hub in readers else readers[0]
+        return able[0]
 
     def _encoder(self, name: str) -> Encoder:
         if name not in self._readers:
@@ -300,7 +297,7 @@ class Live:
                         source, space = read(piece)
                         out[at][place] = Read(Term(space, piece.weight, piece.kind, source))
                     else:
-                        name = self.reader(piece.kind, piece.source)
+                        name = self.reader(piece.kind, piece.source, ask.into)
                         jobs.setdefault(name, []).append((at, place, piece))
             except (Problem, ConjoinError) as error:
                 out[at] = error
@@ -498,7 +495,7 @@ class Live:
             if mixture is not None and ask.words is not None:
                 dense = tuple(name for name in hits.lists if name != MIXED)
                 gone = {*ask.exclude, *ask.items}
-                found = self._lexical.search(ask.words, WORDS_MOST, exclude=gone)
+                found = words_found(self._lexical, ask.words, gone, ask.where)
                 there = self._places(dense, ask.where)
                 how = Ranking(ask.k, ask.into, ask.where)
                 hits = with_words(self.index, hits, found, there, mixture, how)
@@ -530,7 +527,8 @@ class Live:
         for hit in (hit for listed in said["lists"].values() for hit in listed):
             kind = self.kinds.get(hit["modality"], "")
             path = media_path(hit["id"], hit["modality"], hit["part"])
-            hit |= {"label": self.label(hit["id"]), "kind": kind, "media": path}
+            hit |= {"label": self.label(hit["id"]), "kind": kind, "media": path,
+                    "meaning": hits.meaning.get(hit["modality"])}  # fmt: skip
             if kind == "text":
                 hit["text"] = self.text(hit["modality"], hit["id"], hit["part"])
             hit["meta"] = {key: _json(value) for key, value in hit["meta"].items()}

@@ -1,11 +1,13 @@
 """Counters and histograms in Prometheus' text form, shared by the workers through one file.
 
-Every worker owns a row of a mapped array and writes only there; whichever is asked sums the rows.
-A worker's row is held by a file lock, which dies with it: the worker started in its place goes on
-counting where it stopped, so counters never fall.
+The file has no name: it is there as long as a process holds it open, and nothing is left over
+however they end. Every worker owns a row of a mapped array and writes only there; whichever is
+asked sums the rows. A worker's row is held by a file lock, which dies with it: the worker started
+in its place goes on counting where it stopped, so counters never fall.
 """
 
 import math
+import mmap
 import os
 import tempfile
 from bisect import bisect_left
@@ -57,52 +59,81 @@ def _layout() -> dict[tuple[str, ...], int]:
 _PLACES = _layout()
 
 
+class Sheet:
+    """A file without a name in which every worker has a row.
+
+    It goes to a worker as an open file: pickled for a process that is being started.
+
+    Parameters
+    ----------
+    handle : the open file.
+    workers : its rows.
+    """
+
+    def __init__(self, handle: int, workers: int):
+        self.handle, self.workers = handle, workers
+
+    @classmethod
+    def create(cls, workers: int) -> "Sheet":
+        """A new one, of zeros."""
+        handle, name = tempfile.mkstemp(prefix="conjoin-metrics-")
+        os.unlink(name)
+        os.truncate(handle, workers * len(_PLACES) * 8)
+        return cls(handle, workers)
+
+    def __reduce__(self) -> Any:
+        from multiprocessing.reduction import DupFd
+
+        return _handed, (DupFd(self.handle), self.workers)
+
+    def rows(self) -> np.ndarray:
+        """``[workers, figures]``, shared by all who hold it."""
+        whole = mmap.mmap(self.handle, self.workers * len(_PLACES) * 8)
+        return np.frombuffer(whole, dtype=np.float64).reshape(self.workers, len(_PLACES))
+
+    def claim(self) -> int:
+        """A row that no living worker holds, held until this process ends."""
+        import fcntl
+
+        for row in range(self.workers):
+            try:
+                fcntl.lockf(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, row)
+            except OSError:
+                continue
+            return row
+        return self.workers - 1  # one too many, between an old worker's end and a new one's
+
+    def ready(self) -> int:
+        """How many workers answer."""
+        return int(self.rows()[:, _PLACES["conjoin_workers_ready",]].sum())
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.handle)
+
+
+def _handed(file: Any, workers: int) -> Sheet:
+    return Sheet(file.detach(), workers)
+
+
 class Metrics:
     """The figures of one worker, and the sum of all.
 
     Parameters
     ----------
-    path : the shared file; ``None`` keeps the figures in this process.
-    workers : rows of the file.
+    sheet : the shared file; ``None`` keeps the figures in this process.
     """
 
-    def __init__(self, path: Path | None = None, workers: int = 1):
-        self._lock: Any = None
-        if path is None:
+    def __init__(self, sheet: Sheet | None = None):
+        self._sheet = sheet
+        if sheet is None:
             self._rows = np.zeros((1, len(_PLACES)))
             self._mine = self._rows[0]
             return
-        shape = (workers, len(_PLACES))
-        self._rows = np.memmap(path, dtype=np.float64, mode="r+", shape=shape)
-        self._mine = self._rows[self._claim(path, workers)]
+        self._rows = sheet.rows()
+        self._mine = self._rows[sheet.claim()]
         for name in GAUGES:
             self.set(name, 0)
-
-    @staticmethod
-    def create(workers: int) -> Path:
-        """A new shared file of zeros; whoever made it removes it."""
-        handle, name = tempfile.mkstemp(prefix="conjoin-metrics-")
-        os.truncate(handle, workers * len(_PLACES) * 8)
-        os.close(handle)
-        return Path(name)
-
-    @staticmethod
-    def ready(path: Path, workers: int) -> int:
-        """How many workers answer."""
-        rows = np.memmap(path, dtype=np.float64, mode="r", shape=(workers, len(_PLACES)))
-        return int(rows[:, _PLACES["conjoin_workers_ready",]].sum())
-
-    def _claim(self, path: Path, workers: int) -> int:
-        import fcntl
-
-        self._lock = path.open("r+b")
-        for row in range(workers):
-            try:
-                fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, row)
-            except OSError:
-                continue
-            return row
-        return workers - 1  # one more than planned, between an old worker's end and a new one's
 
     def add(self, name: str, amount: float = 1.0) -> None:
         """Add to a single figure."""

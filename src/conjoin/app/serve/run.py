@@ -1,5 +1,6 @@
 """Starting and ending the service: the address, the workers, the signals."""
 
+import asyncio
 import functools
 import json
 import logging
@@ -9,6 +10,7 @@ import signal
 import socket
 import stat
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +23,8 @@ from conjoin.app.serve.desk import Settings
 from conjoin.app.serve.guard import is_local
 from conjoin.app.serve.limits import Limits
 from conjoin.app.serve.live import Live
-from conjoin.app.serve.metrics import Metrics
+from conjoin.app.serve.metrics import Sheet
+from conjoin.app.trust import require
 from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError
 
@@ -30,7 +33,7 @@ TOKEN = "CONJOIN_TOKEN"
 #: Shortest token that is taken.
 SHORT = 16
 #: Seconds requests may take to end after the signal to stop.
-GRACE = 10
+GRACE = 8
 #: Workers that may die before they ever answered.
 DEATHS = 3
 
@@ -67,7 +70,10 @@ def run_serve(
         local=token is None and not address.open, workers=workers,
     )  # fmt: skip
     held = bound(address)
-    current_fit(Workspace(folder, writes=False))  # refused before anything is said to be done
+    ws = Workspace(folder, writes=False)
+    for modality in ws.modalities:
+        require(folder, modality.uri)
+    current_fit(ws)  # refused before anything is said to be done
     console.note(f"conjoin: opening {folder.resolve().name}")
     live = Live.open(folder)
     console.note(f"conjoin: loading what reads {', '.join(live.kinds)}; this may take a minute")
@@ -207,35 +213,48 @@ def _quiet_signals() -> None:
         signal.signal(name, lambda *_: None)
 
 
+def end_within(seconds: float) -> None:
+    """End the process after so long, whatever its threads still wait for.
+
+    A thread that waits for a decoder or another host cannot be stopped, and would hold the end up.
+    """
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    last = threading.Timer(seconds, end)
+    last.daemon = True
+    last.start()
+
+
 def _serve(settings: Settings, held: socket.socket, live: Live | None, ready: Any) -> None:
     import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from conjoin.app.serve.service import create_app
+    from conjoin.app.serve.sockets import REST, protocol
 
-    class Patient(H11Protocol):
-        """Closes a connection whose first request does not come."""
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.loop.call_later(settings.limits.head_seconds, self._late)
-
-        def _late(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
-                self.transport.close()
+    spoken = protocol(settings.limits)
 
     class Server(uvicorn.Server):
-        """Says when it answers."""
+        """Says when it answers, watches its connections, and ends in time."""
 
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets=sockets)
+            self.sweeping = asyncio.create_task(spoken.places.sweep())
             if self.started:
                 ready()
 
+        async def shutdown(self, sockets: Any = None) -> None:
+            end_within(GRACE + 1.5)
+            await super().shutdown(sockets=sockets)
+            self.sweeping.cancel()
+
     config = uvicorn.Config(
-        functools.partial(create_app, settings, live), factory=True, http=Patient, ws="none",
+        functools.partial(create_app, settings, live), factory=True, http=spoken, ws="none",
         lifespan="on", log_level="warning", access_log=False, server_header=False,
-        timeout_keep_alive=20, timeout_graceful_shutdown=GRACE, limit_concurrency=2_000,
+        timeout_keep_alive=int(REST), timeout_graceful_shutdown=GRACE,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").addFilter(_in_a_line)
     _quiet_signals()
@@ -252,8 +271,8 @@ class Crew:
     """Workers on one socket: started, watched, told of signals, ended."""
 
     def __init__(self, settings: Settings, held: socket.socket, ready: Any):
-        file = Metrics.create(settings.workers)
-        self.settings = replace(settings, metrics=file, parent=os.getpid())
+        self.sheet = Sheet.create(settings.workers)
+        self.settings = replace(settings, metrics=self.sheet, parent=os.getpid())
         self.held, self.ready = held, ready
         self.crew: list[Any] = []
         self.ending = False
@@ -278,7 +297,7 @@ class Crew:
                 worker.join(GRACE + 5)
                 if worker.is_alive():
                     worker.kill()
-            Path(self.settings.metrics or "").unlink(missing_ok=True)
+            self.sheet.close()
 
     def _start(self) -> Any:
         worker = multiprocessing.get_context("spawn").Process(
@@ -297,10 +316,9 @@ class Crew:
 
     def _watch(self) -> None:
         deaths, told = 0, False
-        file = self.settings.metrics
         while not self.ending:
             time.sleep(0.1)
-            if not told and file and Metrics.ready(file, self.settings.workers) == len(self.crew):
+            if not told and self.sheet.ready() == len(self.crew):
                 told, deaths = True, 0
                 self.ready()
             for place, worker in enumerate(self.crew):

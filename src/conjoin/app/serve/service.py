@@ -78,8 +78,9 @@ def create_app(settings: Settings, live: Live | None = None) -> Any:
             allow_headers=["authorization", "content-type"],
         ))  # fmt: skip
     middle.append(
-        Middleware(Door, limits=settings.limits, token=settings.token, local=settings.local)
-    )
+        Middleware(Door, limits=settings.limits, token=settings.token, local=settings.local,
+                   origins=settings.cors)
+    )  # fmt: skip
     app = FastAPI(
         title="conjoin", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan,
         description="Search across the modalities of one workspace.", middleware=middle,
@@ -121,7 +122,7 @@ def refusal(problem: Problem) -> Response:
 
 
 def _handlers(app: FastAPI) -> None:
-    async def refused(_: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, Problem):
             return refusal(error)
         if isinstance(error, ConjoinError):
@@ -129,11 +130,25 @@ def _handlers(app: FastAPI) -> None:
         if isinstance(error, RequestValidationError):
             return refusal(told(error.errors()))
         if isinstance(error, HTTPException):
-            return refusal(_of_status(error))
+            problem = _of_status(error)
+            if problem.kind == "wrong-method":
+                problem.allow = allowed(app, request.scope)
+            return refusal(problem)
         return refusal(defect(error))
 
     for kind in (Problem, ConjoinError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, refused)
+
+
+def allowed(app: FastAPI, scope: Any) -> str:
+    """The methods a path answers to."""
+    from starlette.routing import Match, Route
+
+    found: set[str] = set()
+    for route in app.routes:
+        if isinstance(route, Route) and route.matches(dict(scope))[0] is not Match.NONE:
+            found |= set(route.methods or ())
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
 def _of_status(error: HTTPException) -> Problem:

@@ -25,10 +25,12 @@ export const MEANINGS = {
   rrf: "places in the lists, added up",
 };
 
-export function likely(probability) {
-  const percent = 100 * probability;
-  if (percent > 99.5) return "over 99 % likely a match";
-  return percent < 1 ? "under 1 % likely a match" : `${Math.round(percent)} % likely a match`;
+const WHAT = { relevant: "relevant", partner: "the partner" };
+
+export function likely(probability, meaning) {
+  const percent = 100 * probability, what = WHAT[meaning] || WHAT.partner;
+  if (percent > 99.5) return `over 99 % likely ${what}`;
+  return percent < 1 ? `under 1 % likely ${what}` : `${Math.round(percent)} % likely ${what}`;
 }
 
 const figure = (value) => (typeof value === "number" ? value.toFixed(3) : String(value));
@@ -54,7 +56,7 @@ export function card(hit, act) {
   const said = hit.probability === null || hit.probability === undefined
     ? null : el("span", { class: "likely", "aria-hidden": "true" }, bar(hit.probability));
   const about = hit.probability === null || hit.probability === undefined
-    ? `${hit.rank} · ${hit.modality}` : `${hit.rank} · ${hit.modality} · ${likely(hit.probability)}`;
+    ? `${hit.rank} · ${hit.modality}` : `${hit.rank} · ${hit.modality} · ${likely(hit.probability, hit.meaning)}`;
   return el("li", { class: "card", "data-id": hit.id, "data-modality": hit.modality },
     el("div", { class: "media" }, media(hit.kind, hit.media, hit.label, hit.text)),
     el("h3", { dir: "auto" }, hit.label),
@@ -80,7 +82,7 @@ function rows(pairs) {
 async function explain(where, hit, act) {
   where.append(rows(Object.entries(hit.scores).map(([name, value]) => [MEANINGS[name] || name, figure(value)])));
   if (typeof hit.probability !== "number") {
-    where.append(el("p", { class: "what" }, `How likely it matches was not measured for ${hit.modality} here.`));
+    where.append(el("p", { class: "what" }, `How likely it answers was not measured for ${hit.modality} here.`));
   }
   try {
     const [found, reasons] = await Promise.all([item(hit.id), act("why", hit)]);
