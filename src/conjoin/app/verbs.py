@@ -78,6 +78,8 @@ def run_embed(
 
     chosen = list(names) or [m.name for m in ws.modalities]
     ws.check(chosen)
+    for name in chosen:  # opened first, so that the walk is not told of as slow
+        ws.encoder(name)
     seen = {name: ws.survey(name, console.progress(f"{name}, looking")) for name in chosen}
     if dry:
         plans = [embedding.planned(ws, name, seen[name]) for name in chosen]
