@@ -34,6 +34,10 @@ class StateError(ConjoinError):
     """A state file is corrupt, or newer than this version reads."""
 
 
+class FewPairs(ConjoinError):
+    """A table pairs too few rows for anything to be fitted."""
+
+
 class MissingDependency(ConjoinError, ImportError):
     """An optional dependency is not installed."""
 

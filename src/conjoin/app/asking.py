@@ -9,6 +9,7 @@ import numpy as np
 from conjoin.app.cascade import cascaded, depth
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.indexing import open_index
+from conjoin.app.joint import Reader, bridge_of, kinds_of, tower_of
 from conjoin.app.workspace import Workspace
 from conjoin.encoders.open import kind_of
 from conjoin.errors import ConjoinError, nearest
@@ -52,8 +53,9 @@ def search(
     for name in targets:
         if name not in index.spaces:
             raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
-    name, space = encoded(ws, made, query, into)
-    bound = made.binding.bind(name, space)
+    asked = encoded(ws, made, query, into)
+    name, space = asked.source, asked.space
+    bound = asked.bound(made)
     exclude = [query.item] if query.item and targets == [name] else []
     shown = f"{ws.label(query.item)} ({name})" if query.item else query.shown()
     found = index.search(
@@ -62,8 +64,33 @@ def search(
     return cascaded(ws, made, name, space, found, k)
 
 
-def encoded(ws: Workspace, made: Fit, query: Query, into: Sequence[str] = ()) -> tuple[str, Space]:
-    """A query as its modality's encoder sees it: the modality and one row.
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A query as an encoder sees it.
+
+    Parameters
+    ----------
+    source : what the query's side of a direction is called: the modality that read it, or the
+        kind of the tower of a joint encoder, where no modality reads that kind.
+    modality : whose map takes the row into the joint frame.
+    space : the one row, as its encoder gave it; parts joined as the modality's are.
+    placed : the same in the joint frame, where a bridge took it there.
+    """
+
+    source: str
+    modality: str
+    space: Space
+    placed: Space | None = None
+
+    def bound(self, made: Fit) -> Space:
+        """The row in the joint frame."""
+        if self.placed is not None:
+            return self.placed
+        return made.binding.bind(self.modality, self.space)
+
+
+def encoded(ws: Workspace, made: Fit, query: Query, into: Sequence[str] = ()) -> Asked:
+    """A query as its modality's encoder sees it.
 
     Parameters
     ----------
@@ -76,6 +103,12 @@ def encoded(ws: Workspace, made: Fit, query: Query, into: Sequence[str] = ()) ->
     if query.item is not None:
         return _stored(ws, made, query.item, query.source)
     kind = "text" if query.text is not None else kind_of_file(query.file)
+    if query.source is None:
+        reader = bridge_of(ws, made.binding, kind)
+        if reader is None and kind not in modality_kinds(ws, made):
+            reader = tower_of(ws, made.binding, kind)
+        if reader is not None:
+            return _read(ws, made, reader, query)
     name = query.source or reader_of(ws, made, kind, into)
     if name not in made.binding.maps:
         raise ConjoinError("--from", f"{name!r} is not bound", nearest(name, made.binding.maps))
@@ -86,19 +119,23 @@ def encoded(ws: Workspace, made: Fit, query: Query, into: Sequence[str] = ()) ->
         )
     if ws.frame(name) != made.binding.maps[name].source:
         raise stale(name)
-    cell = query.text if query.text is not None else str(query.file)
-    from conjoin.encoders.base import Quick
+    return _read(ws, made, Reader(name, encoder, name), query)
+
+
+def _read(ws: Workspace, made: Fit, reader: Reader, query: Query) -> Asked:
     from conjoin.encoders.run import encode
 
-    if isinstance(encoder, Quick):
-        encoder = encoder.for_queries()
-    made_of = encode(encoder, [cell])
+    cell = query.text if query.text is not None else str(query.file)
+    made_of = encode(reader.quick(), [cell])
     if made_of.failed:
         raise ConjoinError(query.shown(), made_of.failed[0], "give a readable query")
-    return name, ws.joined(name, Space(np.array(["query"]), made_of.vectors, encoder.frame))
+    row = Space(np.array(["query"]), made_of.vectors, reader.encoder.frame)
+    if reader.way is not None:
+        return Asked(reader.source, reader.modality, row, reader.bound(ws, made.binding, row))
+    return Asked(reader.source, reader.modality, ws.joined(reader.modality, row))
 
 
-def _stored(ws: Workspace, made: Fit, item: str, source: str | None) -> tuple[str, Space]:
+def _stored(ws: Workspace, made: Fit, item: str, source: str | None) -> Asked:
     if source is not None and source not in made.binding.maps:
         raise ConjoinError("--from", f"{source!r} is not bound", nearest(source, made.binding.maps))
     for name in [source] if source else list(made.binding.maps):
@@ -106,15 +143,21 @@ def _stored(ws: Workspace, made: Fit, item: str, source: str | None) -> tuple[st
             raise stale(name)
         rows = np.flatnonzero(ws.space(name).ids == item)
         if len(rows):
-            return name, ws.space(name).take(rows[:1])
+            return Asked(name, name, ws.space(name).take(rows[:1]))
     ws.items.row(item)
     where = f"modality {source}" if source else "any bound modality"
     raise ConjoinError("--item", f"{item!r} has no vector in {where}", "name another item")
 
 
-def kinds_read(ws: Workspace) -> set[str]:
+def modality_kinds(ws: Workspace, made: Fit) -> set[str]:
     """The kinds of cell that bound modalities read."""
-    return {kind_of(ws.modality(name).uri) for name in current_fit(ws).binding.maps}
+    return {kind_of(ws.modality(name).uri) for name in made.binding.maps}
+
+
+def kinds_read(ws: Workspace) -> set[str]:
+    """The kinds of query that bound modalities, or towers of their encoders, read."""
+    made = current_fit(ws)
+    return modality_kinds(ws, made) | kinds_of(ws, made.binding)
 
 
 def reader_of(ws: Workspace, made: Fit, kind: str, into: Sequence[str] = ()) -> str:
@@ -124,13 +167,14 @@ def reader_of(ws: Workspace, made: Fit, kind: str, into: Sequence[str] = ()) -> 
     ------
     ConjoinError : none does.
     """
-    kinds_of = {name: kind_of(ws.modality(name).uri) for name in made.binding.maps}
-    found = readers(made, kinds_of, kind, into)
+    reads = {name: kind_of(ws.modality(name).uri) for name in made.binding.maps}
+    found = readers(made, reads, kind, into)
     if not found:
-        kinds = sorted(set(kinds_of.values()))
+        kinds = sorted(set(reads.values()))
         raise ConjoinError(
-            "query", f"no bound modality reads {kind}", f"ask with {' or '.join(kinds)}"
-        )
+            "query", f"no bound modality reads {kind}, nor does a tower of its encoder",
+            f"ask with {' or '.join(kinds)}, or embed with a joint encoder that reads {kind}",
+        )  # fmt: skip
     return found[0]
 
 

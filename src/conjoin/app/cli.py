@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from conjoin.app import (
+    cli_bridge,
     cli_doctor,
     cli_explain,
     cli_fuse,
@@ -54,6 +55,7 @@ app.add_typer(cli_ranking.verbs)
 app.add_typer(cli_explain.verbs)
 app.add_typer(cli_transfer.verbs)
 app.add_typer(cli_upgrade.verbs)
+app.add_typer(cli_bridge.verbs)
 app.add_typer(cli_report.verbs)
 
 
@@ -96,6 +98,12 @@ def demo(
 def init(
     table: Annotated[Path, typer.Argument(help="A table, a quoted glob of tables, or a folder.")],
     folder: Folder = Path(),
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="For all it reads: one joint model for words and pictures."
+        ),
+    ] = None,
     as_json: Json = False,
     dry_run: Dry = False,
     yes: Yes = False,
@@ -104,7 +112,8 @@ def init(
     """Look at a table and write a commented conjoin.toml."""
     from conjoin.app.verbs import run_init
 
-    run_init(table, folder, Console(as_json, quiet), dry=dry_run, yes=yes)
+    console = Console(as_json, quiet)
+    run_init(table, folder, console, encoder=encoder, dry=dry_run, yes=yes)
 
 
 @verb(app)

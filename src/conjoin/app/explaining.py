@@ -19,8 +19,9 @@ def explained(
     ConjoinError : the item or the modality is unknown, or the query cannot be encoded.
     """
     made, index = current_fit(ws), open_index(ws)
-    source, space = encoded(ws, made, query)
-    others = [name for name in index.spaces if name != source]
+    asked = encoded(ws, made, query)
+    source, space = asked.modality, asked.space
+    others = [name for name in index.spaces if name != asked.source]
     target = into or next((n for n in others if item in set(map(str, index.spaces[n].ids))), None)
     if target is None:
         ws.items.row(item)

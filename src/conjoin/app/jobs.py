@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.app import joint
 from conjoin.app.budget import FIT_BUDGET, Told
 from conjoin.app.cards import write_card
 from conjoin.app.extending import extend, joined_parts
@@ -70,14 +71,20 @@ def fit(
     ws.fixes = fixes
     budget = budget or FIT_BUDGET
     spaces = ws.spaces()
+    alone = _as_it_is(ws, spaces, method, note, seed)
+    if alone is not None:
+        return alone
     train, _ = ws.pairs(spaces)
+    kept = joint.group_of(ws) if (method or ws.config.fit.method) == "auto" else None
+    if kept is not None and kept.names and kept.others:
+        return _beside_joint(ws, kept, (spaces, train), seed, fixes, note)
     job = _Job.of(ws, spaces, train, (method, hub), seed)
     before = in_use(ws)
     reach = None if before is None else reach_of(before)
     same = reach is not None and reach.serves(job.facts, budget) and not (fresh and reach.held)
     if before is not None and same:
         return _published(ws, before, spaces, train, fixes)
-    stands = standing(ws, spaces) if job.free and not fresh else None
+    stands = standing(ws, spaces, fresh=fresh) if job.free else None
     key = job.facts
     if job.free:
         key = digest([key, budget, None if stands is None else stands.to_json()])
@@ -195,6 +202,45 @@ def _published(
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
     return replace(made, mended=problem)
+
+
+def _as_it_is(
+    ws: Workspace, spaces: Mapping[str, Space], method: str | None, note: Note, seed: int
+) -> Fit | None:
+    """A joint encoder's own frame, where there are too few pairs to fit anything to."""
+    if not joint.unpaired(ws, spaces, method):
+        return None
+    note("nothing: there are no pairs, and one encoder's modalities need none")
+    kept = {name: spaces[name] for name in joint.group_of(ws).names}
+    return joint.put(ws, Binding.as_it_is(kept), kept, seed=seed)[0]
+
+
+def _beside_joint(
+    ws: Workspace,
+    group: joint.Group,
+    data: tuple[Mapping[str, Space], Pairs],
+    seed: int,
+    fixes: bool,
+    note: Note,
+) -> Fit:
+    """A joint encoder's own frame, and modalities of other encoders bound to it by pairs."""
+    spaces, train = data
+    facts = ["beside", group.names, seed, pairs_digest(spaces, train), _rows(spaces)]
+    key = digest([*facts, *_cut(ws, train)])
+    folder = ws.state / "maps" / key
+    fresh = not (folder / "fit.json").exists()
+    if fresh:
+        note("the joint encoder's frame as it is; " + ", ".join(group.others) + " bound to it")
+        binding = joint.with_others(group, spaces, train, seed=seed)
+        binding = replace(
+            binding, choice=beside_baselines(binding.choice, spaces, train, seed=seed)
+        )
+        rules = Rules.rehearse(binding, spaces, train, seed=seed, pieces=_pieces(ws, spaces, train))
+        binding.save(folder)
+        write_card(ws, folder, binding, rules, spaces, train)
+        rows = {name: len(space) for name, space in spaces.items()}
+        _write_fit(folder, rules, Reach(key), seed, joined_parts(ws, binding.maps), rows)
+    return replace(_published(ws, open_fit(folder), spaces, train, fixes), fresh=fresh)
 
 
 def _cut(ws: Workspace, pairs: Pairs) -> list[list[str]]:

@@ -228,9 +228,8 @@ def _found(ws: Workspace, index: Index, parts: Sequence[Part], how: Ranking, dep
     made = current_fit(ws)
     terms = []
     for part in parts:
-        name, space = asking.encoded(ws, made, part.query, how.into)
-        bound = made.binding.bind(name, space)
-        terms.append(Term(bound, part.weight, part.query.shown(), name))
+        asked = asking.encoded(ws, made, part.query, how.into)
+        terms.append(Term(asked.bound(made), part.weight, part.query.shown(), asked.source))
     composed = open_composer(ws, how.composer or "sum", made.binding.frame.id)
     shown = _shown(ws, parts)
     gone = [part.query.item for part in parts if part.query.item]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from conjoin.app.asking import Query
+from conjoin.app.asking import Query, kind_of_file
 from conjoin.app.output import Console, number
 from conjoin.app.workspace import Workspace
 from conjoin.errors import CellError, ConjoinError
@@ -96,4 +96,4 @@ def _asked(ws: Workspace, query: Query, hits: Hits) -> Thumb:
         return Thumb("text", str(hits.query.get("shown", "")))
     if query.item is not None:
         return cell_thumb(ws, str(source), query.item)
-    return thumb(str(query.file), ws.kind(str(source)), query.shown())
+    return thumb(str(query.file), kind_of_file(query.file), query.shown())

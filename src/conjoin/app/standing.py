@@ -9,6 +9,7 @@ import numpy as np
 from conjoin.app.fits import Fit, fit_as_it_is
 from conjoin.app.workspace import Workspace
 from conjoin.binding import Choice
+from conjoin.binding.binding import AS_IT_IS, one_frame
 from conjoin.errors import ConjoinError
 from conjoin.search.correction import Corrector
 from conjoin.search.index import Index
@@ -90,18 +91,23 @@ def in_use(ws: Workspace) -> Fit | None:
         return None
 
 
-def standing(ws: Workspace, spaces: Mapping[str, Space]) -> Standing | None:
+def standing(ws: Workspace, spaces: Mapping[str, Space], *, fresh: bool = False) -> Standing | None:
     """What must be beaten: the method in use, where it was chosen among several.
 
-    A method that was named was somebody's trial, and does not hold its place. For modalities
-    that one encoder places in one frame the vectors as they are would stand here.
+    A method that was named was somebody's trial, and does not hold its place. Of modalities that
+    one encoder places in one frame the vectors as they are stand, where no choice does.
+
+    Parameters
+    ----------
+    fresh : whether what is in use counts for nothing.
     """
-    made = in_use(ws)
+    own = Standing(Choice.of(AS_IT_IS, next(iter(spaces)))) if one_frame(spaces) else None
+    made = None if fresh else in_use(ws)
     reach = None if made is None else reach_of(made)
     if made is None or reach is None or not reach.chosen:
-        return None
+        return own
     if set(made.binding.maps) != set(spaces) or made.binding.choice.binder is not None:
-        return None
+        return own
     return Standing(made.binding.choice, made.rules.correctors)
 
 

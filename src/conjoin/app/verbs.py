@@ -28,14 +28,17 @@ def confirm(question: str, *, yes: bool) -> None:
         raise ConjoinError(question, "the answer was no", "nothing was changed")
 
 
-def run_init(table: Path, folder: Path, console: Console, *, dry: bool, yes: bool) -> None:
+def run_init(
+    table: Path, folder: Path, console: Console, *, encoder: str | None, dry: bool, yes: bool
+) -> None:
     """Write a commented ``conjoin.toml`` from a look at a table."""
+    from conjoin.app import joint_verbs
     from conjoin.app.trust import MADE, trust
     from conjoin.items.guess import look
     from conjoin.spaces.files import atomic
 
     path = folder / CONFIG
-    found = look(table, folder)
+    found = look(table, folder, encoders=joint_verbs.towers_of(encoder) if encoder else {})
     told = {
         "path": str(path), "toml": found.toml, "left_out": dict(found.left_out),
         "notes": list(found.notes),
@@ -74,7 +77,7 @@ def run_embed(
     What cannot be read now keeps its vectors unless ``prune``; where that is more than a tenth of
     a modality, ``yes`` is asked for before anything changes.
     """
-    from conjoin.app import embedding
+    from conjoin.app import embedding, joint_verbs
 
     chosen = list(names) or [m.name for m in ws.modalities]
     ws.check(chosen)
@@ -104,10 +107,12 @@ def run_embed(
     notes = list(ws.items.notes)
     for note in notes:
         console.say(f"note: {note}")
-    hint = _unseen(ws, changed)
+    served = joint_verbs.serve_as_it_is(ws, console)
+    hint = None if served else _unseen(ws, changed)
     if hint and not console.silent:
         console.note(hint)
-    console.result({"modalities": summary, "notes": notes})
+    more = {"served": served} if served else {}
+    console.result({"modalities": summary, "notes": notes, **more})
     return not any(entry["failed"] or entry["unreachable"] for entry in summary)
 
 
@@ -144,7 +149,7 @@ def run_fit(
     ----------
     ways : ``fixes`` follows the decisions about findings, ``fresh`` forgets what is in use.
     """
-    from conjoin.app import fixing, jobs, scores
+    from conjoin.app import fixing, jobs, joint, joint_verbs, scores
     from conjoin.app.cards import FACTS, PAGE
     from conjoin.spaces.files import read_json
 
@@ -153,6 +158,9 @@ def run_fit(
         fixing.require_fixes(ws)
     ws.fixes = fixes
     spaces = ws.spaces()
+    if joint.unpaired(ws, spaces, method):
+        joint_verbs.fit_nothing(ws, console, seed=seed, dry=dry)
+        return
     train, test = ws.pairs(spaces)
     if dry:
         joined = ", ".join(spaces)
@@ -164,21 +172,14 @@ def run_fit(
         fixes=fixes, fresh="fresh" in ways,
     )  # fmt: skip
     choice = made.binding.choice
-    best = choice.best_of()
-    console.table(
-        "Held-out folds of the training pairs (mean of recall@1, @5, @10)" if best else "",
-        ("method", "score", "fields", "tried"),
-        [
-            (name, number(t.mean), plain(t.fields), sum(u.method == name for u in choice.trials))
-            for name, t in best.items()
-        ],
-    ) if best else None
+    _show_trials(choice, console)
     was = "" if made.fresh else "; nothing has changed since it was fitted"
     if made.mended:
         was = f"; the fit is as it was, its index was built again ({made.mended})"
     console.say(f"{choice.method} ({plain(choice.fields)}), hub {made.binding.hub}{was}")
     for line in scores.choice_lines(made):
         console.say(line)
+    joint_verbs.show_beside(made, console)
     scores.show_rules(made.rules, console)
     card = read_json(made.folder / FACTS)
     console.say(f"{card['verdict']}; card: {made.folder / PAGE}")
@@ -192,6 +193,21 @@ def run_fit(
     if told:
         fixing.show_change(told, console)
     console.result({**_fit_json(made, report), **({"fixes": told} if told else {})})
+
+
+def _show_trials(choice: Any, console: Console) -> None:
+    """The best trial of each method on the folds."""
+    best = choice.best_of()
+    if best:
+        console.table(
+            "Held-out folds of the training pairs (mean of recall@1, @5, @10)",
+            ("method", "score", "fields", "tried"),
+            [
+                (name, number(one.mean), plain(one.fields),
+                 sum(other.method == name for other in choice.trials))
+                for name, one in best.items()
+            ],
+        )  # fmt: skip
 
 
 def _fit_json(made: Any, report: Any) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from conjoin.app.parts import EACH, joined, joined_frame, open_joined
 from conjoin.app.trust import runs_code
 from conjoin.doctor.fixes import Fixed, follow, read_table
 from conjoin.encoders.base import Encoder
-from conjoin.encoders.open import kind_of, open_encoder, restore, state_of
-from conjoin.encoders.probe import Probed, load_probes, reopen, save_probes
+from conjoin.encoders.open import kind_of, open_encoder, restore, state_of, towers
+from conjoin.encoders.probe import Joined, Probed, kin, load_probes, reopen, save_probes
 from conjoin.encoders.run import EmbedResult, Survey, embed, survey
 from conjoin.errors import CellError, ConjoinError, StateError, nearest
 from conjoin.items.config import Config
@@ -47,6 +47,7 @@ class Modality:
     column: Any
     uri: str
     parts: str = EACH
+    device: str = "auto"
 
 
 class Workspace:
@@ -78,6 +79,7 @@ class Workspace:
         self.config = Config.load(folder / CONFIG)
         self.state = folder / STATE
         self._encoders: dict[str, Encoder] = {}
+        self.towers: dict[str, Encoder] = {}
         self._joined: dict[str, Space] = {}
         self.fixes: bool | None = None
 
@@ -90,7 +92,7 @@ class Workspace:
     def modalities(self) -> list[Modality]:
         """The modalities of the configuration, in order."""
         return [
-            Modality(name, entry.column, entry.encoder, entry.parts)
+            Modality(name, entry.column, entry.encoder, entry.parts, entry.device)
             for name, entry in self.config.modalities.items()
         ]
 
@@ -123,6 +125,33 @@ class Workspace:
             return Frame.from_json(state["frame"])
         return self.encoder(name).frame
 
+    def tower(self, name: str, uri: str) -> Encoder:
+        """An encoder that shares a modality's frame, to read queries of another kind.
+
+        One that is known by its probes is compared with what the modality's saw of them.
+
+        Raises
+        ------
+        FrameError : its probes moved.
+        """
+        if uri == self.modality(name).uri:
+            return self.encoder(name)
+        if uri not in self.towers:
+            self.permit(uri)
+            found = open_encoder(uri, device=self.config.modalities[name].device)
+            self.towers[uri] = kin(found, self.encoder(name))
+        return self.towers[uri]
+
+    def permit(self, uri: str) -> None:
+        """Refuse an encoder that is code nobody agreed to run.
+
+        Raises
+        ------
+        ConjoinError : it is such an encoder.
+        """
+        if self._gate is not None:
+            self._gate(self.folder, uri)
+
     def _open(self, modality: Modality) -> Encoder:
         if self._gate is not None:
             self._gate(self.folder, modality.uri)
@@ -135,18 +164,36 @@ class Workspace:
                     str(path), f"is of {kept['uri']}, not of {modality.uri}",
                     "run: conjoin clean, then: conjoin embed",
                 )  # fmt: skip
-            encoder = restore(modality.uri, kept["state"])
+            encoder = restore(modality.uri, kept["state"], device=modality.device)
             if isinstance(encoder, Probed) and probes.exists():
                 encoder = reopen(encoder, *load_probes(probes))
             elif isinstance(encoder, Probed) and self.writes:
                 save_probes(probes, encoder)
             return encoder
-        encoder = open_encoder(modality.uri, cells=lambda: self._readable(modality))
+        encoder = open_encoder(
+            modality.uri, cells=lambda: self._readable(modality), device=modality.device
+        )
+        encoder = self._beside(modality, encoder)
         if not self.writes:
             return encoder
         if isinstance(encoder, Probed):
             save_probes(probes, encoder)
         write_json(path, {"version": FORMAT, "uri": modality.uri, "state": state_of(encoder)})
+        return encoder
+
+    def _beside(self, modality: Modality, encoder: Encoder) -> Encoder:
+        """An endpoint's encoder in the frame of another modality's that it is a tower of.
+
+        Probes of one model differ in their last bits from call to call, so the frame that was
+        minted first is kept by all.
+        """
+        if not isinstance(encoder, Joined):
+            return encoder
+        for other in self.modalities:
+            path = self._source_folder(other) / "encoder.json"
+            same = towers(modality.uri) == towers(other.uri)
+            if other.name != modality.name and same and path.exists():
+                return kin(encoder, self.encoder(other.name))
         return encoder
 
     def _readable(self, modality: Modality) -> Iterator[Any]:
@@ -334,11 +381,17 @@ class Workspace:
         """What was fitted last: names of folders under the state folder."""
         path = self.state / "current.json"
         if not path.exists():
-            raise ConjoinError(str(self.folder), "nothing is fitted yet", "run: conjoin fit")
+            raise ConjoinError(str(self.folder), "nothing is fitted yet", self._begin())
         found = dict(read_json(path, ("maps", "index")))
         for part in ("maps", "index"):
             within(self.state, found[part])
         return found
+
+    def _begin(self) -> str:
+        """What to run first; modalities of one joint encoder need no fit."""
+        if len(self.modalities) == 1:
+            return "run: conjoin embed"
+        return "run: conjoin fit (modalities of one joint encoder need conjoin embed alone)"
 
     def publish(self, entry: Mapping[str, Any]) -> None:
         """Make a fit the one in use, and keep the joined vectors that it was made of."""

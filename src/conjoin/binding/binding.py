@@ -10,12 +10,14 @@ import numpy as np
 from conjoin import catalogue
 from conjoin.binding import pretrained
 from conjoin.binding.choose import Choice, by_validation
+from conjoin.binding.frozen import for_frozen
 from conjoin.binding.graph import check_hub, hub_candidates, require_connected
 from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.maps.map import (
     Chain,
     Normalise,
     apply_rows,
+    identity,
     load_map,
     save_map,
     score_of,
@@ -36,6 +38,8 @@ Chooser = Callable[..., Choice]
 
 #: Fewest pairs from which anything is fitted.
 FEWEST = 4
+#: The binder that leaves every vector as it is.
+AS_IT_IS = "nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,7 @@ class Binding:
     maps : one map a modality, stamped with its source frame.
     choice : the method, its fields and what it was chosen over.
     trained : ``[g]`` groups of pairs the maps have seen; never evaluated on.
+    beside : how modalities of other encoders were bound to the frame of a joint one.
     """
 
     frame: Frame
@@ -57,6 +62,45 @@ class Binding:
     choice: Choice
     seed: int = 0
     trained: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    beside: Mapping[str, Choice] = field(default_factory=dict)
+
+    @classmethod
+    def as_it_is(cls, spaces: Mapping[str, Space], hub: str | None = None) -> "Binding":
+        """Modalities of one frame, bound as their encoder gave them: no pairs, no fit.
+
+        The joint frame is theirs, and every vector stays byte for byte.
+
+        Raises
+        ------
+        FrameError : they are of several frames.
+        ConjoinError : there is none, or their frame is not scored by cosine.
+
+        Examples
+        --------
+        >>> rows = np.eye(3, dtype=np.float32)
+        >>> spaces = {"image": Space.of(rows, name="clip"), "text": Space.of(rows, name="clip")}
+        >>> made = Binding.as_it_is(spaces)
+        >>> made.frame == spaces["image"].frame, made.bind("text", spaces["text"]).vectors is rows
+        (True, True)
+        """
+        check_hub(hub, list(spaces))
+        if not spaces:
+            raise ConjoinError("modalities", "none was given", "give one or more")
+        hub = hub or next(iter(spaces))
+        frame = spaces[hub].frame
+        for name, space in spaces.items():
+            require_same(space.frame, frame, f"modality {name}")
+        if frame.score != "cosine":
+            raise ConjoinError(
+                f"modality {hub}", f"is scored by {frame.score}", "fit a binding: conjoin fit"
+            )
+        maps = {name: identity(frame.dim).between(frame, frame) for name in spaces}
+        return cls(frame, hub, maps, Choice.of(AS_IT_IS, hub))
+
+    @property
+    def joint(self) -> tuple[str, ...]:
+        """Modalities whose own frame is the binding's; empty where that one was minted by a fit."""
+        return tuple(name for name, own in self.maps.items() if own.source == self.frame)
 
     @classmethod
     def fit(
@@ -120,13 +164,23 @@ class Binding:
         ----------
         fitted : a map a modality, as ``choice.make().fit`` gave them for ``pairs``.
         """
+        if choice.method == AS_IT_IS and one_frame(spaces):
+            # Encoders that share a frame keep it: nothing was changed, so nothing is minted.
+            made = cls.as_it_is(spaces, choice.hub)
+            return replace(made, choice=choice, seed=seed, trained=np.unique(pairs.group))
         frame = _mint(fitted, choice, choice.make(), spaces, pairs, seed)
         maps = {
             name: _finish(fitted[name], frame).between(spaces[name].frame, frame) for name in spaces
         }
         return cls(frame, choice.hub, maps, choice, seed, np.unique(pairs.group))
 
-    def extend(self, spaces: Mapping[str, Space], pairs: Pairs | None = None) -> "Binding":
+    def extend(
+        self,
+        spaces: Mapping[str, Space],
+        pairs: Pairs | None = None,
+        *,
+        choice: Choice | None = None,
+    ) -> "Binding":
         """Fit maps for modalities not yet bound, to where the bound ones already lie.
 
         Only the new modalities' maps are fitted; the frame and every stored vector stay.
@@ -134,6 +188,8 @@ class Binding:
         Parameters
         ----------
         spaces : the new modalities and the bound ones they are paired with.
+        choice : the method; the one in use when not given. What is bound as it is has fitted
+            nothing to go by: there folds of the pairs decide.
 
         Raises
         ------
@@ -156,7 +212,9 @@ class Binding:
         spaces = {name: s for name, s in spaces.items() if (pairs.column(name) >= 0).any()}
         pairs = pairs.select(tuple(spaces))
         frozen = {name: self.maps[name] for name in spaces if name in self.maps}
-        binder = self.choice.make()
+        if choice is None and self.joint:
+            choice = for_frozen(spaces, pairs, frozen, hub=self.hub, seed=self.seed)
+        binder = (choice or self.choice).make()
         fitted = binder.fit(
             {name: space.vectors for name, space in spaces.items()},
             pairs,
@@ -168,7 +226,8 @@ class Binding:
         for name in new:
             maps[name] = _finish(fitted[name], self.frame).between(spaces[name].frame, self.frame)
         trained = np.union1d(self.trained, pairs.group)
-        return replace(self, maps=maps, trained=trained)
+        beside = {**self.beside, **(dict.fromkeys(new, choice) if choice else {})}
+        return replace(self, maps=maps, trained=trained, beside=beside)
 
     def bind(self, name: str, space: Space) -> Space:
         """The vectors of one modality in the joint frame.
@@ -182,6 +241,8 @@ class Binding:
         source = self.maps[name].source
         if space.frame != source:
             require_same(space.frame, source, f"modality {name} (its map is stale)")
+        if source == self.frame:  # of the joint frame already: byte for byte, and not copied
+            return space
         return replace(
             space,
             vectors=apply_rows(self.maps[name], space.vectors),
@@ -195,7 +256,10 @@ class Binding:
             raise ConjoinError("modality", f"{name!r} is the hub", "refit with another hub")
         if name not in self.maps:
             raise ConjoinError("modality", f"{name!r} is not bound", nearest(name, self.maps))
-        return replace(self, maps={key: m for key, m in self.maps.items() if key != name})
+        return replace(
+            self, maps={key: m for key, m in self.maps.items() if key != name},
+            beside={key: own for key, own in self.beside.items() if key != name},
+        )  # fmt: skip
 
     def save(self, folder: Path) -> None:
         """Write maps first and ``binding.json`` last, so that it never names what is not there."""
@@ -206,6 +270,7 @@ class Binding:
                 save_map(item, folder / files[name])
         write_arrays(folder / "trained.safetensors", {"groups": self.trained}, {})
         marks = {file: mark_of(folder / file) for file in (*files.values(), "trained.safetensors")}
+        beside = {name: choice.to_json() for name, choice in self.beside.items()}
         write_json(
             folder / "binding.json",
             {
@@ -216,6 +281,7 @@ class Binding:
                 "marks": marks,
                 "seed": self.seed,
                 "choice": self.choice.to_json(),
+                **({"beside": beside} if beside else {}),
             },
         )
 
@@ -235,12 +301,13 @@ class Binding:
         try:
             frame, choice = Frame.from_json(raw["frame"]), Choice.from_json(raw["choice"])
             hub, files, seed = raw["hub"], dict(raw["maps"]), int(raw["seed"])
+            beside = {n: Choice.from_json(own) for n, own in raw.get("beside", {}).items()}
         except (ConjoinError, KeyError, TypeError, ValueError):
             raise StateError(str(path), "is not a binding", "run: conjoin fit") from None
         check_marks(folder, raw.get("marks", {}))
         maps = {name: load_map(within(folder, file)) for name, file in files.items()}
         arrays, _ = map_arrays(folder / "trained.safetensors")
-        return cls(frame, hub, maps, choice, seed, np.array(arrays["groups"]))
+        return cls(frame, hub, maps, choice, seed, np.array(arrays["groups"]), beside)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """As :meth:`save`, with a ``README.md`` in the Hub's form; one that is there stays."""
@@ -256,6 +323,12 @@ class Binding:
         MissingDependency : it is a repository and ``huggingface_hub`` is not installed.
         """
         return cls.load(pretrained.resolve(source, revision))
+
+
+def one_frame(spaces: Mapping[str, Space]) -> bool:
+    """Whether spaces are of one frame that is served as it is."""
+    frames = {space.frame for space in spaces.values()}
+    return len(frames) == 1 and next(iter(frames)).score == "cosine"
 
 
 def _pairless(method: Any) -> bool:

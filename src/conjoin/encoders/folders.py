@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from conjoin.errors import ConjoinError, optional
 from conjoin.spaces.frame import digest
@@ -94,6 +96,20 @@ def recipe(folder: Path) -> dict[str, str]:
     }
 
 
+_LOADED: WeakValueDictionary[tuple[str, ...], Any] = WeakValueDictionary()
+
+
+def shared(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
+    """What was loaded under a key and is still in use, else what ``load`` gives.
+
+    The towers of one joint model are one network: it is read once and held once.
+    """
+    found = _LOADED.get(key)
+    if found is None:
+        found = _LOADED[key] = load()
+    return found
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep transformers' progress bars off the terminal while a model loads."""
@@ -108,7 +124,13 @@ def quiet() -> Iterator[None]:
 
 
 def hash_file(path: Path) -> str:
-    """BLAKE2b of a file's bytes, read in blocks."""
+    """BLAKE2b of a file's bytes, read in blocks; once while size and time stand."""
+    state = path.stat()
+    return _hashed(path.resolve(), state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _hashed(path: Path, size: int, stamp: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from conjoin.encoders import folders, hub_towers, probe
-from conjoin.encoders.names import uri
+from conjoin.encoders import devices, folders, hub_towers, probe
+from conjoin.encoders.names import named, uri
 from conjoin.encoders.options import Options
 from conjoin.errors import ConjoinError, optional
 from conjoin.spaces import Frame, Tokens
@@ -16,7 +17,7 @@ from conjoin.spaces import Frame, Tokens
 OUTPUTS = ("pooled", "tokens", "layers")
 POOLS = ("mean", "cls", "model")
 
-_OPTIONS = ("tower", "output", "layer", "pool", "seconds")
+_OPTIONS = ("tower", "output", "layer", "pool", "seconds", "device", "precision")
 _BATCH = {"text": 32, "image": 16, "audio": 8}
 _POOL = {"text": "mean", "image": "cls", "audio": "mean"}
 
@@ -55,11 +56,14 @@ class HubModel:
     pool : ``mean``, ``cls`` or ``model``. By default a CLIP-like model's own projection, the
         first state of a picture, the mean of a text or a sound.
     seconds : read of a sound at most; 30.
+    device : ``auto`` (an accelerator where there is one), ``cpu``, ``cuda`` or ``mps``.
+    precision : ``auto`` (bfloat16 on an accelerator where its probes agree), ``fast`` (also on a
+        processor that has it) or ``float32``. Neither is part of the frame.
 
     The towers of one CLIP-like model share a frame at ``output=pooled``.
     """
 
-    runtime: ClassVar[str] = "torch"
+    placeable: ClassVar[bool] = True
     uri: str
     kind: str
     frame: Frame
@@ -68,6 +72,8 @@ class HubModel:
     reading: Reading
     dual: bool
     batch_size: int
+    sizes: devices.BatchSize
+    runtime: str = "torch cpu float32"
 
     @classmethod
     def open(cls, rest: str, options: Mapping[str, str], cache: Path) -> "HubModel":
@@ -77,34 +83,66 @@ class HubModel:
         ------
         ConjoinError : unknown option, no such model, or weights missing from its files.
         """
-        where = uri("hf", rest, options)
+        where = uri("hf", rest, named(options))
         given = Options(f"hf:{rest}", options, _OPTIONS)
         library = optional("transformers", "text")
         optional("torch", "train")
+        device = devices.chosen(given.text("device", "auto", devices.DEVICES), where)
+        precision = given.text("precision", "auto", devices.PRECISIONS)
         folder = folders.resolve("hf", rest)
-        model, missing = _load_model(library, folder, where)
+        files = folders.recipe(folder)
+        model = folders.shared(("hf", *files.values()), lambda: _load_model(library, folder, where))
         towers = hub_towers.towers_of(model)
         reading = _reading(f"hf:{rest}", given, towers, model)
-        _check_missing(where, missing, reading)
+        _check_missing(where, _LACKS[model], reading)
         processor = _load_processor(library, folder, reading.tower, where)
         bare = cls(
             where, reading.tower, Frame("encoder-unminted", 0), model, processor, reading,
             len(towers) > 1, _BATCH[reading.tower],
+            devices.BatchSize(_BATCH[reading.tower], grows=device != "cpu"),
         )  # fmt: skip
-        return replace(bare, frame=bare._mint(folder, bare.forward(bare._probe())))
+        bare = bare._on(device, precision)
+        frame = bare._mint(folder, files, bare.forward(bare._probes(1)))
+        return replace(bare, frame=frame)
 
-    def _probe(self) -> list[Any]:
+    def _on(self, device: str, precision: str) -> "HubModel":
+        """The same on a device, where its probes agree."""
+
+        def embedded(model: Any) -> np.ndarray:
+            out = replace(self, model=model).forward(self._probes(8))
+            return out.vectors if isinstance(out, Tokens) else out
+
+        moved = devices.placed(self.model, device, precision, embedded)
+        return replace(self, model=moved, runtime=devices.runtime_of(moved))
+
+    @classmethod
+    def towers(cls, rest: str, options: Mapping[str, str], cache: Path) -> dict[str, str]:
+        """By kind, the URIs of the towers in this frame; read from the configuration alone."""
+        given = Options(f"hf:{rest}", options, _OPTIONS)
+        library = optional("transformers", "text")
+        known = hub_towers.towers_by_config(library, folders.resolve("hf", rest), f"hf:{rest}")
+        tower = given.text("tower", "")
+        plain = (
+            given.text("output", "pooled") == "pooled" and given.text("pool", "model") == "model"
+        )
+        if len(known) > 1 and plain:
+            shared = {key: value for key, value in options.items() if key != "tower"}
+            return {kind: uri("hf", rest, {**shared, "tower": kind}) for kind in known}
+        kind = tower or (known[0] if known else "")
+        return {kind: uri("hf", rest, options)} if kind else {}
+
+    def _probes(self, count: int) -> list[Any]:
         raw = probe.inputs(self.kind, rate=int(getattr(self.processor, "sampling_rate", 16_000)))
         if self.kind == "text":
-            return raw[:1]
+            return raw[:count]
         make = hub_towers.picture if self.kind == "image" else hub_towers.sound
-        return [make(self.processor, raw[0])]
+        return [make(self.processor, each) for each in raw[:count]]
 
-    def _mint(self, folder: Path, out: np.ndarray | Tokens) -> Frame:
+    def _mint(self, folder: Path, files: Mapping[str, str], out: np.ndarray | Tokens) -> Frame:
         dim = out.dim if isinstance(out, Tokens) else out.shape[1]
         read = self.reading
         facts: dict[str, Any] = {
-            "family": "hf", **folders.recipe(folder), "precision": "float32",
+            "family": "hf", **files, "precision": "float32",
             "output": read.output, "layers": list(read.layers), "pool": read.pool,
         }  # fmt: skip
         shared = self.dual and read.output == "pooled" and read.pool == "model"
@@ -115,7 +153,11 @@ class HubModel:
 
     def decode(self, cell: Any) -> Any:
         """Text as it is; a picture or sound as its processor's arrays."""
-        return hub_towers.decode(self.kind, self.processor, cell, self.reading.seconds)
+        made = hub_towers.decode(self.kind, self.processor, cell, self.reading.seconds)
+        if self.kind == "text":
+            limit = hub_towers.text_limit(self.processor, self.model.config)
+            hub_towers.tell_cut(self.processor, made, limit)
+        return made
 
     def length(self, item: Any) -> int:
         """Characters of a text, numbers of another cell's largest array."""
@@ -142,19 +184,19 @@ class HubModel:
     def _rows(self, inputs: Mapping[str, Any]) -> list[np.ndarray]:
         import torch
 
-        read = self.reading
+        read, inputs = self.reading, devices.beside(self.model, inputs)
         with torch.inference_mode():
             if self.dual and read.output == "pooled" and read.pool == "model":
-                return list(hub_towers.project(self.model, self.kind, inputs).float().numpy())
+                return list(hub_towers.project(self.model, self.kind, inputs).float().cpu().numpy())
             states = hub_towers.run(
                 self.model, self.kind, inputs, dual=self.dual, layers=read.inner
             )
             chosen = [states.last if n == -1 else states.layers[n] for n in read.layers]
             if read.output == "tokens":
-                kept = zip(chosen[0].float().numpy(), states.mask.numpy(), strict=True)
+                kept = zip(chosen[0].float().cpu().numpy(), states.mask.cpu().numpy(), strict=True)
                 return [row[mask] for row, mask in kept]
             pooled = [self._pool(layer, states) for layer in chosen]
-            return list(torch.cat(pooled, dim=1).float().numpy())
+            return list(torch.cat(pooled, dim=1).float().cpu().numpy())
 
     def _pool(self, layer: Any, states: hub_towers.States) -> Any:
         import torch
@@ -165,9 +207,9 @@ class HubModel:
             return states.pooled.flatten(1)
         mask = states.mask
         if mask.shape[1] != layer.shape[1]:
-            mask = torch.ones(layer.shape[:2], dtype=torch.bool)
+            mask = torch.ones(layer.shape[:2], dtype=torch.bool, device=layer.device)
         if self.reading.pool == "cls":
-            return layer[torch.arange(len(layer)), mask.int().argmax(dim=1)]
+            return layer[torch.arange(len(layer), device=layer.device), mask.int().argmax(dim=1)]
         weight = mask.unsqueeze(-1).to(layer.dtype)
         return (layer * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
 
@@ -209,7 +251,11 @@ def _layers(where: str, text: str, depth: int) -> tuple[int, ...]:
     return tuple(-1 if n == depth else n for n in folded)
 
 
-def _load_model(library: Any, folder: Path, where: str) -> tuple[Any, list[str]]:
+#: Names of the weights that the files of a loaded network lack.
+_LACKS: WeakKeyDictionary[Any, list[str]] = WeakKeyDictionary()
+
+
+def _load_model(library: Any, folder: Path, where: str) -> Any:
     _, safe = folders.weights(folder)
     try:
         with folders.quiet():
@@ -222,7 +268,9 @@ def _load_model(library: Any, folder: Path, where: str) -> tuple[Any, list[str]]
             )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConjoinError(where, f"cannot be loaded: {_first_line(error)}", _GIVE) from error
-    return model.float().eval(), sorted(facts["missing_keys"])
+    model = model.float().eval()
+    _LACKS[model] = sorted(facts["missing_keys"])
+    return model
 
 
 _GIVE = "give a folder that transformers' save_pretrained wrote, with its tokenizer or processor"

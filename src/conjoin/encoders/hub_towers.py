@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.encoders.media import read_picture, read_sound, read_text
+from conjoin.encoders.remarks import remark
 from conjoin.errors import ConjoinError
 
 KINDS = ("text", "image", "audio")
@@ -38,12 +39,27 @@ class States:
 
 
 def towers_of(model: Any) -> tuple[str, ...]:
-    """Kinds of cell a loaded model reads: two for a CLIP-like model."""
+    """Kinds of cell a model, or its class, reads: two for a CLIP-like model."""
     features = tuple(kind for kind in KINDS if hasattr(model, f"get_{kind}_features"))
     if len(features) > 1:
         return features
     kind = _INPUTS.get(model.main_input_name)
     return (kind,) if kind else ()
+
+
+def towers_by_config(library: Any, folder: Any, where: str) -> tuple[str, ...]:
+    """:func:`towers_of` of the model a folder's configuration names; no weights are read."""
+    try:
+        config = library.AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+        found = library.AutoModel._model_mapping[type(config)]
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConjoinError(
+            where, f"cannot be read: {said[0]}", "give a folder that save_pretrained wrote"
+        ) from error
+    return towers_of(found[0] if isinstance(found, tuple) else found)
 
 
 def depth_of(model: Any, kind: str) -> int:
@@ -71,6 +87,15 @@ def prepare_text(tokenizer: Any, items: Sequence[str], config: Any) -> dict[str,
             return_attention_mask=not fixed,
         )
     )
+
+
+def tell_cut(tokenizer: Any, text: str, limit: int | None) -> None:
+    """Remark that a text has more tokens than are read."""
+    # A token stands for a byte or more, but for the few that mark the ends.
+    if not limit or len(text.encode()) + 8 <= limit:
+        return
+    if len(tokenizer(text, truncation=False, padding=False, verbose=False)["input_ids"]) > limit:
+        remark(f"cut at {limit} tokens")
 
 
 def text_limit(tokenizer: Any, config: Any) -> int | None:
@@ -192,11 +217,11 @@ def _mask(tower: Any, given: Any, last: Any) -> Any:
 
     rows, length = last.shape[:2]
     if given is None:
-        return torch.ones(rows, length, dtype=torch.bool)
+        return torch.ones(rows, length, dtype=torch.bool, device=last.device)
     if given.shape[1] == length:
         return given.bool()
     if hasattr(tower, "_get_feature_vector_attention_mask"):
         return tower._get_feature_vector_attention_mask(length, given).bool()
     # A network that strides over time: each state takes the mask of the place it stands at.
-    places = torch.arange(length) * given.shape[1] // length
+    places = torch.arange(length, device=given.device) * given.shape[1] // length
     return given[:, places].bool()

@@ -12,3 +12,16 @@ def uri(scheme: str, rest: str, options: Mapping[str, str]) -> str:
     """
     tail = urlencode(sorted(options.items()), safe=",:/", quote_via=quote)
     return f"{scheme}:{rest}" + (f"?{tail}" if tail else "")
+
+
+#: Options that say how an encoder runs, not what it gives: no part of its name.
+RUNS = frozenset({"device", "precision"})
+
+
+def named(options: Mapping[str, str]) -> dict[str, str]:
+    """The options that name an encoder of a network: those that decide its vectors.
+
+    >>> named({"tower": "text", "device": "cuda"})
+    {'tower': 'text'}
+    """
+    return {key: value for key, value in options.items() if key not in RUNS}

@@ -54,7 +54,11 @@ def parse(uri: str) -> tuple[Row, str, dict[str, str]]:
 
 
 def open_encoder(
-    uri: str, *, cells: Callable[[], Iterable[Any]] | None = None, cache: Path | None = None
+    uri: str,
+    *,
+    cells: Callable[[], Iterable[Any]] | None = None,
+    cache: Path | None = None,
+    device: str = "auto",
 ) -> Encoder:
     """Open the encoder a URI names.
 
@@ -62,13 +66,15 @@ def open_encoder(
     ----------
     cells : gives the column's cells, for encoders that look at their data once.
     cache : folder of exported models; :func:`cache_folder` by default.
+    device : where a network runs: ``auto``, ``cpu``, ``cuda`` or ``mps``, unless the URI says so;
+        no part of the encoder's name or frame.
 
     Raises
     ------
     ConjoinError : unknown scheme, name or option, or the encoder must see cells and gets none.
     MissingDependency : the encoder's packages are not installed.
     """
-    encoder = _open(uri, cache)
+    encoder = _open(uri, cache, device)
     if isinstance(encoder, Prepared) and not encoder.state():
         if cells is None:
             raise ConjoinError(
@@ -78,9 +84,11 @@ def open_encoder(
     return encoder
 
 
-def restore(uri: str, state: Mapping[str, Any], *, cache: Path | None = None) -> Encoder:
+def restore(
+    uri: str, state: Mapping[str, Any], *, cache: Path | None = None, device: str = "auto"
+) -> Encoder:
     """Open an encoder as it was when :func:`state_of` was taken."""
-    encoder = _open(uri, cache)
+    encoder = _open(uri, cache, device)
     if not isinstance(encoder, Prepared):
         return encoder
     try:
@@ -101,17 +109,41 @@ def kind_of(uri: str) -> str:
     row, _, options = parse(uri)
     if row.name.startswith("builtin:"):
         return _KINDS.get(row.name.partition(":")[2], "text")
-    if row.name in ("http", "https"):
-        return "text"
     if "kind" in options:
         return options["kind"]
-    if row.name == "python":  # code is not run to be looked at
+    if row.name in ("http", "https", "python"):  # code is not run to be looked at
         return "text"
     if options.get("tower") in ("text", "image", "audio"):
         return options["tower"]
-    return _open(uri, None).kind
+    return str(_open(uri, None, "cpu").kind)
 
 
-def _open(uri: str, cache: Path | None) -> Any:
+def towers(uri: str, *, cache: Path | None = None) -> dict[str, str]:
+    """By kind of cell, the URI of each encoder that shares this one's frame, itself among them.
+
+    Of a joint model (CLIP, SigLIP, CLAP…) these are its towers: what one reads may be searched by
+    what another does, without a map. No weights are loaded.
+
+    Raises
+    ------
+    ConjoinError : unknown scheme, name or option.
+
+    Examples
+    --------
+    >>> towers("builtin:chargram")
+    {'text': 'builtin:chargram'}
+    """
     row, rest, options = parse(uri)
-    return row.load().open(rest, options, cache_folder() if cache is None else cache)
+    own = getattr(row.load(), "towers", None)
+    if own is None:
+        return {kind_of(uri): uri}
+    found: dict[str, str] = own(rest, options, cache_folder() if cache is None else cache)
+    return found
+
+
+def _open(uri: str, cache: Path | None, device: str) -> Any:
+    row, rest, options = parse(uri)
+    made = row.load()
+    if device != "auto" and getattr(made, "placeable", False):
+        options = {"device": device, **options}
+    return made.open(rest, options, cache_folder() if cache is None else cache)

@@ -14,7 +14,8 @@ class Options:
     """
 
     def __init__(self, uri: str, given: Mapping[str, str], known: Sequence[str]):
-        self._uri, self._given = uri, given
+        self.uri = self._uri = uri
+        self._given = given
         for name in given:
             if name not in known:
                 raise ConjoinError(f"{uri}?{name}", "is not an option", nearest(name, known))

@@ -55,7 +55,36 @@ class Probed(Protocol):
         ...
 
 
+@runtime_checkable
+class Joined(Protocol):
+    """An encoder of an endpoint that reads several kinds of cell into one space.
+
+    ``shared`` are the vectors of probes that every tower embeds, so that two of them can be told
+    to be of one model.
+    """
+
+    @property
+    def shared(self) -> np.ndarray:
+        """``[n, d]``, empty where there are none."""
+        ...
+
+
 P = TypeVar("P", bound=Probed)
+
+
+def kin(encoder: Any, other: Any) -> Any:
+    """A tower in the frame of another of the same model; others as they are.
+
+    Raises
+    ------
+    FrameError : the probes that both embed differ: the model behind the endpoint changed.
+    """
+    if not isinstance(encoder, Joined) or not isinstance(other, Joined):
+        return encoder
+    if not len(encoder.shared) or not len(other.shared):
+        return encoder
+    check_drift(getattr(encoder, "uri", ""), other.shared, encoder.shared)
+    return replace(encoder, frame=other.frame)  # type: ignore[type-var,attr-defined]
 
 
 def inputs(kind: str, *, rate: int = 16_000, width: int | None = None) -> list[Any]:

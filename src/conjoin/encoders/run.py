@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from conjoin.encoders import devices
 from conjoin.encoders.base import CellError, Encoded, Encoder
 from conjoin.encoders.ledger import Ledger
 from conjoin.encoders.remarks import listening
@@ -197,8 +198,7 @@ def encode(
             if isinstance(trouble, Unreachable | MissingDependency):
                 away.add(place)
             _fail(failed, place, _reason(trouble), strict)
-        for batch in _batches(encoder, good, size):
-            _forward(encoder, batch, rows, failed, strict)
+        _through(encoder, good, size, batch_size is None, rows, failed, strict)
         done += len(window)
         if on_progress is not None:
             on_progress(done, len(cells))
@@ -256,12 +256,32 @@ def _decoded(
             yield [future.result() for future in futures]
 
 
-def _batches(
-    encoder: Encoder, good: list[tuple[int, Any]], size: int
-) -> Iterator[list[tuple[int, Any]]]:
+def _through(
+    encoder: Encoder, good: list[tuple[int, Any]], size: int, find: bool,
+    rows: dict[int, np.ndarray], failed: dict[int, str], strict: bool,
+) -> None:  # fmt: skip
+    """A window in batches of like lengths; one that does not fit into memory is halved.
+
+    Parameters
+    ----------
+    find : whether the encoder's own sizes are followed, where it finds them while it runs.
+    """
+    sizes = getattr(encoder, "sizes", None) if find else None
+    sizes = devices.BatchSize(size) if sizes is None else sizes
     ordered = sorted(good, key=lambda pair: -encoder.length(pair[1]))
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
+    while ordered:
+        batch = ordered[: sizes.now]
+        try:
+            _forward(encoder, batch, rows, failed, strict)
+        except Exception as error:
+            if len(batch) == 1 or not devices.out_of_memory(error):
+                raise
+            sizes.fails(len(batch))
+        else:
+            sizes.fits(len(batch))
+            ordered = ordered[len(batch) :]
+            continue
+        devices.free()  # out of the handler, whose traceback holds the batch
 
 
 def _forward(

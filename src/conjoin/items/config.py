@@ -58,6 +58,11 @@ class ModalityPart(_Part):
         description="Column of cells; several for an encoder of table rows."
     )
     encoder: Text = Field(description="URI of the encoder: builtin:text, hf:NAME, st:NAME…")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto",
+        description="Where the encoder's network runs; changes no frame. auto: an accelerator "
+        "where there is one.",
+    )
     parts: Literal["each", "mean", "first", "sum", "peak"] = Field(
         default="each",
         description="How an item of several parts is scored: by the best of each, or by one vector"

@@ -84,31 +84,39 @@ def _allowed(source: Source, guesses: Sequence[Guess], path: Path) -> list[tuple
     return lines
 
 
-def guess(path: Path, folder: Path | None = None) -> str:
+def guess(path: Path, folder: Path | None = None, *, encoders: Mapping[str, str] = {}) -> str:
     """The text of a commented ``conjoin.toml`` for a table or folder: :func:`look` without notes.
 
     Raises
     ------
     ConjoinError : the table cannot be read.
     """
-    return look(path, folder).toml
+    return look(path, folder, encoders=encoders).toml
 
 
-def look(path: Path, folder: Path | None = None) -> Look:
+def look(path: Path, folder: Path | None = None, *, encoders: Mapping[str, str] = {}) -> Look:
     """Look at a table or folder: names, types and the first 200 values of each column.
 
     Parameters
     ----------
     folder : where the file will lie; beside the table when not given.
+    encoders : by kind of cell, the encoder to write; the built-in one of other kinds.
 
     Raises
     ------
-    ConjoinError : the table cannot be read, or its path cannot be written in a text file.
+    ConjoinError : the table cannot be read, its path cannot be written in a text file, or no
+        column is of a kind that ``encoders`` read.
     """
     path = Path(path)
     _require_text(path)
     source = open_source(path)
     guesses = [guess_column(source, name) for name in source.names]
+    if encoders and not any(g.kind in encoders for g in guesses):
+        kinds = sorted({g.kind for g in guesses} & set(_ENCODERS)) or ["nothing to encode"]
+        raise ConjoinError(
+            "--encoder", f"reads {' and '.join(encoders)}; {path} holds {' and '.join(kinds)}",
+            "give an encoder of what is there",
+        )  # fmt: skip
     where = Path(os.path.relpath(path, folder if folder is not None else path.parent)).as_posix()
     id_column, doubt = _id_column(source, guesses)
     split_lines, used = _split_part(source, guesses)
@@ -131,7 +139,7 @@ def look(path: Path, folder: Path | None = None) -> Look:
         for g in rest
         if g.kind not in _ENCODERS or g.column in spare
     }
-    lines += _modality_parts(rest)
+    lines += _modality_parts(rest, encoders)
     notes = (*source.notes, doubt) if doubt else source.notes
     notes = (*notes, *(note for _, note in allowed))
     figures = tuple(g.column for g in rest if g.kind in ("number", "category"))
@@ -187,7 +195,7 @@ def _nearly_ids(name: str, values: Sequence[Any]) -> bool:
     return len(plain) > 0 and len(set(plain)) >= 0.9 * len(values)
 
 
-def _modality_parts(guesses: Sequence[Guess]) -> list[str]:
+def _modality_parts(guesses: Sequence[Guess], encoders: Mapping[str, str]) -> list[str]:
     real = [g for g in guesses if g.kind in _ENCODERS]
     held = {g.column for g in _spare_texts(real)}
     shown = [g for g in real if g.column not in held]
@@ -199,7 +207,7 @@ def _modality_parts(guesses: Sequence[Guess]) -> list[str]:
         while name in taken:
             name += "_2"
         taken.add(name)
-        lines += ["", *_modality(name, g)]
+        lines += ["", *_modality(name, g, encoders)]
     if not shown:
         lines += [
             "", "# no column looks like a modality; name at least one:", "# [modalities.text]",
@@ -207,7 +215,8 @@ def _modality_parts(guesses: Sequence[Guess]) -> list[str]:
         ]  # fmt: skip
     for g in real:
         if g.column in held:
-            lines += ["", *(f"# {line}" for line in _modality(_name(g.column), g))]
+            held_out = _modality(_name(g.column), g, encoders)
+            lines += ["", *(f"# {line}" for line in held_out)]
     return lines + _table_part([g for g in guesses if g.kind in ("number", "category")])
 
 
@@ -226,12 +235,14 @@ def _spare_texts(guesses: Sequence[Guess]) -> list[Guess]:
     return [*other, *plain[_MOST_TEXTS:], *(lists if plain else lists[_MOST_TEXTS:])]
 
 
-def _modality(name: str, g: Guess) -> list[str]:
+def _modality(name: str, g: Guess, encoders: Mapping[str, str]) -> list[str]:
     encoder = "builtin:chargram" if g.foreign else _ENCODERS[g.kind]
     lines = [
         f"[modalities.{name if re.fullmatch(r'[A-Za-z0-9_-]+', name) else _quoted(name)}]",
         f"column = {_quoted(g.column):<20} # {_line(g.why)}",
     ]
+    if g.kind in encoders:
+        return [*lines, f"encoder = {_quoted(encoders[g.kind])}"]
     if g.kind == "text":
         note = "any language, by its letters" if g.foreign else (
             "reads English; builtin:chargram reads any language by its letters"

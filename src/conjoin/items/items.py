@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from conjoin.errors import CellError, ConjoinError, Unreachable, one_line
+from conjoin.errors import CellError, ConjoinError, FewPairs, Unreachable, one_line
 from conjoin.items.cells import (
     MEDIA,
     PLACED,
@@ -443,7 +443,7 @@ class Items:
         found += [linked(link, spaces, self.ids, groups) for link in links]
         lines = [in_order(pairs, list(spaces)) for pairs in found if pairs is not None]
         if sum(map(len, lines)) < 2:
-            raise ConjoinError(
+            raise FewPairs(
                 self.where, f"{sum(map(len, lines))} pairs between {', '.join(spaces)}",
                 "give items with cells in two modalities, or a pairs table",
             )  # fmt: skip

@@ -108,4 +108,7 @@ def print_hits(hits: Hits, console: Console, lookup: Lookup | None = None) -> No
         hits_table(name, found, lookup, draw, hits.meaning) for name, found in hits.lists.items()
     ]
     told = [Text(f"{name}: {said}") for name, said in hits.nothing.items()]
+    plain = [name for name in hits.uncalibrated if name not in hits.nothing]
+    if plain:
+        told.append(Text(f"{', '.join(plain)}: scores are uncalibrated, an order and no chance"))
     console.print(Group(Text(f"Query: {query.get('shown', '')}"), *tables, *told))

@@ -66,6 +66,14 @@ class Hits:
         """The mixed list, or the only one."""
         return self.lists.get(MIXED) or next(iter(self.lists.values()), ())
 
+    @property
+    def uncalibrated(self) -> tuple[str, ...]:
+        """Lists whose scores say an order and no probability."""
+        return tuple(
+            name for name, hits in self.lists.items()
+            if hits and name != MIXED and all(hit.probability is None for hit in hits)
+        )  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
         """JSON-able fields; the keys are stable."""
         return {
@@ -75,4 +83,5 @@ class Hits:
             "lists": {name: [hit.to_json() for hit in hits] for name, hits in self.lists.items()},
             "nothing": dict(self.nothing),
             "meaning": dict(self.meaning),
+            "uncalibrated": list(self.uncalibrated),
         }

@@ -163,6 +163,15 @@ class Rehearsal:
 
     def part(self, number: int) -> Binding:
         """The binding fitted without a fold."""
+        if number not in self._parts and self.binding.joint:
+            # What its encoder gave is no more fitted without a fold than with it.
+            kept = self.binding.joint
+            made = Binding.as_it_is({n: self.spaces[n] for n in kept if n in self.spaces})
+            for name, choice in self.binding.beside.items():
+                if name in self.spaces:
+                    own = {n: self.spaces[n] for n in (*made.maps, name)}
+                    made = made.extend(own, self.folds.train(number), choice=choice)
+            self._parts[number] = made
         if number not in self._parts:
             train, choice = self.folds.train(number), self.binding.choice
             if choice.binder is None:

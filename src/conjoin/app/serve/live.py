@@ -16,6 +16,7 @@ from conjoin.app.asking import readers
 from conjoin.app.cascade import cascaded, depth, stage_of
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.indexing import metadata, open_index
+from conjoin.app.joint import BRIDGE, Reader, tower_of
 from conjoin.app.ranked import (
     DEPTH,
     Mixture,
@@ -32,6 +33,7 @@ from conjoin.app.ranked import (
 from conjoin.app.serve.asked import MOST, Ask, ExplainBody, Piece
 from conjoin.app.serve.limits import Problem
 from conjoin.app.serve.metrics import Metrics
+from conjoin.app.serve.rows import stacked
 from conjoin.app.words import open_words
 from conjoin.app.workspace import LABELS, STATE, Workspace
 from conjoin.encoders.base import Encoder, Quick
@@ -106,6 +108,7 @@ class Live:
     _readers: dict[str, Encoder] = field(default_factory=dict, repr=False)
     _composers: dict[str, Composed] = field(default_factory=dict, repr=False)
     _known: dict[Any, Places] = field(default_factory=dict, repr=False)
+    _towers: dict[str, Reader | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, folder: Path, before: "Live | None" = None) -> "Live":
@@ -142,7 +145,8 @@ class Live:
         first = next(str(space.ids[0]) for space in self.index.spaces.values() if len(space))
         self.answer([Ask((Piece("item", first),), k=1)], Metrics())
         text = next((name for name, kind in self.kinds.items() if kind == "text"), None)
-        if text is not None and self.reader("text", None) not in self._readers:
+        known = text is not None and self.reader("text", None) in self._readers
+        if not known and (text is not None or self.tower("text") is not None):
             self.answer([Ask((Piece("text", "warm"),), k=1)], Metrics())
         if self._fusion is not None and self._fusion.helps:
             self._lexical.search("warm", 1)
@@ -259,12 +263,28 @@ class Live:
                 raise Problem("bad-argument", "source", found, "name another, or none")
             return source
         able = readers(self.fit, self.kinds, kind, into)
+        reader = self.tower(kind) if not able or (self.ws.state / BRIDGE).exists() else None
+        if reader is not None and (not able or reader.way is not None):
+            return kind
         if not able:
             kinds = " or ".join(sorted(set(self.kinds.values())))
             raise Problem(
                 "bad-argument", "query", f"nothing here reads {kind}", f"ask with {kinds}"
             )
         return able[0]
+
+    def tower(self, kind: str) -> Reader | None:
+        """The tower of a joint encoder that reads a kind which no modality here does."""
+        if kind not in self._towers:
+            self._towers[kind] = tower_of(self.ws, self.fit.binding, kind)
+        return self._towers[kind]
+
+    def towered(self, name: str, kind: str) -> bool:
+        """Whether :meth:`reader` gave a tower's kind and not a modality's name."""
+        reader = self._towers.get(kind)
+        return reader is not None and name == kind and (
+            self.kinds.get(name) != kind or reader.way is not None
+        )  # fmt: skip
 
     def _encoder(self, name: str) -> Encoder:
         if name not in self._readers:
@@ -288,7 +308,7 @@ class Live:
     def _bound(self, asks: Sequence[Ask]) -> list[Any]:
         """For every ask its terms in the joint frame, or the exception; one call a modality."""
         out: list[Any] = [[None] * len(ask.pieces) for ask in asks]
-        jobs: dict[str, list[tuple[int, int, Any]]] = {}
+        jobs: dict[tuple[str, bool], list[tuple[int, int, Any]]] = {}
         for at, ask in enumerate(asks):
             try:
                 for place, piece in enumerate(ask.pieces):
@@ -298,17 +318,23 @@ class Live:
                         out[at][place] = Read(Term(space, piece.weight, piece.kind, source))
                     else:
                         name = self.reader(piece.kind, piece.source, ask.into)
-                        jobs.setdefault(name, []).append((at, place, piece))
+                        own = piece.source is not None or not self.towered(name, piece.kind)
+                        jobs.setdefault((name, own), []).append((at, place, piece))
             except (Problem, ConjoinError) as error:
                 out[at] = error
-        for name, wanted in jobs.items():
-            self._encode(name, [job for job in wanted if isinstance(out[job[0]], list)], out)
+        for (name, own), wanted in jobs.items():
+            there = [job for job in wanted if isinstance(out[job[0]], list)]
+            reader = None if own else self.tower(name)
+            if there and reader is not None:
+                self._encode(reader, there, out)
+            elif there:
+                self._encode(Reader(name, self._encoder(name), name), there, out)
         return out
 
-    def _encode(self, name: str, jobs: Sequence[tuple[int, int, Piece]], out: list[Any]) -> None:
-        if not jobs:
-            return
-        encoder = self._encoder(name)
+    def _encode(
+        self, reader: Reader, jobs: Sequence[tuple[int, int, Piece]], out: list[Any]
+    ) -> None:
+        encoder = reader.encoder
         made = encode(encoder, [piece.cell for _, _, piece in jobs])
         good = [job for place, job in enumerate(jobs) if place not in made.failed]
         for place, reason in made.failed.items():
@@ -318,12 +344,12 @@ class Live:
         if not good:
             return
         space = Space(np.arange(len(good)).astype(str), made.vectors, encoder.frame)
-        space = self.ws.joined(name, space)
-        bound = self.fit.binding.bind(name, space)
+        bound = reader.bound(self.ws, self.fit.binding, space)
+        space = space if reader.way is not None else self.ws.joined(reader.modality, space)
         for row, (at, place, piece) in enumerate(good):
             if isinstance(out[at], list):
                 here = np.array([row])
-                term = Term(bound.take(here), piece.weight, name, name)
+                term = Term(bound.take(here), piece.weight, reader.source, reader.source)
                 out[at][place] = Read(term, space.take(here))
 
     def _stored(self, piece: Piece) -> tuple[str, Space]:
@@ -375,7 +401,7 @@ class Live:
                 out[at] = error
         for (source, into, k, where, gone), wanted in groups.items():
             try:
-                joined = _stacked([space for _, space in wanted])
+                joined = stacked([space for _, space in wanted])
                 found = self.index.search_many(
                     joined, source, into=into, k=k, exclude=gone, where=where
                 )
@@ -551,20 +577,6 @@ def media_path(item: str, modality: str, part: int = 0) -> str:
 
     path = f"/items/{quote(item, safe='')}/media/{quote(modality, safe='')}"
     return f"{path}?part={part}" if part else path
-
-
-def _stacked(spaces: Sequence[Space]) -> Space:
-    if len(spaces) == 1:
-        return spaces[0]
-    ids = np.arange(len(spaces)).astype(str)
-    first: Any = spaces[0].vectors
-    if hasattr(first, "offsets"):
-        from conjoin.spaces import Tokens
-
-        flat = [np.asarray(space.vectors.vectors) for space in spaces]  # type: ignore[union-attr]
-        ends = np.cumsum([0, *map(len, flat)])
-        return Space(ids, Tokens(np.concatenate(flat), ends), spaces[0].frame)
-    return Space(ids, np.concatenate([np.asarray(s.vectors) for s in spaces]), spaces[0].frame)
 
 
 def _worded(kind: pa.DataType) -> bool:
