@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from conjoin.catalogue import Claim, Row, find, rows
 from conjoin.claims import engine
 from conjoin.claims.arms import Arm, judges, run_arm
 from conjoin.claims.engine import Claimed, Job, Store, claims_of, run, work
-from conjoin.claims.results import changed, judge
+from conjoin.claims.results import OFF, RANGES, SAME, _outdone, changed, judge
+from conjoin.claims.statistics import FAILS, HOLDS, ONLY
 from conjoin.claims.tries import TRIES
 from conjoin.errors import ConjoinError
 from conjoin.report.claims_page import claims_page
@@ -189,7 +191,65 @@ def test_arms_that_cannot_be_told_apart_have_no_verdict(folder):
     alike = Claimed(RIDGE.row, dataclasses.replace(CLAIM, arm="ridge", baseline="ridge"))
     found = judge([alike], Store(folder), 2)
     assert found["claims"] == []
-    assert "same scores" in found["open"][0]["why"]
+    assert found["open"][0]["why"] in (SAME, OFF)
+
+
+def test_the_verdict_names_a_simple_arm_that_does_better(facts):
+    """On both sides: better or worse than the winner, a ceiling, against nothing or another."""
+    claim = facts["claims"][0]
+    table = {n: claim[n] for n in ("task", "condition", "data", "metric")}
+    for value, baseline, said, named in (
+        (0.9, "cca", HOLDS, "procrustes"), (0.9, "nothing", ONLY, "procrustes"),
+        (0.1, "nothing", HOLDS, None), (0.9, "procrustes", HOLDS, None),
+    ):  # fmt: skip
+        record = {**claim, "said": HOLDS, "arm_value": 0.5, "baseline": baseline}
+        beside = [
+            {"arm": "chance", "value": 0.99}, {"arm": "procrustes", "value": value},
+            {"arm": "infonce-head", "value": 0.99, "stale": True},
+            {"arm": "nobody", "value": 0.99}, {"arm": "centring", "failed": "no"},
+        ]  # fmt: skip
+        _outdone(record, [{**table, "arms": beside}])
+        assert record["said"] == said
+        assert record.get("outdone", {}).get("arm") == named
+        page = claims_page({**facts, "claims": [record]})
+        assert ("does better" in page.split("## Every arm")[0].split("## ")[1]) == bool(named)
+    failing = {**claim, "said": FAILS, "arm_value": 0.5, "baseline": "nothing"}
+    _outdone(failing, [{**table, "arms": [{"arm": "cca", "value": 0.9}]}])
+    assert "outdone" not in failing
+    stored = {
+        **claim,
+        "task": "stored",
+        "said": HOLDS,
+        "arm_value": 0.5,
+        "baseline": "prefix-alone",
+    }
+    _outdone(stored, [{**table, "task": "stored", "arms": [{"arm": "nothing", "value": 1.0}]}])
+    assert "outdone" not in stored  # exact search is the ceiling of what is stored
+
+
+COMMITTED = json.loads(
+    (Path(__file__).resolve().parents[1] / "docs" / "claims.json").read_text(encoding="utf-8")
+)
+
+
+def test_no_committed_claim_has_arms_that_cannot_differ():
+    alike = [c for c in COMMITTED["claims"] if c["effect"] == c["low"] == c["high"] == 0]
+    assert [(c["arm"], c["baseline"], c["data"]) for c in alike] == []
+    assert [(o["arm"], o["baseline"]) for o in COMMITTED["open"] if o["why"] == SAME] == []
+
+
+def test_committed_intervals_end_where_their_metrics_do():
+    for claim in COMMITTED["claims"]:
+        low, high = RANGES.get(claim["metric"], (0.0, 1.0))
+        for end in ("low", "high", "least", "most"):
+            assert low - high <= claim[end] <= high - low, claim["arm"]
+        if claim["metric"] == "spearman" and claim["baseline"] == "nothing":
+            assert -1 <= claim["least"] <= claim["most"] <= 1
+    for table in COMMITTED["tables"]:
+        low, high = RANGES.get(table["metric"], (0.0, 1.0))
+        for arm in table["arms"]:
+            if "failed" not in arm and not arm.get("stale"):
+                assert low <= arm["low"] <= arm["high"] <= high, arm["arm"]
 
 
 def test_claims_are_found_by_family_and_method():

@@ -36,6 +36,7 @@ CEILINGS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 #: Why a claim whose arms cannot be told apart has no verdict.
 SAME = "both arms gave the same scores in every seed"
+OFF = f"{SAME}: validation chose settings that leave things as they are"
 #: What an earlier judgement leaves in a claim's record where nothing that decides it has changed.
 KEPT = (
     "effect", "low", "high", "least", "most", "p", "detectable", "seeds", "units", "groups",
@@ -76,7 +77,7 @@ def judge(
         if not why:
             found = _effect(each, done)
             if _same(each, done):
-                unsettled.append({**who, "why": SAME})
+                unsettled.append({**who, "why": SAME if _as_declared(each, done) else OFF})
             else:
                 fresh.append((each, found))
         elif record is None or any(name not in record for name in KEPT):
@@ -174,10 +175,15 @@ def _outdone(record: dict[str, Any], found: Sequence[Facts]) -> None:
 
 
 def simple_arms(task: catalogue.Row) -> frozenset[str]:
-    """The arms that stand in every table of a task, and the plain ones of what it judges."""
+    """The arms that stand in every table of a task, and the plain ones of what it judges.
+
+    A task whose tables hold the claims' own arms only, such as one of measures, has none.
+    """
     from conjoin.claims.arms import beside, judges
 
     engine = task.load()
+    if not beside(engine):
+        return frozenset()
     plain = {row.name for row in catalogue.of_kind(judges(engine)).values() if row.cost == "free"}
     return frozenset({*beside(engine), *plain})
 
@@ -206,6 +212,15 @@ def _same(each: Claimed, done: Mapping[Job, Done | None]) -> bool:
     assert arm is not None
     assert base is not None
     return np.array_equal(arm.scores[each.claim.metric], base.scores[each.claim.metric])
+
+
+def _as_declared(each: Claimed, done: Mapping[Job, Done | None]) -> bool:
+    """Whether validation left the arm at its defaults."""
+    job = Job.of(each.claim, each.arm)
+    found = done[job]
+    assert found is not None
+    own = {name: value for name, value in found.fields.items() if name != "hub"}
+    return own == dict(job.way.row.settings)
 
 
 def _who(each: Claimed) -> dict[str, Any]:
@@ -248,13 +263,23 @@ def tables(done: Mapping[Job, Done | None], before: Facts | None = None) -> list
         if found is not None:
             own.append(_arm(job, found))
         elif (old := earlier.get((*job.table, job.arm))) is not None:
-            same = old.get("key") == job.key
-            own.append({**old, "stale": True} if not same else old)
+            own.append(_earlier(job, old))
     return [
         {"task": task, "condition": dict(condition), "data": data, "metric": metric,
          "arms": sorted(arms, key=_by_value)}
         for (task, condition, data, metric), arms in listed.items() if arms
     ]  # fmt: skip
+
+
+def _earlier(job: Job, old: Facts) -> dict[str, Any]:
+    """An arm as it was before, its interval within the metric's range."""
+    kept = dict(old)
+    if "failed" not in old:
+        ends = {end: float(np.clip(old[end], *_range(job.metric))) for end in ("low", "high")}
+        kept |= ends
+    if old.get("key") != job.key:
+        kept["stale"] = True
+    return kept
 
 
 def _by_value(arm: Facts) -> tuple[bool, bool, float]:

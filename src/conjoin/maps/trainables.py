@@ -167,28 +167,28 @@ class Taught:
     teacher : fixed maps by view.
     """
 
-    heads: FreshHeads
+    heads: Any
     teacher: Mapping[str, Any]
 
     @property
     def names(self) -> tuple[str, ...]:
         """The views it puts out."""
-        return self.heads.names
+        return tuple(self.heads.names)
 
     @property
     def dim(self) -> int:
         """Width of the outputs."""
-        return self.heads.dim
+        return int(self.heads.dim)
 
     def init(self, seed: int) -> dict[str, Param]:
         """The heads'."""
-        return self.heads.init(seed)
+        return dict(self.heads.init(seed))
 
     def forward(self, batch: Batch, params: Mapping[str, Any]) -> dict[str, Any]:
         """The heads' outputs, and the teacher's under ``teacher/`` and the view's name."""
         import torch
 
-        out = self.heads.forward(batch, params)
+        out = dict(self.heads.forward(batch, params))
         for name, item in self.teacher.items():
             made = np.asarray(item.apply(batch.rows[name].numpy()), np.float32)
             out[f"teacher/{name}"] = torch.from_numpy(made)
@@ -196,7 +196,7 @@ class Taught:
 
     def maps(self, arrays: Arrays) -> dict[str, Map]:
         """The heads as maps; the teacher is not needed any more."""
-        return self.heads.maps(arrays)
+        return dict(self.heads.maps(arrays))
 
 
 def noise_like(batch: Batch, name: str, x: Any, length: float) -> Any:
