@@ -23,7 +23,11 @@ def familiarity(q: np.ndarray, bank: np.ndarray, own: np.ndarray | None = None) 
     q, bank : ``[q, d]`` and ``[m, d]``, of one frame.
     own : ``[q, m]`` bank rows that are the query's own item, left out.
     """
-    rows = unit(np.asarray(bank, dtype=np.float32))
+    return nearness(q, unit(np.asarray(bank, dtype=np.float32)), own)
+
+
+def nearness(q: np.ndarray, rows: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+    """:func:`familiarity` with the rows of a bank at length 1 already, as a service keeps them."""
     found = np.empty(len(q))
     count = min(NEAREST, len(rows))
     for start in range(0, len(q), BLOCK):

@@ -20,7 +20,7 @@ from conjoin.search.calibration import (
 from conjoin.search.correction import Correction
 from conjoin.search.exact import top_sets
 from conjoin.search.fair import Edge, Mixing
-from conjoin.search.familiar import familiarity, spread
+from conjoin.search.familiar import nearness, spread
 from conjoin.search.filters import parse
 from conjoin.search.hits import MIXED, Hit, Hits
 from conjoin.search.kernels import Tiles
@@ -218,9 +218,10 @@ class Index:
         key = ("familiar", source)
         rows = spread(len(held), max(counts))
         if key not in self._tiles:
-            self._tiles[key] = Tiles(np.asarray(held.take(rows).vectors, dtype=np.float32))
+            bank = np.asarray(held.take(rows).vectors, dtype=np.float32)
+            self._tiles[key] = Tiles(unit(bank))
         bank = np.asarray(self._tiles[key].gallery)
-        return familiarity(q, bank, queries.ids[:, None] == held.ids[rows])
+        return nearness(q, bank, queries.ids[:, None] == held.ids[rows])
 
     def _asked(self, queries: Space) -> Any:
         """Queries as they are scored: token sets, or vectors as ``Frame.query`` gives them."""
