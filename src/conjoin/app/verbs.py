@@ -83,7 +83,11 @@ def run_embed(
     ws.check(chosen)
     for name in chosen:  # opened first, so that the walk is not told of as slow
         ws.encoder(name)
-    seen = {name: ws.survey(name, console.progress(f"{name}, looking")) for name in chosen}
+    watched = sys.stderr.isatty()
+    seen = {
+        name: ws.survey(name, console.progress(f"{name}, looking") if watched else None)
+        for name in chosen
+    }
     if dry:
         plans = [embedding.planned(ws, name, seen[name]) for name in chosen]
         for entry in plans:
