@@ -9,7 +9,8 @@ _PAIRS = frozenset({"pairs"})
 
 _STS = (
     "retrieval between two views of one encoder instead of sentence similarity; each view loses "
-    "its own mean, where the paper's two sides share one"
+    "its own mean, where the paper's two sides share one; one layer's vectors, where a paper takes "
+    "the mean of the first and the last; the pull λ towards no whitening is this project's"
 )
 _NO_CLIP = (
     "images of one encoder onto names of another, from pairs, where the paper maps images onto "

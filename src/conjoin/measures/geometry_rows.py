@@ -37,11 +37,13 @@ GEOMETRY: tuple[Row, ...] = (
          "Share of each row's nearest neighbours that two spaces have in common.",
          ("huh2024platonic",), "alignment",
          _tracks("The paper's main measure of alignment, which rises with models' performance; "
-                 "no figure on retrieval.", over="encoders", baseline="cka")),
+                 "no figure on retrieval. The authors' code clips rows far out.",
+                 over="encoders", baseline="cka")),
     _row("cknna", "neighbours:CKNNA",
          "Kernel alignment over the neighbours that two spaces share.",
          ("huh2024platonic", "song2012feature"), "alignment",
-         _tracks("Offered beside mutual-knn in the authors' code; no figure on retrieval.",
+         _tracks("Offered beside mutual-knn in the authors' code, which clips rows far out; no "
+                 "figure on retrieval.",
                  over="encoders", baseline="cka")),
     _row("cka", "alignment:CKA",
          "Linear centred kernel alignment of two spaces.",

@@ -71,7 +71,10 @@ MIXERS: tuple[Row, ...] = (
         "mixer", "borda", f"{_MIXERS}:RankFusion",
         "The share of a list that an item stands before, summed over lists.",
         ("louis2025fuse",), settings={"worth": "borda"}, family="mixing",
-        claims=_fused("nothing", _HURTS),
+        claims=tuple(
+            each.noting("the first of a list counts 1, the last of n counts 1/n")
+            for each in _fused("nothing", _HURTS)
+        ),
     ),
     Row(
         "mixer", "lexical-alone", f"{_MIXERS}:Alone",
@@ -127,8 +130,13 @@ COMPOSERS: tuple[Row, ...] = (
         "composer", "transagg", f"{_TRAINED}:TransAgg",
         "A small transformer over the parts gives their weights and a remainder.",
         ("liu2023transagg",), cost="trained", extra="train", family="composing",
-        claims=(*_composed("sum", "restated", "zero-shot state of the art on CIRR (abstract)"),
-                *_composed("combiner", "restated", "zero-shot state of the art on CIRR")),
+        claims=tuple(
+            each.noting("it reads one vector a part, where theirs reads tokens")
+            for each in (
+                *_composed("sum", "restated", "zero-shot state of the art on CIRR (abstract)"),
+                *_composed("combiner", "restated", "zero-shot state of the art on CIRR"),
+            )
+        ),
     ),
 )  # fmt: skip
 
@@ -250,7 +258,8 @@ SPARSE: tuple[Row, ...] = (
         ("lin2021slicing",), settings={"slices": 128}, family="sparse",
         claims=(Claim(
             "terms", _EMOJI, "mrr", "nearest-words", "formula",
-            _WORDS, "densified rows lose next to nothing; a gain is not claimed",
+            f"rows are brought to length 1 again after slicing; {_WORDS}",
+            "densified rows lose next to nothing; a gain is not claimed",
         ),),
     ),
     Row(

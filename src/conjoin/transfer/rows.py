@@ -107,7 +107,8 @@ HEADS: tuple[Row, ...] = (
             _shots(
                 "zero-shot-head", "the mean accuracy over ten data sets rises by some points with "
                 "texts retrieved from LAION-400M (not read off exactly)",
-                "texts come from the training items, a thousand where theirs are 400 million",
+                "texts come from the training items, a thousand where theirs are 400 million, and "
+                "are weighed against the mean of the whole pool, where theirs is a running mean",
                 "restated", condition={"source": "text", "target": "image"},
             ),
         )),
