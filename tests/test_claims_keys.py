@@ -1,8 +1,10 @@
 """A score is kept under what decides it, and under nothing else."""
 
 import dataclasses
+import json
 import sys
 import types
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import pytest
@@ -13,6 +15,8 @@ from conjoin.claims.arms import Arm
 from conjoin.claims.keys import facts_of, key_of
 from conjoin.claims.tries import IMPORTANCE, LAST, MOVED, STARTS, TRIES, knobs_of, tries
 from conjoin.maps.linear import Ridge
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def key(arm="ridge", *, task="retrieval", condition=None, data="d", metric="mrr", bench="b"):
@@ -138,3 +142,33 @@ def test_size_comes_after_what_matters():
     order = [name for name, _ in knobs_of(find("binder", "heads"))]
     assert order.index("temperature") < order.index("lr") < order.index("noise")
     assert order.index("noise") < order.index("lam") < order.index("width")
+
+
+def committed(task, data):
+    facts = json.loads((ROOT / "docs" / "claims.json").read_text(encoding="utf-8"))
+    return [t for t in facts["tables"] if (t["task"], t["data"]) == (task, data)]
+
+
+def test_committed_scores_are_what_the_code_gives_under_the_same_key():
+    """Where this fails arithmetic has changed: raise ``arithmetic`` of what it is part of."""
+    from conjoin.claims.arms import run_arm
+    from conjoin.claims.engine import SEEDS, Job, open_bench
+
+    task, data, checked = "retrieval", "wine:acids+colours", 0
+    for table in committed(task, data):
+        for arm in table["arms"]:
+            condition = tuple(sorted(table["condition"].items()))
+            job = Job(task, condition, data, table["metric"], arm["arm"])
+            row = find("binder", arm["arm"]) if arm["arm"] != "chance" else None
+            if "failed" in arm or row is None or row.cost == "trained" or job.key != arm["key"]:
+                continue
+            made = job.make_task()
+            values = [
+                run_arm(
+                    made, open_bench(data), job.way, job.metric, seed, arm["fields"]
+                ).scores[job.metric].values.mean()
+                for seed in range(SEEDS)
+            ]  # fmt: skip
+            assert sum(values) / SEEDS == pytest.approx(arm["value"], abs=0.005), arm["arm"]
+            checked += 1
+    assert checked
