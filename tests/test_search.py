@@ -187,7 +187,9 @@ def test_several_targets_add_a_mixed_list():
         assert a.scores["rrf"] >= b.scores["rrf"]
     assert len({hit.id for hit in found.best}) == 5
     kept = found.to_json()
-    assert list(kept) == ["version", "frame", "query", "lists", "nothing"]
+    assert list(kept) == [
+        "version", "frame", "query", "lists", "nothing", "meaning", "uncalibrated",
+    ]  # fmt: skip
     assert kept["query"]["shown"] == "two"
     assert list(kept["lists"]["text"][0]) == [
         "rank", "id", "modality", "part", "score", "probability", "scores", "meta",
