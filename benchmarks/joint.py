@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 OPEN = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 began = time.perf_counter()
 from conjoin.app.indexing import open_index
@@ -33,7 +33,8 @@ opened = time.perf_counter()
 print(json.dumps({
     "rows": sum(map(len, index.spaces.values())), "import_s": loaded - began,
     "open_s": opened - loaded,
-    "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    # Not ru_maxrss, which a process takes over from the one that started it.
+    "mb": int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024,
 }))
 """
 

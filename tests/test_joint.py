@@ -483,3 +483,38 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
     assert devices.out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     assert not devices.out_of_memory(RuntimeError("shapes do not match"))
     assert not devices.out_of_memory(ValueError("out of memory"))
+
+
+# -- the vectors as they are stand first
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_method_takes_the_place_of_the_vectors_only_where_it_surely_gains(
+    conjoin, tmp_path, turned
+):
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(120, 6))
+    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0] if turned else np.eye(6)
+    sides = {"a": z, "b": z @ turn + 0.3 * rng.normal(size=z.shape)}
+    columns = {name: side.astype(np.float32).tolist() for name, side in sides.items()}
+    pq.write_table(
+        pa.table({"id": [f"i{n}" for n in range(120)], **columns}), tmp_path / "t.parquet"
+    )
+    (tmp_path / "conjoin.toml").write_text(
+        '[items]\ntable = "t.parquet"\nid = "id"\n[fit]\namong = ["nothing", "ridge"]\n'
+        + "".join(
+            f'[modalities.{name}]\ncolumn = "{name}"\nencoder = "builtin:vector?name=clip"\n'
+            for name in columns
+        )
+    )
+    conjoin.good("embed", "-q", "-w", tmp_path)
+    own = Workspace(tmp_path).encoder("a").frame
+    assert open_index(Workspace(tmp_path)).frame == own
+    told = conjoin.good("fit", "-w", tmp_path).out
+    bound = conjoin.good("info", "--json", "-w", tmp_path).json["bound"]
+    assert (bound["method"], bound["frame"] == own.id) == (
+        ("ridge", False) if turned else ("nothing", True)
+    )
+    assert ("nothing, which was in use, stays: the gain of" in told) is not turned
+    again = conjoin.good("fit", "--fresh", "--json", "-w", tmp_path).json
+    assert again["method"] == bound["method"], "--fresh forgets a choice, not the vectors"
