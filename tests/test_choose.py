@@ -256,6 +256,7 @@ def test_the_lines_a_large_fold_is_judged_by_do_not_hang_on_their_order(monkeypa
 def test_folds_side_by_side_score_as_one_after_the_other(monkeypatch):
     spaces = spaces_of()
     pairs = Pairs.by_id(spaces)
+    monkeypatch.setattr(tried_on, "BESIDE", 0.0)
     beside = Sweep(find("binder", "cca"), Folds(spaces, pairs, 0), 0).trial({"lam": 0.5}, "a")
 
     def in_turn(job, numbers, *, apart):

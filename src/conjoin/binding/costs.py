@@ -25,7 +25,7 @@ WIDE = 256
 PASSES = 40
 #: Rows of a fold that ask, of its gallery and of the whole one, of a bank while deciding and of
 #: one that corrects.
-ASKED, OWN, GALLERY, BANK, SERVED = 1000, 2000, 8192, 2000, 10_000
+ASKED, OWN, GALLERY, BANK, SERVED = 500, 2000, 8192, 2000, 10_000
 #: Times that a fold's gallery is scored and listed, and banks are walked, for all corrections.
 TRIED, BANKED = 20, 4
 

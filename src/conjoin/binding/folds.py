@@ -1,7 +1,9 @@
 """Held-out folds of training pairs, and what fitted maps reach on them."""
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,7 @@ class Folds:
         self._tests: dict[tuple[int, int], list[Test]] = {}
         self._joints: dict[tuple[int, str], Joint] = {}
         self._moments: dict[int, Joint] = {}
+        self._parts: dict[int, Joint] = {}
         self._fitted: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._still: dict[tuple[int, str, bytes], Any] = {}
 
@@ -74,12 +77,14 @@ class Folds:
         return self._joints[number, hub]
 
     def _moments_of(self, number: int) -> Joint:
-        views = self.views(next(iter(self.spaces)))
+        """Every line is read once: the whole is the sum of its folds."""
         if WHOLE not in self._moments:
-            self._moments[WHOLE] = Joint.of(views, self.pairs)
+            views = self.views(next(iter(self.spaces)))
+            for fold in self.numbers:
+                self._parts[fold] = Joint.of(views, self.pairs.take(self.fold == fold))
+            self._moments[WHOLE] = reduce(operator.add, self._parts.values())
         if number not in self._moments:
-            fold = Joint.of(views, self.pairs.take(self.fold == number))
-            self._moments[number] = self._moments[WHOLE] - fold
+            self._moments[number] = self._moments[WHOLE] - self._parts.pop(number)
         return self._moments[number]
 
     def shape(self, hub: str) -> Shape:
@@ -87,12 +92,10 @@ class Folds:
         rest = len(self.pairs) * (len(self.numbers) - 1) // len(self.numbers)
         return Shape(rest, tuple(_width(view) for view in self.views(hub).values()))
 
-    def owed(self, folds: int) -> float:
-        """Units of the moments that the first so many folds still lack."""
+    def owed(self) -> float:
+        """Units of the moments, where they are not made yet."""
         shape = self.shape(next(iter(self.spaces)))
-        whole = of_moments(Shape(len(self.pairs), shape.dims))
-        made = sum(number not in self._moments for number in range(folds))
-        return whole * ((WHOLE not in self._moments) + made / len(self.numbers))
+        return 0.0 if WHOLE in self._moments else of_moments(Shape(len(self.pairs), shape.dims))
 
     def asked(self, lines: int) -> int:
         """Lines of a fold that are asked, where so many are wanted at most."""

@@ -18,6 +18,8 @@ from conjoin.errors import ConjoinError, MissingDependency, optional
 
 #: Folds on which a closed form climbs, and lines of each; its best setting is then scored on all.
 PROBES, PROBED = 2, 500
+#: Units of a fold from which folds run side by side: threads cost more than less is worth.
+BESIDE = 0.05
 #: Shares of its training steps that a method runs in turn.
 RUNGS = (0.25, 0.5, 1.0)
 #: A trained method that fails to stay among this share of its rung goes no further.
@@ -110,7 +112,8 @@ class Sweep:
             def one(number: int) -> float:
                 return self.folds.score(number, self.fit(fields, number, hub), lines)
 
-            scores = tuple(side_by_side(one, numbers, apart=self.row.cost == "trained"))
+            apart = self.row.cost == "trained" or units < BESIDE * len(numbers)
+            scores = tuple(side_by_side(one, numbers, apart=apart))
             self.work.spend(units)
             self._seen[key] = Trial(self.row.name, fields, hub, scores, round(units, 3))
         return self._seen[key]
@@ -122,7 +125,7 @@ class Sweep:
         each += costs.of_score(self.folds.asked(lines), shape.dims)
         if not hasattr(self.row.load(), "solve"):
             return folds * each
-        return folds * each + self.folds.owed(folds)
+        return folds * each + self.folds.owed()
 
     def fit(self, fields: Mapping[str, Any], number: int, hub: str) -> dict[str, Any]:
         """The maps of one setting, fitted to everything outside a fold with a seed of its own."""

@@ -164,10 +164,15 @@ class Procrustes:
 
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from moments."""
-        return _directed(joint, frozen, self._one)
+        # Of more than two views what is decomposed hangs on where the others were put.
+        memo = joint.memo if len(joint.dims) == 2 else {}
+        return _directed(joint, frozen, lambda name, m: self._one(name, m, memo))
 
-    def _one(self, name: str, m: Moments) -> Affine:
-        u, s, vt = np.linalg.svd(m.c_xy, full_matrices=False)
+    def _one(self, name: str, m: Moments, memo: dict[Any, Any]) -> Affine:
+        key = ("rotation", name)
+        if key not in memo:
+            memo[key] = svd(m.c_xy)
+        u, s, vt = memo[key]
         weight = u @ vt
         if self.scale:
             spread = float(np.sum((m.c_xx @ weight) * weight))
@@ -245,7 +250,7 @@ class CCA:
 
     def _extend(self, name: str, m: Moments) -> Affine:
         root = Root.of(m.c_xx, self.lam, m.eps)
-        u, s, vt = np.linalg.svd(root.whiten(m.c_xy), full_matrices=False)
+        u, s, vt = svd(root.whiten(m.c_xy))
         live = s > m.eps * max(m.s_xy.shape) * s[0]
         weight = root.back(u[:, live]) * s[live] ** (self.power / (1 + self.power)) @ vt[live]
         spread = float(np.sum((m.c_xx @ weight) * weight))
@@ -313,6 +318,18 @@ def _multiset(joint: Joint, roots: Mapping[str, Root]) -> tuple[dict[str, np.nda
     return parts, values / most[-1]
 
 
+def svd(m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Thin singular value decomposition by divide and conquer, or by QR where that gives up.
+
+    LAPACK's quicker routine does not converge for a few finite, harmless matrices.
+    """
+    try:
+        u, s, vt = np.linalg.svd(m, full_matrices=False)
+    except np.linalg.LinAlgError:
+        u, s, vt = scipy.linalg.svd(m, full_matrices=False, lapack_driver="gesvd")
+    return u, s, vt
+
+
 def thin_svd(m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Thin singular value decomposition, through the smaller Gram matrix where that is safe.
 
@@ -322,7 +339,7 @@ def thin_svd(m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     if 2 * m.shape[0] > m.shape[1]:
         if 2 * m.shape[1] > m.shape[0]:
-            return np.linalg.svd(m, full_matrices=False)
+            return svd(m)
         u, s, vt = thin_svd(m.T)
         return vt.T, s, u.T
     values, vectors = np.linalg.eigh(m @ m.T)

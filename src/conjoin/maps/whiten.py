@@ -8,7 +8,7 @@ import numpy as np
 
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
-from conjoin.maps.linear import CCA, Procrustes, Ridge, Side, _cast, _directed, _reached
+from conjoin.maps.linear import CCA, Procrustes, Ridge, Side, _cast, _directed, _reached, svd
 from conjoin.maps.map import Affine, Map, Normalise, stages
 from conjoin.maps.moments import Joint, Moments, Root
 from conjoin.spaces import Pairs, Rows
@@ -114,7 +114,7 @@ class Whitening:
 
     def _turn(self, name: str, m: Moments) -> Affine:
         white = self._weight(m.c_xx, m.eps)
-        u, _, vt = np.linalg.svd(white.T @ m.c_xy, full_matrices=False)
+        u, _, vt = svd(white.T @ m.c_xy)
         weight = white @ (u @ vt)
         spread = float(np.sum((m.c_xx @ weight) * weight))
         weight *= np.sqrt(np.trace(m.c_yy) / spread) if spread > 0 else 1.0
@@ -179,7 +179,7 @@ class Subspace:
     def _extend(self, name: str, m: Moments) -> Affine:
         root, other = Root.of(m.c_xx, self.lam, m.eps), Root.of(m.c_yy, self.lam, m.eps)
         crossed = other.whiten(root.whiten(m.c_xy).T).T
-        u = np.linalg.svd(crossed, full_matrices=False)[0]
+        u = svd(crossed)[0]
         down = root.back(u[:, : self.rank])
         inner = Root.of(down.T @ m.c_xx @ down, 0.0, m.eps)
         weight = down @ inner.back(inner.whiten(down.T @ m.c_xy))

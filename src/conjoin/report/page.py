@@ -54,6 +54,7 @@ def report_page(facts: Facts) -> str:
     source, _, _ = pages.loader.get_source(pages, "report.js")  # type: ignore[union-attr]
     return pages.get_template("report.html").render(
         title=facts["title"], card=facts["card"], words=in_words(facts),
+        beaten=[n for n in (facts.get("evaluation") or {}).get("notes", ()) if BEATEN in n],
         figures=figures, geometry=geometry(facts),
         fusions=deciding(facts.get("fusions") or ()), layers=by_layer(facts.get("layers") or ()),
         queries=grouped(facts.get("queries") or ()), notes=facts["notes"], costs=facts["costs"],
@@ -62,6 +63,8 @@ def report_page(facts: Facts) -> str:
     )  # fmt: skip
 
 
+#: What a note says where a baseline does better on held-out items.
+BEATEN = "beats what was chosen"
 #: Left out of the downloadable facts: pictures and sounds.
 BULKY = ("map", "queries")
 

@@ -229,8 +229,9 @@ def _contest(
     own, best = places
     if high < 0 or best is None or best == own:
         return best if high < 0 else own
-    gain = simultaneous(values[:, [best]] - values[:, [own]], groups, seed)[0]
-    return best if gain[1] > 0 else own
+    # Over all settings at once, as the best of them was picked on the same queries.
+    gains = simultaneous(values - values[:, [own]], groups, seed)
+    return best if gains[best][1] > 0 else own
 
 
 def _in_index(

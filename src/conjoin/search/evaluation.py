@@ -24,6 +24,9 @@ from conjoin.search.decide import correctors, decide
 from conjoin.search.rehearsal import Rehearsal, bank_of
 from conjoin.spaces import Pairs, Space
 
+#: What a baseline is said to beat the chosen method by.
+SAID = "recall@10"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -149,8 +152,32 @@ def evaluate(
             notes.append(f"{name} not applicable: {error}")
             continue
         results.extend(_score(bed, other, {}, name, False, seed))
+    notes.extend(beaten(results, baselines))
     results.extend(_direct(bed, binding, seed, notes))
     return Evaluation(tuple(results), tuple(dict.fromkeys(notes)))
+
+
+def beaten(results: Sequence[Result], baselines: Sequence[str]) -> list[str]:
+    """A sentence for each direction in which a baseline finds more than what was chosen.
+
+    A tie is none, and of several baselines the best is named. The held-out items have no part in
+    the choice, so nothing is changed by it.
+    """
+    found = []
+    rows = [row for row in results if row.metric == SAID]
+    for own in (row for row in rows if row.chosen):
+        others = [
+            row for row in rows
+            if (row.query, row.target) == (own.query, own.target)
+            and not row.chosen and row.method in baselines
+        ]  # fmt: skip
+        best = max(others, key=lambda row: row.value, default=None)
+        if best is not None and best.value > own.value:
+            found.append(
+                f"{own.query} → {own.target}: the baseline {best.method} beats what was chosen, "
+                f"{own.method}, on these items: {SAID} {best.value:.3f} against {own.value:.3f}"
+            )
+    return found
 
 
 def _refuse_leak(bed: TestBed, binding: Binding) -> None:

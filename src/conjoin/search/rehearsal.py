@@ -24,7 +24,7 @@ from conjoin.spaces import Pairs, Space, Tokens
 Edge = tuple[str, str]
 
 #: Rows of a gallery, rows of a fold that are new to it, and those of them that ask, at most.
-GALLERY, QUERIES, ASKED = 8192, 2000, 1000
+GALLERY, QUERIES, ASKED = 8192, 2000, 500
 #: Rows of a bank while it is decided whether to correct, and of one that corrects, at most.
 BANK, SERVED = 2000, 10_000
 
