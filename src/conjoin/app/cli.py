@@ -17,6 +17,7 @@ from conjoin.app import (
     cli_ranking,
     cli_report,
     cli_serve,
+    cli_sync,
     cli_transfer,
     cli_upgrade,
 )
@@ -50,6 +51,7 @@ app.add_typer(weights, name="weights")
 app.add_typer(cli_serve.verbs)
 app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_doctor.verbs)
+app.add_typer(cli_sync.verbs)
 app.add_typer(cli_index.verbs)
 app.add_typer(cli_ranking.verbs)
 app.add_typer(cli_explain.verbs)

@@ -35,6 +35,10 @@ def check(
     storage: Annotated[
         bool, typer.Option(help="Also measure what each storage choice loses.")
     ] = True,
+    absent: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Only see that no file of the state names this item."),
+    ] = None,
     as_json: Json = False,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -43,8 +47,11 @@ def check(
 
     Also what float16, int8, binary codes and prefixes would lose.
     """
-    from conjoin.app.index_verbs import run_check
+    from conjoin.app.index_verbs import run_absent, run_check
 
+    if absent:
+        run_absent(opened(folder, writes=False), absent, Console(as_json, quiet))
+        return
     run_check(
         opened(folder, writes=False), Console(as_json, quiet), k=k, storage=storage, seed=seed
     )

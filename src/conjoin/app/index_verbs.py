@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.app.fits import current_fit
+from conjoin.app.forgetting import forget, refuse_unproved, traces
 from conjoin.app.indexing import (
     add_rows,
     index_folder,
@@ -257,9 +258,31 @@ def run_compact(ws: Workspace, console: Console, *, dry: bool, yes: bool) -> Non
     made = open_store(ws).compact()
     store.open()
     after = _bytes(folder)
+    told = forget(ws)
     console.say(f"{before / 1e6:.1f} MB, now {after / 1e6:.1f} MB; forgot {count - 1} versions")
+    if any(told.values()):
+        console.say(
+            f"also rewritten without what is gone: {told['vectors']} stored vectors, "
+            f"{told['items']} changes of items, {told['records']} records"
+        )
     console.result({"bytes": after, "before": before, "forgotten": count - 1,
-                    "version": made.number})  # fmt: skip
+                    "version": made.number, "rewritten": told})  # fmt: skip
+
+
+def run_absent(ws: Workspace, items: Sequence[str], console: Console) -> None:
+    """Whether any file of the state still names these items; refuses where one does."""
+    found = traces(ws, items)
+    for item, left in found.items():
+        console.say(f"{item}: " + ("in no file of the state" if not left else "still named in"))
+        for trace in left:
+            console.say(f"  {trace.path}; remedy: {trace.remedy}")
+    console.result({
+        "absent": {
+            item: [{"file": str(t.path), "remedy": t.remedy} for t in left]
+            for item, left in found.items()
+        }
+    })  # fmt: skip
+    refuse_unproved(found)
 
 
 def run_versions(ws: Workspace, console: Console) -> None:

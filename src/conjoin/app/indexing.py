@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from conjoin.app.cascade import bridged
 from conjoin.app.fits import Fit, current_fit, stale
 from conjoin.app.workspace import Workspace
-from conjoin.errors import ConjoinError, MissingDependency, StateError, optional
+from conjoin.errors import ConjoinError, FewPairs, MissingDependency, StateError, optional
 from conjoin.search.evaluation import bank_of
 from conjoin.search.index import Index
 from conjoin.search.integrity import faults
@@ -274,3 +274,33 @@ def add_rows(ws: Workspace, wanted: Pending) -> Change:
     change = store.add(bound, metadata(ws, bound))
     store.open()
     return change
+
+
+def serve_pending(ws: Workspace, wanted: Pending, *, why: str = "add") -> int | None:
+    """Serve what is pending: the number of the new version, ``None`` where there is none.
+
+    A snapshot, which has no versions, is written anew.
+    """
+    some = any(len(rows) for rows in wanted.new.values()) or any(wanted.gone.values())
+    if not some:
+        return None
+    made = current_fit(ws)
+    if not is_store(index_folder(ws)) and not (
+        have("lancedb") and made.binding.frame.score != "maxsim"
+    ):
+        spaces = ws.spaces(list(open_index(ws).spaces))
+        try:
+            train = ws.pairs(spaces)[0]
+        except FewPairs:  # a joint encoder's vectors, served as they are
+            train = Pairs((), np.empty((0, 0), dtype=np.int64))
+        build_index(ws, made, spaces, train)
+        return None
+    bound = {
+        name: made.binding.bind(name, ws.space(name).take(rows))
+        for name, rows in wanted.new.items()
+        if len(rows)
+    }
+    store = open_store(ws)
+    change = store.add(bound, metadata(ws, bound), why=why, gone=wanted.gone)
+    store.open()
+    return change.version

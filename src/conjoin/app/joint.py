@@ -13,13 +13,12 @@ import numpy as np
 
 from conjoin.app.fits import Fit, fit_as_it_is, open_fit, write_facts
 from conjoin.app.indexing import (
-    add_rows,
     index_folder,
     is_store,
     keep_index,
     open_index,
-    open_store,
     pending,
+    serve_pending,
 )
 from conjoin.app.parts import EACH
 from conjoin.app.pieces import pieces_of
@@ -139,25 +138,13 @@ def put(
     entry = {"maps": f"maps/{key}", "index": f"index/{key}"}
     where = ws.state / entry["index"]
     if is_store(where) and is_served(ws) and index_folder(ws) == where:
-        _brought_up(ws)
+        serve_pending(ws, pending(ws, open_index(ws)))
     else:
         index = Index.build(dict(spaces), calibrations=made.rules.serving(spaces),
                             mixing=made.rules.mixing)  # fmt: skip
         keep_index(ws, made, index, spaces, Pairs((), np.empty((0, 0), dtype=np.int64)))
     ws.publish(entry)
     return made, hub_facts(spaces)
-
-
-def _brought_up(ws: Workspace) -> None:
-    """What was embedded since, added; what is gone, deleted."""
-    wanted = pending(ws, open_index(ws))
-    if any(len(rows) for rows in wanted.new.values()):
-        add_rows(ws, wanted)
-    store = open_store(ws)
-    for name, items in wanted.gone.items():
-        if items:
-            store.delete(items, into=[name])
-            store.open()
 
 
 def _alone(name: str, count: int) -> Pairs:

@@ -6,6 +6,7 @@ fitted from, ``index/`` bound vectors, ``runs/`` what was measured, ``current.js
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,11 @@ from conjoin.doctor.fixes import Fixed, follow, read_table
 from conjoin.encoders.base import Encoder
 from conjoin.encoders.open import kind_of, open_encoder, restore, state_of, towers
 from conjoin.encoders.probe import Joined, Probed, kin, load_probes, reopen, save_probes
-from conjoin.encoders.run import EmbedResult, Survey, embed, survey
+from conjoin.encoders.run import EmbedResult, Survey, embed, renew, survey
 from conjoin.errors import CellError, ConjoinError, StateError, nearest
 from conjoin.items.config import Config
 from conjoin.items.items import Items
+from conjoin.items.journal import Journal
 from conjoin.items.split import Split
 from conjoin.spaces import Frame, Pairs, Space, digest, stable_hash
 from conjoin.spaces.files import FORMAT, alone, json_mark, read_json, within, write_json
@@ -85,8 +87,29 @@ class Workspace:
 
     @cached_property
     def items(self) -> Items:
-        """The user's table."""
-        return Items.load(self.config, self.folder)
+        """The user's table, with what was put beside it and without what was deleted."""
+        return Items.load(self.config, self.folder, self.journal)
+
+    @property
+    def journal(self) -> Journal:
+        """What was put beside the table, or deleted, by a service or a program."""
+        return Journal(self.state / "items")
+
+    def table_ids(self) -> list[str]:
+        """The ids of the user's own table."""
+        return [str(item) for item in Items.load(self.config, self.folder).ids]
+
+    def reread(self) -> None:
+        """Read the items anew where they are next asked for."""
+        for name in ("items", "split"):
+            self.__dict__.pop(name, None)
+
+    def share_encoders(self, other: "Workspace") -> None:
+        """Use what another workspace of this folder has opened, where it is the same."""
+        for name, encoder in other._encoders.items():
+            known = self.config.modalities.get(name)
+            if known is not None and known.encoder == other.config.modalities[name].encoder:
+                self._encoders[name] = encoder
 
     @property
     def modalities(self) -> list[Modality]:
@@ -267,8 +290,7 @@ class Workspace:
         """
         encoder = self.encoder(name)
         self._joined.pop(name, None)
-        lock = self.state / "locks" / f"{digest(name)}.lock"
-        with alone(lock, f"another process is embedding {name}"):
+        with self._embedding(name):
             return embed(
                 self.store(name),
                 encoder,
@@ -278,6 +300,18 @@ class Workspace:
                 retry_failed=retry,
                 progress=progress,
             )
+
+    def embed_items(self, name: str, items: Sequence[str]) -> EmbedResult:
+        """Bring the stored vectors of some items up to date; all others stay."""
+        encoder = self.encoder(name)
+        self._joined.pop(name, None)
+        rows = self.cells(name, encoder.kind).of(items)
+        with self._embedding(name):
+            return renew(self.store(name), encoder, rows, items)
+
+    def _embedding(self, name: str) -> AbstractContextManager[Any]:
+        lock = self.state / "locks" / f"{digest(name)}.lock"
+        return alone(lock, f"another process is embedding {name}")
 
     def frame(self, name: str) -> Frame:
         """The frame in which a modality is fitted and asked."""

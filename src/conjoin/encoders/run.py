@@ -375,6 +375,36 @@ def embed(
     )
 
 
+def renew(
+    store: SpaceStore, encoder: Encoder, rows: Sequence[tuple[Key, Any]], items: Collection[str]
+) -> EmbedResult:
+    """Bring the rows of some items up to date, and leave those of all others as they are.
+
+    Only the cells given are encoded. An unfinished job of the whole column is given up: the next
+    :func:`embed` makes what it had not.
+
+    Parameters
+    ----------
+    rows : every cell of these items, with its key.
+    items : their ids; one without a cell loses its rows.
+    """
+    cells = dict(rows)
+    ledger, chosen, live = Ledger(store.folder), frozenset(items), store.live()
+    held = {key for key in live if key.id in chosen}
+    gone = [key for key in (*held, *store.failed()) if key.id in chosen and key not in cells]
+    if gone:
+        store.drop(gone)
+    fresh = [key for key in cells if key not in held]
+    if fresh:
+        job = _Job(store, encoder, cells.__getitem__, ledger, False, None)
+        job.work(store.begin(fresh, 1024, provenance(encoder)))
+    failed = {key: reason for key, reason in store.failed().items() if key.id in chosen}
+    return EmbedResult(
+        len(fresh) - len(failed), len(held & cells.keys()), len(gone), failed,
+        {key: str(cell) for key, cell in rows if isinstance(cell, Unreachable)},
+    )  # fmt: skip
+
+
 def _cells(rows: Cells, keys: Sequence[Key] | Survey | None) -> tuple[Survey, Callable[[Key], Any]]:
     seen = keys if isinstance(keys, Survey) else None
     if isinstance(rows, Column):

@@ -24,6 +24,7 @@ from conjoin.items.cells import (
     shown_hash,
 )
 from conjoin.items.config import Config
+from conjoin.items.journal import Journal, overlaid
 from conjoin.items.links import (
     Links,
     id_strings,
@@ -127,6 +128,19 @@ class Modality:
             self._where, f"all {len(self.items)} cells are missing: an empty modality",
             "fill some cells or drop the modality",
         )  # fmt: skip
+
+    def of(self, items: Iterable[str]) -> list[tuple[Key, Any]]:
+        """The keys and cells of some items that are there, as walking gives them."""
+        found = []
+        for item in items:
+            if item not in self.items:
+                continue
+            values = tuple(self.items.value(name, item) for name in self.columns)
+            found += [
+                (Key(item, part, content), cell)
+                for part, (content, cell, _) in enumerate(self._read(values))
+            ]
+        return found
 
     def list_keys(self) -> list[Key]:
         """The keys alone; no two cells are in memory at a time."""
@@ -242,7 +256,9 @@ class Items:
         self._row_of = {str(item): row for row, item in enumerate(ids)}
 
     @classmethod
-    def load(cls, config: Config, folder: Path | None = None) -> "Items":
+    def load(
+        cls, config: Config, folder: Path | None = None, journal: Journal | None = None
+    ) -> "Items":
         """The items of a workspace.
 
         Its cells may name files of the table's folder and addresses of the open internet, and
@@ -251,6 +267,7 @@ class Items:
         Parameters
         ----------
         folder : what paths are relative to; the folder of ``conjoin.toml`` when not given.
+        journal : what was put beside the table, or deleted.
 
         Raises
         ------
@@ -267,10 +284,14 @@ class Items:
             column = getattr(config.split, key)
             require_columns(source.names, [column] if column else [], f"{path} ([split] {key})")
         ids = _ids(source, config.items.id, str(path))
+        overlay = journal.read() if journal is not None else None
+        if journal is not None and overlay:
+            source, ids = overlaid(source, ids, overlay, config.items.id, journal.media)
         home = config.folder if folder is None else folder
-        beside = tuple(home / Path(name).expanduser() for name in config.items.folders)
+        beside = [home / Path(name).expanduser() for name in config.items.folders]
         base = table_base(path)
-        reach = Reach(base, beside, tuple(config.items.hosts))
+        media = [] if journal is None else [journal.media]
+        reach = Reach(base, (*beside, *media), tuple(config.items.hosts))
         return cls(source, ids, base, str(path), reach)
 
     @classmethod
@@ -304,6 +325,9 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._row_of
 
     @property
     def names(self) -> tuple[str, ...]:

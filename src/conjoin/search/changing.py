@@ -1,7 +1,7 @@
 """What a change of an index store works out before it writes."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +57,31 @@ def same_keys(space: Space, new: Space) -> np.ndarray:
     wanted = set(zip(new.ids.tolist(), new.parts.tolist(), strict=True))
     keys = zip(space.ids[rows].tolist(), space.parts[rows].tolist(), strict=True)
     return rows[[key in wanted for key in keys]] if len(rows) else rows
+
+
+def leaving(
+    index: Index, new: Mapping[str, Space], gone: Mapping[str, Collection[str]]
+) -> dict[str, np.ndarray]:
+    """By modality, the rows that a change takes away: replaced ones, and those of gone items.
+
+    Raises
+    ------
+    ConjoinError : nothing of a modality would be left.
+    """
+    found = {name: same_keys(index.spaces[name], space) for name, space in new.items()}
+    for name, items in gone.items():
+        if not items:
+            continue
+        space = index.spaces[name]
+        mask = np.isin(space.ids, np.array(sorted(items), dtype=str))
+        mask[found.get(name, np.empty(0, np.int64))] = True
+        if mask.all() and name not in new:
+            raise ConjoinError(
+                "index", f"nothing of {name} would be left",
+                "keep some of its items, or fit without that modality",
+            )  # fmt: skip
+        found[name] = np.flatnonzero(mask)
+    return {name: rows for name, rows in found.items() if len(rows) or name in new}
 
 
 def extended(

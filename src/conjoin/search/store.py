@@ -21,7 +21,7 @@ import pyarrow as pa
 from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.search.cache import Cache, Live
 from conjoin.search.calibration import Calibration
-from conjoin.search.changing import cast, check_columns, content_name, extended, same_keys
+from conjoin.search.changing import cast, check_columns, content_name, extended, leaving
 from conjoin.search.correction import Correction
 from conjoin.search.fair import Edge, Mixing
 from conjoin.search.index import Index, as_items
@@ -221,10 +221,15 @@ class IndexStore:
         spaces: Mapping[str, Space],
         about: Mapping[str, pa.Table] | None = None,
         why: str = "add",
+        gone: Mapping[str, Collection[str]] | None = None,
     ) -> Change:
         """Add rows, or replace those of the same item and part; all modalities at once.
 
         Corrections are extended, so scores of the rows there were do not move.
+
+        Parameters
+        ----------
+        gone : by modality, items whose rows are taken away in the same step.
 
         Raises
         ------
@@ -240,12 +245,12 @@ class IndexStore:
                     )
                 require_same(space.frame, old.frame, f"add {name}")
             full = {name: as_items(name, s) for name, s in spaces.items() if len(s)}
-            gone = {name: same_keys(index.spaces[name], space) for name, space in full.items()}
-            changed, removed = self._changed(old, index, gone, full, about or {})
+            out = leaving(index, full, gone or {})
+            changed, removed = self._changed(old, index, out, full, about or {})
             added = {name: len(space) for name, space in full.items()}
-            if not full:
+            if not full and not out:
                 return Change({}, {}, None)
-            made = self._publish(replace(changed, why=why), old, extended(index, gone, full),
+            made = self._publish(replace(changed, why=why), old, extended(index, out, full),
                                  dict(index.calibrations), index.mixing)  # fmt: skip
             change = Change(added, removed, made.number)
         self._follow()

@@ -101,6 +101,75 @@ class SpaceStore:
         rows = zip(space.ids, space.parts, space.content, strict=True)
         return [Key(str(a), int(b), int(c)) for a, b, c in rows]
 
+    def rows(self) -> list[Key]:
+        """All rows on disk, also those that were dropped or replaced."""
+        found = []
+        for name in self._manifest["segments"]:
+            arrays, _ = map_arrays(self.folder / name)
+            ids = unpack_strings(arrays["ids"], arrays["id_ends"]).tolist()
+            parts, content = arrays["parts"].tolist(), arrays["content"].tolist()
+            found += [Key(*row) for row in zip(ids, parts, content, strict=True)]
+        return found
+
+    def wasted(self) -> int:
+        """Rows on disk that do not stand, and segments beyond the first."""
+        rows = sum(
+            len(map_arrays(self.folder / name)[0]["parts"]) for name in self._manifest["segments"]
+        )
+        return rows - len(self.live()) + max(0, len(self._manifest["segments"]) - 1)
+
+    def rewrite(self) -> int:
+        """Write the rows that stand as one segment; returns the rows whose bytes are gone.
+
+        The old segments go after the new one was written, opened and counted. Vectors are copied
+        in blocks, so memory does not grow with the space.
+
+        Raises
+        ------
+        StateError : what was written does not hold the rows that stand.
+        """
+        self.abandon()
+        before, space = self.rows(), self.open()
+        old = list(self._manifest["segments"])
+        if space is None:
+            self._publish({"segments": [], "dropped": [], "marks": {}})
+        else:
+            keys = self.live()
+            name = f"{digest(['rewritten', [list(k) for k in keys], old])}.safetensors"
+            mark = self._write_whole(name, space)
+            held = map_arrays(self.folder / name, mark)[0]
+            if len(held["parts"]) != len(keys) or len(held["vectors"]) == 0:
+                raise StateError(
+                    str(self.folder / name), f"holds {len(held['parts'])} rows of {len(keys)}",
+                    "run: conjoin embed",
+                )  # fmt: skip
+            self._publish({"segments": [name], "dropped": [], "marks": {name: mark}})
+        for name in set(old) - set(self._manifest["segments"]):
+            (self.folder / name).unlink(missing_ok=True)
+        return len(before) - len(space if space is not None else ())
+
+    def _write_whole(self, name: str, space: Space) -> str:
+        flat, ends = pack_strings(space.ids.tolist())
+        arrays: dict[str, Any] = {
+            "ids": flat, "id_ends": ends, "parts": np.asarray(space.parts, np.int32),
+            "content": np.asarray(space.content, np.uint64),
+        }  # fmt: skip
+        whole = {key: (value.dtype, value.shape, [value]) for key, value in arrays.items()}
+        if isinstance(space.vectors, Tokens):
+            held = np.asarray(space.vectors.vectors)
+            counts = np.diff(space.vectors.offsets)
+            whole |= {"vectors": (held.dtype, held.shape, [held]),
+                      "counts": (counts.dtype, counts.shape, [counts])}  # fmt: skip
+        else:
+            kind = space.vectors.dtype
+            shape = (len(space), space.dim)
+            blocks = (np.asarray(block, kind) for _, block in space.blocks())
+            whole["vectors"] = (kind, shape, blocks)
+        return stream_arrays(
+            self.folder / name, dict(sorted(whole.items())),
+            {"frame": self.frame.to_json(), "provenance": list(space.provenance)},
+        )  # fmt: skip
+
     def failed(self) -> dict[Key, str]:
         """The rows that could not be made, and why."""
         return {Key(*key): reason for key, reason in self._manifest["failed"]}

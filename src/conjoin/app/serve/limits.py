@@ -84,6 +84,7 @@ class Limits:
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed": (400, "The request cannot be read"),
     "no-token": (401, "A token is needed"),
+    "read-only": (403, "This service takes no changes"),
     "other-site": (403, "Pages of other sites may not ask"),
     "wrong-host": (421, "This address is not served under that name"),
     "not-found": (404, "There is no such thing here"),

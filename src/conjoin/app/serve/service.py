@@ -35,6 +35,7 @@ from conjoin.app.serve.limits import KINDS, PROBLEM, Limits, Problem, brief
 from conjoin.app.serve.live import Found, Live, reasons
 from conjoin.app.serve.media import cut
 from conjoin.app.serve.uploads import Entrance
+from conjoin.app.serve.writing import PutBody, Writer, body_schema, refuse_unguarded, told_of
 from conjoin.errors import ConjoinError
 
 #: The page's files by name, and their types.
@@ -74,7 +75,8 @@ def create_app(settings: Settings, live: Live | None = None) -> Any:
     middle = [Middleware(Guard, metrics=desk.metrics)]
     if settings.cors:
         middle.append(Middleware(
-            CORSMiddleware, allow_origins=list(settings.cors), allow_methods=["GET", "POST"],
+            CORSMiddleware, allow_origins=list(settings.cors),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["authorization", "content-type"],
         ))  # fmt: skip
     middle.append(
@@ -89,6 +91,7 @@ def create_app(settings: Settings, live: Live | None = None) -> Any:
     app.state.desk = desk
     _handlers(app)
     _asking(app, desk)
+    _writing(app, desk)
     _looking(app, desk)
     _telling(app, desk)
     _page(app)
@@ -282,6 +285,31 @@ def _vector(found: Found) -> Response:
         "modality": found.source, "vector": None if tokens else rows[0].tolist(),
         "tokens": rows.tolist() if tokens else None, "index": found.live.name,
     })  # fmt: skip
+
+
+# What is changed
+
+
+def _writing(app: FastAPI, desk: Desk) -> None:
+    limits, writer = desk.limits, Writer(desk)
+    Id = Annotated[str, _path(limits.text)]
+
+    async def served(change: Any, *given: Any) -> Response:
+        made = await run_in_threadpool(change, *given)
+        if made.changed:
+            await desk.change()
+        return answer(told_of(made))
+
+    @app.put("/items", openapi_extra=_body(_JSON, body_schema()),
+             summary="Put items, or others in their place; needs a token.")  # fmt: skip
+    async def put(request: Request) -> Response:
+        refuse_unguarded(desk)
+        return await served(writer.put, parsed(await _json(request), PutBody, limits))
+
+    @app.delete("/items/{item:path}", summary="Take an item out; needs a token.")
+    async def delete(item: Id) -> Response:
+        refuse_unguarded(desk)
+        return await served(writer.delete, item)
 
 
 # What is looked at
