@@ -154,7 +154,9 @@ class SpaceStore:
             "ids": flat, "id_ends": ends, "parts": np.asarray(space.parts, np.int32),
             "content": np.asarray(space.content, np.uint64),
         }  # fmt: skip
-        whole = {key: (value.dtype, value.shape, [value]) for key, value in arrays.items()}
+        whole: dict[str, Any] = {
+            key: (value.dtype, value.shape, [value]) for key, value in arrays.items()
+        }
         if isinstance(space.vectors, Tokens):
             held = np.asarray(space.vectors.vectors)
             counts = np.diff(space.vectors.offsets)
