@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conjoin.app import upgrade_state, upgrading
+from conjoin.app import upgrade_embed, upgrade_state, upgrading
 from conjoin.app.fits import current_fit
 from conjoin.app.indexing import open_index
 from conjoin.app.upgrade_check import verify
@@ -97,8 +97,8 @@ def test_a_sample_is_embedded_once_and_a_larger_one_adds_to_it(ws):
     assert snapshot(after.store("text").folder) == first
     planned(ws, sample=220)
     assert len(after.store("text").live()) == 220
-    small = set(upgrading.drawn(open_index(Workspace(ws)).spaces["text"], 200, 0))
-    large = set(upgrading.drawn(open_index(Workspace(ws)).spaces["text"], 220, 0))
+    small = set(upgrade_embed.drawn(open_index(Workspace(ws)).spaces["text"], 200, 0))
+    large = set(upgrade_embed.drawn(open_index(Workspace(ws)).spaces["text"], 220, 0))
     assert small < large
 
 

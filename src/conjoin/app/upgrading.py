@@ -1,8 +1,7 @@
 """Another encoder for one modality of a workspace: planned on a sample, applied, undone."""
 
 import shutil
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from conjoin.app import upgrade_state as state
 from conjoin.app.fits import AGAIN, current_fit, open_fit, stale, write_facts
 from conjoin.app.indexing import keep_index, open_index
 from conjoin.app.parts import EACH
+from conjoin.app.upgrade_embed import drawn, embed_some
 from conjoin.app.workspace import CONFIG, Workspace
 from conjoin.binding import Binding, guards
 from conjoin.binding.arms import Arm, Curve, Rates
@@ -28,19 +28,16 @@ from conjoin.binding.plan import (
 from conjoin.binding.upgrade import Way, learns_labels, upgraded
 from conjoin.catalogue import find
 from conjoin.encoders.open import kind_of
-from conjoin.encoders.run import embed, encode, survey
-from conjoin.errors import CellError, ConjoinError, nearest
+from conjoin.encoders.run import encode
+from conjoin.errors import ConjoinError, nearest
 from conjoin.search.index import Index
 from conjoin.search.rules import Rules
 from conjoin.search.upgraded import Change, merged, refitted
-from conjoin.spaces import Pairs, Space, Tokens, digest, stable_hash
-from conjoin.spaces.files import FORMAT, read_json, write_json
-from conjoin.spaces.store import Key
+from conjoin.spaces import Pairs, Space, Tokens, digest
+from conjoin.spaces.files import read_json
 
 #: Rows of the sample that stand for the new encoder later on.
 PROBES = 8
-#: Cells that are encoded once more where no embedding was timed.
-TIMED = 64
 ARMS = ("bridge", "cascade", "partial", "re-embed")
 
 Progress = Callable[[int, int], None]
@@ -100,70 +97,6 @@ def newer(ws: Workspace, wanted: Wanted) -> Workspace:
     return state.other_workspace(
         ws, state.with_encoder(text, wanted.modality, wanted.uri, ws.folder / CONFIG)
     )
-
-
-def drawn(space: Space, count: int, seed: int) -> list[str]:
-    """Items of a sample, so that a larger one holds the smaller."""
-    ids = list(dict.fromkeys(map(str, space.ids)))
-    return sorted(ids, key=lambda item: stable_hash(f"upgrade/{seed}/{item}"))[:count]
-
-
-def embed_some(
-    ws: Workspace, name: str, items: Collection[str], progress: Progress | None = None
-) -> float:
-    """Embed the cells of some items beside what is embedded; seconds a cell, as measured.
-
-    Stopped anywhere it goes on from there; what was measured is kept with the vectors.
-    """
-    encoder, store = ws.encoder(name), ws.store(name)
-    cells = ws.cells(name, encoder.kind)
-    chosen = set(items)
-    live = set(store.live())
-    stored = {key[:2] for key in live}
-    everything = survey(cells)
-    seen = everything.among(
-        {
-            key[:2] for key in everything.keys
-            if key.id in chosen or key in live or (key in everything.away and key[:2] in stored)
-        }
-    )  # fmt: skip
-    keys = [key for key in seen.keys if key not in seen.away]
-    path = store.folder / "rate.json"
-    known = read_json(path, ("cells", "seconds")) if path.exists() else {"cells": 0, "seconds": 0.0}
-    fresh = [key for key in keys if key not in live]
-    if fresh and not known["cells"]:
-        _warm(encoder, cells, fresh[0])
-    began = time.perf_counter()
-    made = embed(
-        store, encoder, lambda key: cells.get(key.id, key.part), keys=seen, shard_rows=256,
-        progress=progress,
-    )  # fmt: skip
-    if made.made:
-        spent = time.perf_counter() - began
-        known = {"cells": known["cells"] + made.made, "seconds": known["seconds"] + spent}
-        write_json(path, {"version": FORMAT, **known})
-    if known["cells"]:
-        return float(known["seconds"] / known["cells"])
-    return timed(encoder, cells, keys)
-
-
-def timed(encoder: Any, cells: Any, keys: Sequence[Key]) -> float:
-    """Seconds a cell of an encoder whose vectors were all kept from before."""
-    some = [cells.get(key.id, key.part) for key in keys[:TIMED]]
-    some = [cell for cell in some if not isinstance(cell, CellError)]
-    if not some:
-        return 0.0
-    encode(encoder, some[:1])
-    began = time.perf_counter()
-    encode(encoder, some)
-    return (time.perf_counter() - began) / len(some)
-
-
-def _warm(encoder: Any, cells: Any, key: Key) -> None:
-    """Run the encoder once, so that opening it is not counted."""
-    cell = cells.get(key.id, key.part)
-    if not isinstance(cell, CellError):
-        encode(encoder, [cell])
 
 
 def sampled(
