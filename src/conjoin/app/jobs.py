@@ -97,8 +97,7 @@ def fit(
     moved = None
     if old is not None and before is not None:
         moved = drift((before, old), (done, open_index(ws)), spaces)
-    mended = None if made else done.mended
-    return replace(done, fresh=made, drift=moved, mended=mended)
+    return replace(done, fresh=made, drift=moved, mended=None if made else done.mended)
 
 
 @dataclass(frozen=True, eq=False)

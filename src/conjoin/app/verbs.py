@@ -136,6 +136,15 @@ def _unseen(ws: Workspace, changed: Sequence[str]) -> str | None:
     return "search still sees the last fit; run: conjoin fit, or conjoin index add to keep the fit"
 
 
+def _show_suspect(report: Any, console: Console) -> None:
+    """Which source of pairs the other paths contradict, where one does."""
+    if report and report.suspect:
+        console.say(
+            f"suspect pairs: {'–'.join(report.suspect)} disagrees with the other paths "
+            f"(error {report.blame[report.suspect]:.2f}); check that table"
+        )
+
+
 def run_fit(
     ws: Workspace,
     console: Console,
@@ -188,11 +197,7 @@ def run_fit(
     card = read_json(made.folder / FACTS)
     console.say(f"{card['verdict']}; card: {made.folder / PAGE}")
     report = jobs.cycles(ws, seed=seed) if len(spaces) > 2 else None
-    if report and report.suspect:
-        console.say(
-            f"suspect pairs: {'–'.join(report.suspect)} disagrees with the other paths "
-            f"(error {report.blame[report.suspect]:.2f}); check that table"
-        )
+    _show_suspect(report, console)
     told = fixing.change(ws, made, seed=seed) if fixes else None
     if told:
         fixing.show_change(told, console)

@@ -90,6 +90,11 @@ class Comparison:
         }  # fmt: skip
 
 
+def _guessed(setting: Setting) -> float:
+    """What a gallery in random order is worth."""
+    return float(by_chance(setting, directions(setting), [METRIC])[METRIC].values.mean())
+
+
 def compare(
     bed: TestBed,
     *,
@@ -122,11 +127,9 @@ def compare(
     """
     work = Work(budget)
     refuse_leak(bed.train, bed.test)
-    spaces = {name: bed.spaces[name] for name in bed.train.names}
-    methods = methods_of(families)
-    folds = Folds(spaces, bed.train, seed)
+    folds = Folds({name: bed.spaces[name] for name in bed.train.names}, bed.train, seed)
     choice = on_folds(
-        folds, hubs=hubs, methods=methods,
+        folds, hubs=hubs, methods=methods_of(families),
         budget=None if budget is None else VALIDATION * budget, report=report,
     )  # fmt: skip
     work.spend(choice.units)
@@ -145,12 +148,12 @@ def compare(
         except ConjoinError as error:
             untried[trial.method] = str(error)
     placed, paired = _placed(found)
-    known = float(by_chance(setting, directions(setting), [METRIC])[METRIC].values.mean())
+    known = _guessed(setting)
     said, method = _recommended(choice, placed, paired)
-    trial = found[method][0]
-    choice = replace(choice, method=method, fields=trial.fields, hub=trial.hub)
-    touches = len(found) * len(folds.numbers)
-    return Comparison(said, choice, tuple(placed), known, untried, touches, work.spent)
+    best = found[method][0]
+    choice = replace(choice, method=method, fields=best.fields, hub=best.hub)
+    looks = len(found) * len(folds.numbers)
+    return Comparison(said, choice, tuple(placed), known, untried, looks, work.spent)
 
 
 def methods_of(families: Sequence[str]) -> list[str]:

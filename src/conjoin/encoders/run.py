@@ -344,9 +344,8 @@ def embed(
     ConjoinError : two rows share a key, ``keys`` is missing, or ``strict`` and a cell failed.
     """
     seen, cell = _cells(rows, keys)
-    if strict and seen.away:
-        key, reason = next(iter(seen.away.items()))
-        raise ConjoinError(f"item {key.id}", reason, "bring it back, or leave out --strict")
+    if strict:
+        _refuse_away(seen)
     store.sweep()
     ledger = Ledger(store.folder)
     before = set(store.live())
@@ -358,9 +357,7 @@ def embed(
     standing = set(wanted)
     ledger.put_places({held.get(key, key): place for key, place in seen.places.items()})
     gone = [key for key in live if key not in standing]
-    lost = [key for key in failed if key not in standing]
-    if gone or lost:
-        store.drop([*gone, *lost])
+    _let_go(store, [*gone, *(key for key in failed if key not in standing)])
     known = set(live) if retry_failed else {*live, *failed}
     fresh = [key for key in wanted if key not in known]
     if fresh:
@@ -369,10 +366,21 @@ def embed(
     ledger.keep(standing)
     ledger.write()
     made = len({*finished, *fresh}.intersection(store.live()))
-    away = {row: seen.away[key] for key, row in held.items()}
     return EmbedResult(
-        made, len(before & standing), len(gone), store.failed(), away, ledger.counts()
-    )
+        made, len(before & standing), len(gone), store.failed(),
+        {row: seen.away[key] for key, row in held.items()}, ledger.counts(),
+    )  # fmt: skip
+
+
+def _refuse_away(seen: Survey) -> None:
+    """Refuse a column of which a cell cannot be read now."""
+    for key, reason in seen.away.items():
+        raise ConjoinError(f"item {key.id}", reason, "bring it back, or leave out --strict")
+
+
+def _let_go(store: SpaceStore, keys: list[Key]) -> None:
+    if keys:
+        store.drop(keys)
 
 
 def renew(
