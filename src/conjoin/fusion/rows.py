@@ -38,7 +38,6 @@ LINEAR: tuple[Row, ...] = (
                    differs=_HEADS),
             _claim("concat", "Better than joint training where views tell the class alone (Kinetics"
                    "-400); no figure on frozen vectors.", data=_EMOJI, differs=_HEADS),
-            _claim("best-single", "No figure on time series.", data=_SERIES, differs=_HEADS),
             _claim("best-single", "No figure on tables.", data=_TABLE, differs=_HEADS),
             _claim("concat", "No figure where absence told the label in training and tells another "
                    "in the test.", condition={**_TELLING, "turned": True}, differs=_HEADS),
