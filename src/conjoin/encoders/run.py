@@ -324,10 +324,9 @@ def embed(
 
     An unfinished job is finished first, by its own plan, if all its rows still stand with the
     same content; otherwise its plan is given up. Rows are made shard by shard, so memory does
-    not grow with the column, and a job killed anywhere ends, resumed, with the same bytes.
-
-    A row whose cell cannot be read now (a drive that is away, a host that is silent) keeps its
-    vector, unless the cell is known to name something else than it did.
+    not grow with the column, and a job killed anywhere ends, resumed, with the same bytes. A row
+    whose cell cannot be read now (a drive that is away, a host that is silent) keeps its vector,
+    unless the cell is known to name something else than it did.
 
     Parameters
     ----------
