@@ -126,10 +126,14 @@ def test_pairs_of_items_that_are_not_there(conjoin, ready):
     conjoin.bad(ready, "fit", "-w", ready, says=("pairs.parquet", "'x9'", "correct the id"))
 
 
-def test_one_modality_alone_cannot_be_fitted(conjoin, tmp_path):
+def test_one_modality_alone_is_searched_by_its_own_kind(conjoin, tmp_path):
     shelf(tmp_path, ["a"])
     conjoin.good("embed", "-w", tmp_path)
-    conjoin.bad(tmp_path, "fit", "-w", tmp_path, says=("items.parquet", "two modalities"))
+    said = conjoin.good("fit", "-w", tmp_path)
+    assert "nothing is fitted" in str(said)
+    conjoin.bad(
+        tmp_path, "fit", "--method", "cca", "-w", tmp_path, says=("items.parquet", "two modalities")
+    )
 
 
 # The configuration

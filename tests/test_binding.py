@@ -98,7 +98,7 @@ def test_names_that_are_none_get_near_matches():
     spaces = planted("ab")
     with pytest.raises(ConjoinError, match=r"^hub: 'aa' is not a modality; did you mean a\?$"):
         Binding.fit(spaces, method="ridge", hub="aa")
-    with pytest.raises(ConjoinError, match=r"'rigde' is unknown; did you mean ridge\?"):
+    with pytest.raises(ConjoinError, match=r"'rigde' is unknown; did you mean ridge\b"):
         Binding.fit(spaces, method="rigde")
     binding = Binding.fit({"text": spaces["a"], "image": spaces["b"]}, method="ridge")
     with pytest.raises(ConjoinError, match=r"'txet' is not bound; did you mean text\?"):

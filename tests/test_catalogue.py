@@ -129,9 +129,11 @@ def test_a_method_takes_what_its_kind_promises(row):
     module, _, name = place.partition(":")
     promise = getattr(importlib.import_module(module), name)
     for call in calls:
-        wanted = inspect.signature(getattr(promise, call)).parameters
-        taken = inspect.signature(getattr(row.load(), call)).parameters
-        assert list(taken) == list(wanted), f"{row.load().__name__}.{call}"
+        wanted = list(inspect.signature(getattr(promise, call)).parameters)
+        taken = list(inspect.signature(getattr(row.load(), call)).parameters)
+        if row.kind == "head" and "weight" in taken:  # may weigh rows, as estimators ask
+            taken.remove("weight")
+        assert taken == wanted, f"{row.load().__name__}.{call}"
 
 
 @each_row

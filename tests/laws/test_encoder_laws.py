@@ -61,7 +61,7 @@ TABLE = [
 #: Good cells, and one that cannot be read, by kind.
 CELLS = {
     "text": (TEXTS, "  "),
-    "image": (pictures(), b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+    "image": (pictures(), b"<html>no picture</html>"),
     "audio": (sounds(), b"not a sound"),
     "table": (TABLE, {"price": None, "made": "", "size": float("nan")}),
     "series": (series(), [[1.0, 2.0, 3.0]]),

@@ -63,6 +63,7 @@ class SentenceModel:
         truncate = given.whole("truncate", 0, 1, 1 << 20) or None
         device = devices.chosen(given.text("device", "auto", devices.DEVICES), where)
         precision = given.text("precision", "auto", devices.PRECISIONS)
+        optional("sentence_transformers", "text")  # named before a hub is asked
         folder = folders.resolve("st", rest)
         files = folders.recipe(folder)
         model = _shared(folder, files, where, truncate)
@@ -95,6 +96,7 @@ class SentenceModel:
         where = uri("st", rest, named(options))
         given = Options(f"st:{rest}", options, _OPTIONS)
         truncate = given.whole("truncate", 0, 1, 1 << 20) or None
+        optional("sentence_transformers", "text")  # named before a hub is asked
         folder = folders.resolve("st", rest)
         model = _shared(folder, folders.recipe(folder), where, truncate)
         shared = {key: value for key, value in options.items() if key != "kind"}
