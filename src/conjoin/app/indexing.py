@@ -263,15 +263,16 @@ def _keys(space: Space) -> list[tuple[str, int]]:
     return list(zip(space.ids.tolist(), space.parts.tolist(), strict=True))
 
 
-def add_rows(ws: Workspace, wanted: Pending) -> Change:
-    """Bind and add what is pending."""
+def add_rows(ws: Workspace, wanted: Pending, *, prune: bool = False) -> Change:
+    """Bind and add what is pending; ``prune`` takes away what is gone, in the same version."""
     made, store = current_fit(ws), open_store(ws)
     bound = {
         name: made.binding.bind(name, ws.space(name).take(rows))
         for name, rows in wanted.new.items()
         if len(rows)
     }
-    change = store.add(bound, metadata(ws, bound))
+    gone = wanted.gone if prune else None
+    change = store.add(bound, metadata(ws, bound), gone=gone)
     store.open()
     return change
 
