@@ -1,7 +1,7 @@
 """The index of a workspace: bound vectors, their corrections and metadata, where they lie."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +174,8 @@ def metadata(ws: Workspace, spaces: Mapping[str, Space]) -> dict[str, pa.Table]:
 
 def open_index(ws: Workspace) -> Index:
     """The index in use."""
-    return Index.open(ws.state / ws.current["index"])
+    timed = frozenset(modality.name for modality in ws.modalities if modality.timed)
+    return replace(Index.open(ws.state / ws.current["index"]), timed=timed)
 
 
 def index_of(ws: Workspace, made: Fit) -> Index | None:
