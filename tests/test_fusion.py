@@ -163,7 +163,7 @@ def test_odd_tables_are_decided_or_refused_in_a_line():
         (views, lone, "labels: all .* 'usual'"),
         (views, missing, "labels: 2 of 160 are missing, the first in row 0"),
         ({"ear": sparse.csr_matrix(np.eye(160))}, label, "view ear: is sparse"),
-        (views["eye"], label, "views: a ndarray; give tables by name"),
+        (views["eye"], label, "views: is a ndarray; give tables by name"),
     ):
         with pytest.raises(ConjoinError, match=said):
             fuse(given, y, method="late")
@@ -584,7 +584,7 @@ def unlike(estimator):
 @parametrize_with_checks(
     [
         FusionEstimator("imputed-logistic"), FusionEstimator("late", task="numbers"),
-        FusionEstimator("boosted-trees", {"steps": 5, "fewest": 2}),
+        FusionEstimator("boosted-trees", {"steps": 10, "fewest": 2}),
     ],
     expected_failed_checks=unlike,
 )  # fmt: skip

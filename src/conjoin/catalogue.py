@@ -338,6 +338,8 @@ def find(kind: str, name: str) -> Row:
     ConjoinError : there is none; near matches are named.
     """
     known = of_kind(kind)
+    if not isinstance(name, str):
+        raise ConjoinError(kind, f"is a {type(name).__name__}", "give the name of a method")
     if name not in known:
         raise ConjoinError(kind, f"{name!r} is unknown", nearest(name, known))
     return known[name]

@@ -81,7 +81,7 @@ def test_bad_input_is_refused_by_name(name):
         made(name).fit(X, worse)
     with pytest.raises(ConjoinError, match="x: 3 rows; give at least 4"):
         made(name).fit(X[:3], TEACHER[:3])
-    with pytest.raises(ConjoinError, match="groups: labels of shape"):
+    with pytest.raises(ConjoinError, match="groups: 5 for 96 items"):
         made(name).fit(X, TEACHER, groups=np.arange(5))
 
 

@@ -190,7 +190,11 @@ def run_add(
         return
     if prune and gone:
         confirm(f"delete the rows of {len(gone)} items that are no longer embedded?", yes=yes)
-    change = add_rows(ws, wanted, prune=prune)
+    change = add_rows(ws, wanted)
+    if prune and gone:
+        for name, items in wanted.gone.items():
+            if items:
+                change = _deleted(ws, items, None, [name])
     console.say(f"added {shown}" + _left(gone, prune))
     console.result({**told, "version": change.version})
 

@@ -1,7 +1,7 @@
 """The index of a workspace: bound vectors, their corrections and metadata, where they lie."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -174,8 +174,7 @@ def metadata(ws: Workspace, spaces: Mapping[str, Space]) -> dict[str, pa.Table]:
 
 def open_index(ws: Workspace) -> Index:
     """The index in use."""
-    timed = frozenset(modality.name for modality in ws.modalities if modality.timed)
-    return replace(Index.open(ws.state / ws.current["index"]), timed=timed)
+    return Index.open(ws.state / ws.current["index"])
 
 
 def index_of(ws: Workspace, made: Fit) -> Index | None:
@@ -264,16 +263,15 @@ def _keys(space: Space) -> list[tuple[str, int]]:
     return list(zip(space.ids.tolist(), space.parts.tolist(), strict=True))
 
 
-def add_rows(ws: Workspace, wanted: Pending, *, prune: bool = False) -> Change:
-    """Bind and add what is pending; ``prune`` takes away what is gone, in the same version."""
+def add_rows(ws: Workspace, wanted: Pending) -> Change:
+    """Bind and add what is pending."""
     made, store = current_fit(ws), open_store(ws)
     bound = {
         name: made.binding.bind(name, ws.space(name).take(rows))
         for name, rows in wanted.new.items()
         if len(rows)
     }
-    gone = wanted.gone if prune else None
-    change = store.add(bound, metadata(ws, bound), gone=gone)
+    change = store.add(bound, metadata(ws, bound))
     store.open()
     return change
 

@@ -25,7 +25,6 @@ from conjoin.errors import CellError, ConjoinError, StateError, nearest
 from conjoin.items.config import Config
 from conjoin.items.items import Items
 from conjoin.items.journal import Journal
-from conjoin.items.moments import Cut
 from conjoin.items.split import Split
 from conjoin.spaces import Frame, Pairs, Space, digest, stable_hash
 from conjoin.spaces.files import FORMAT, alone, json_mark, read_json, within, write_json
@@ -51,12 +50,6 @@ class Modality:
     uri: str
     parts: str = EACH
     device: str = "auto"
-    cut: Cut | None = None
-
-    @property
-    def timed(self) -> bool:
-        """Whether its rows are moments of recordings, which parts joined into one are not."""
-        return self.cut is not None and self.parts == EACH
 
 
 class Workspace:
@@ -122,7 +115,7 @@ class Workspace:
     def modalities(self) -> list[Modality]:
         """The modalities of the configuration, in order."""
         return [
-            Modality(name, entry.column, entry.encoder, entry.parts, entry.device, entry.cut)
+            Modality(name, entry.column, entry.encoder, entry.parts, entry.device)
             for name, entry in self.config.modalities.items()
         ]
 
@@ -237,8 +230,7 @@ class Workspace:
 
     def cells(self, name: str, kind: str) -> Any:
         """A modality's cells, walked for keys and fetched one by one."""
-        modality = self.modality(name)
-        return self.items.cells(modality.column, kind, modality.cut)
+        return self.items.cells(self.modality(name).column, kind)
 
     def check(self, names: Sequence[str]) -> None:
         """Refuse what is wrong with a table, a column or an encoder's name before any is opened."""

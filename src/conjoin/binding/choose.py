@@ -12,9 +12,10 @@ from conjoin.binding.folds import Folds
 from conjoin.binding.trials import Sweep, Trial, race
 from conjoin.binding.work import SHORT, Work
 from conjoin.catalogue import Row
-from conjoin.errors import ConjoinError
+from conjoin.errors import ConjoinError, nearest
 from conjoin.measures.bootstrap import paired_difference
 from conjoin.spaces import Pairs, Space, Tokens
+from conjoin.spaces.given import budget_of, instance_of, mapping_of, names_of, whole_number
 
 #: Fewer training pairs than this teach a trained method nothing.
 FEWEST_TRAINED = 50
@@ -158,8 +159,36 @@ def by_validation(
     ------
     ConjoinError : no method can be fed with these data.
     """
-    folds = Folds(spaces, pairs, seed)
-    return on_folds(folds, hubs=hubs, methods=methods, budget=budget, report=report)
+    given = mapping_of(spaces, "spaces", "give spaces by name")
+    for name, space in given.items():
+        if not isinstance(space, Space | Tokens):
+            raise ConjoinError(f"space {name}", f"is a {type(space).__name__}", "give a Space")
+    instance_of(pairs, Pairs, "pairs", "give Pairs.of(...) or Pairs.by_id(spaces)")
+    lost = [name for name in pairs.names if name not in given]
+    if lost:
+        raise ConjoinError("spaces", f"pairs name {lost[0]!r}", nearest(lost[0], given))
+    asked = hubs_of(hubs, pairs.names)
+    known = None if methods is None else names_of(methods, "methods")
+    for name in known or ():
+        catalogue.find("binder", name)
+    folds = Folds(given, pairs, whole_number(seed, "seed"))
+    return on_folds(folds, hubs=asked, methods=known, budget=budget_of(budget), report=report)
+
+
+def hubs_of(hubs: Any, known: Sequence[str]) -> list[str]:
+    """Modalities that could be the hub, of those that are paired.
+
+    Raises
+    ------
+    ConjoinError : none is given, or one is not paired.
+    """
+    asked = names_of(hubs, "hubs")
+    if not asked:
+        raise ConjoinError("hubs", "none given", f"give one or more of {', '.join(known)}")
+    for name in asked:
+        if name not in known:
+            raise ConjoinError("hubs", f"{name!r} is not paired", nearest(name, known))
+    return asked
 
 
 def on_folds(

@@ -8,7 +8,7 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.binding import Binding, Choice
-from conjoin.binding.choose import on_folds
+from conjoin.binding.choose import hubs_of, on_folds
 from conjoin.binding.folds import Folds
 from conjoin.binding.trials import Sweep, Trial
 from conjoin.binding.work import SHORT, Work
@@ -18,6 +18,7 @@ from conjoin.claims.retrieval import by_chance, directions, judged
 from conjoin.claims.statistics import LEVEL, Effect, Paired, verdicts
 from conjoin.errors import ConjoinError
 from conjoin.search.evaluation import TestBed
+from conjoin.spaces.given import budget_of, instance_of, names_of, whole_number
 
 #: Among the finalists wherever validation scored them on every fold.
 SIMPLE = ("nothing", "centring", "ridge", "procrustes", "cca", "infonce-head")
@@ -125,7 +126,8 @@ def compare(
     ConjoinError : a family is unknown, no method can be fed, or held-out pairs share a group or a
         row with training pairs.
     """
-    work = Work(budget)
+    hubs, families = _asked(bed, hubs, families, seed)
+    work = Work(budget_of(budget))
     refuse_leak(bed.train, bed.test)
     folds = Folds({name: bed.spaces[name] for name in bed.train.names}, bed.train, seed)
     choice = on_folds(
@@ -147,13 +149,20 @@ def compare(
             found[trial.method] = (trial, _on_test(folds, setting, trial, seed))
         except ConjoinError as error:
             untried[trial.method] = str(error)
-    placed, paired = _placed(found)
+    placed, paired = _placed(found, untried)
     known = _guessed(setting)
     said, method = _recommended(choice, placed, paired)
     best = found[method][0]
     choice = replace(choice, method=method, fields=best.fields, hub=best.hub)
     looks = len(found) * len(folds.numbers)
     return Comparison(said, choice, tuple(placed), known, untried, looks, work.spent)
+
+
+def _asked(bed: Any, hubs: Any, families: Any, seed: Any) -> tuple[list[str], list[str]]:
+    """Hubs and families, where all that is given can be used."""
+    instance_of(bed, TestBed, "bed", "give a TestBed: spaces, training pairs, held-out rows")
+    whole_number(seed, "seed")
+    return hubs_of(hubs, bed.train.names), names_of(families, "families")
 
 
 def methods_of(families: Sequence[str]) -> list[str]:
@@ -207,8 +216,14 @@ def _on_test(folds: Folds, setting: Setting, trial: Trial, seed: int) -> Scores:
     return {METRIC: Units(values, found[0][METRIC].groups)}
 
 
-def _placed(found: Mapping[str, tuple[Trial, Scores]]) -> tuple[list[Placed], Paired]:
+def _placed(
+    found: Mapping[str, tuple[Trial, Scores]], untried: Mapping[str, str]
+) -> tuple[list[Placed], Paired]:
     """Finalists best first, and their scores resampled together."""
+    if not found:
+        why = next(iter(untried.values()), "no method was tried")
+        said = f"no method can be judged on held-out items ({why})"
+        raise ConjoinError("pairs", said, "give more pairs")
     groups = next(iter(found.values()))[1][METRIC].groups
     paired = Paired.of({name: own[METRIC].values for name, (_, own) in found.items()}, groups)
     rivals = [name for name in found if name != TO_BEAT and TO_BEAT in found]

@@ -25,13 +25,21 @@ from conjoin.claims.plain_fusions import PlainFusions
 from conjoin.claims.statistics import DRAWS, LEVEL, Paired
 from conjoin.errors import ConjoinError
 from conjoin.fusion.fused import Fused
-from conjoin.fusion.inputs import Inputs, absent_rows
+from conjoin.fusion.inputs import Inputs, absent_rows, tables_of
 from conjoin.fusion.linear import Late
 from conjoin.fusion.masks import Missing, credit, missing_report
 from conjoin.fusion.target import Target
 from conjoin.items.split import make_split
 from conjoin.spaces import Rows, digest, stable_hash
-from conjoin.spaces.given import labels_of, mask_of, matrix_of
+from conjoin.spaces.given import (
+    budget_of,
+    labels_of,
+    mapping_of,
+    mask_of,
+    matrix_of,
+    name_of,
+    whole_number,
+)
 from conjoin.transfer.kept import Kept
 
 #: What a fusion must beat.
@@ -176,10 +184,10 @@ def fuse(
     >>> found.fused.method, found.metric
     ('late', 'accuracy')
     """
-    if not isinstance(views, Mapping):
-        raise ConjoinError("views", f"a {type(views).__name__}", "give tables by name")
-    given = dict(present or {})
-    tables = {name: matrix_of(view, f"view {name}") for name, view in views.items()}
+    method = name_of(method, "method")
+    seed, budget = whole_number(seed, "seed"), budget_of(budget)
+    given = mapping_of(present, "present", "give truth values by name of a view")
+    tables = {name: matrix_of(view, f"view {name}") for name, view in tables_of(views).items()}
     for name, table in tables.items():
         if name not in given and (absent := absent_rows(table)).any():
             given[name] = ~absent

@@ -15,9 +15,12 @@ from conjoin.claims.retrieval import drawn
 from conjoin.errors import ConjoinError
 from conjoin.search.evaluation import TestBed
 from conjoin.spaces import stable_hash
+from conjoin.spaces.given import instance_of, whole_number
 
 #: Sizes of the curve.
 SIZES = 6
+#: Pairs that a curve is carried on by, and items named, at most.
+MOST = 10**9
 #: Resamples of the curve.
 DRAWS = 500
 #: One part in so many of the training groups is what the curve is read on.
@@ -139,6 +142,7 @@ def forecast(
     ------
     ConjoinError : there are too few pairs for a curve, or they cannot feed the method.
     """
+    _refuse_odd(bed, choice, more, count, seed)
     _refuse_unfed(bed, choice)
     setting = _setting(bed, seed)
     total = len(setting.train)
@@ -169,6 +173,16 @@ def forecast(
     points.sort(key=lambda p: p.pairs)
     picking = pick(bed, setting, choice, count=count, seed=seed, report=report)
     return Forecast(choice.method, tuple(points), check, picking, _said(points, total, more, check))
+
+
+def _refuse_odd(bed: Any, choice: Any, more: Any, count: Any, seed: Any) -> None:
+    instance_of(bed, TestBed, "bed", "give a TestBed: spaces, training pairs, held-out rows")
+    instance_of(
+        choice, Choice, "choice", "give what by_validation chose, or Choice.of(method, hub)"
+    )
+    whole_number(seed, "seed")
+    whole_number(more, "more", 1, MOST)
+    whole_number(count, "count", 0, MOST)
 
 
 def _refuse_unfed(bed: TestBed, choice: Choice) -> None:

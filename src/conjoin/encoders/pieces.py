@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.encoders.films import samples_at
 from conjoin.encoders.media import read_picture, read_text, source
 from conjoin.errors import CellError, optional
-from conjoin.items.moments import Moment
 from conjoin.spaces import stable_hash
 
 #: Kinds of cell that can be cut.
@@ -62,12 +60,8 @@ def _crop(cell: Any, rng: np.random.Generator) -> Any:
 
 def _stretch(cell: Any, rng: np.random.Generator) -> bytes:
     soundfile = optional("soundfile", "audio")
-    if isinstance(cell, Moment):
-        samples, rate = samples_at(cell)
-    else:
-        where = source(cell)
-        file = io.BytesIO(where) if isinstance(where, bytes) else str(where)
-        samples, rate = soundfile.read(file)
+    where = source(cell)
+    samples, rate = soundfile.read(io.BytesIO(where) if isinstance(where, bytes) else str(where))
     kept = samples[_span(len(samples), rng.uniform(*SHARE), rng)]
     out = io.BytesIO()
     soundfile.write(out, kept, rate, format="WAV", subtype="FLOAT")

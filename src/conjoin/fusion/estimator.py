@@ -19,7 +19,14 @@ from sklearn.utils.validation import (
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, nearest
 from conjoin.fusion.inputs import absent_rows
-from conjoin.spaces.given import labels_of, matrix_of, plain
+from conjoin.spaces.given import (
+    labels_of,
+    mapping_of,
+    matrix_of,
+    one_line,
+    plain,
+    whole_number,
+)
 
 #: The name of the only view where ``X`` is one table that nothing parts.
 ONE = "all"
@@ -85,7 +92,7 @@ class FusionEstimator(BaseEstimator):
         ConjoinError : as the method's ``fit``; a label is missing; or ``task`` does not go with
             the labels.
         """
-        if self.task not in ("classes", "numbers"):
+        if not isinstance(self.task, str) or self.task not in ("classes", "numbers"):
             raise ConjoinError("task", repr(self.task), "give 'classes' or 'numbers'")
         views, present = self._apart(X, first=True)
         count = len(next(iter(views.values())))
@@ -94,15 +101,17 @@ class FusionEstimator(BaseEstimator):
         labels = self._labels(y, count)
         weight = None
         if sample_weight is not None:
-            weight = _check_sample_weight(
-                sample_weight, np.empty((count, 1)), dtype=np.float64, ensure_non_negative=True
-            )
+            with one_line("sample_weight", "give a number of 0 or more an item"):
+                weight = _check_sample_weight(
+                    sample_weight, np.empty((count, 1)), dtype=np.float64, ensure_non_negative=True
+                )
             kept = weight > 0
             views = {name: table[kept] for name, table in views.items()}
             present = {name: here[kept] for name, here in present.items()}
             labels, weight = labels[kept], weight[kept]
-        made = find("fusion", self.method).make(dict(self.fields or {}))
-        self.fused_ = made.fit(views, present, labels=labels, weight=weight, seed=self.seed)
+        fields = mapping_of(self.fields, "fields", "give the method's fields by name")
+        made, seed = find("fusion", self.method).make(fields), whole_number(self.seed, "seed")
+        self.fused_ = made.fit(views, present, labels=labels, weight=weight, seed=seed)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -130,7 +139,12 @@ class FusionEstimator(BaseEstimator):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy, or the share of the variance explained."""
         measure = accuracy_score if self.task == "classes" else r2_score
-        return float(measure(np.asarray(y), self.predict(X), sample_weight=sample_weight))
+        said = self.predict(X)
+        right = labels_of(y, "y", len(said))
+        if self.task == "numbers":
+            right = _numbers(right)
+        with one_line("y"):
+            return float(measure(right, said, sample_weight=sample_weight))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fused_")
@@ -156,20 +170,18 @@ class FusionEstimator(BaseEstimator):
         if not isinstance(y, np.ndarray | Sequence) and hasattr(y, "__array__"):
             y = np.asarray(y)
         if isinstance(y, np.ndarray) and y.ndim == 2:
-            y = column_or_1d(y, warn=True)
+            with one_line("y", "give one label an item"):
+                y = column_or_1d(y, warn=True)
         labels = labels_of(y, "y", count)
         if self.task == "numbers":
             if hasattr(self, "classes_"):
                 del self.classes_  # of classes it was fitted to before
-            try:
-                return labels.astype(np.float64)
-            except ValueError:
-                said = f"{labels[0]!r} is no number"
-                raise ConjoinError("y", said, 'give task="classes"') from None
+            return _numbers(labels)
         if labels.dtype.kind == "f" and not (labels == np.round(labels)).all():
             said = "Unknown label type: numbers that are no classes"
             raise ConjoinError("y", said, 'give task="numbers"')
-        check_classification_targets(labels)
+        with one_line("y"):
+            check_classification_targets(labels)
         self.classes_, owner = np.unique(labels, return_inverse=True)
         return owner
 
@@ -198,12 +210,27 @@ class FusionEstimator(BaseEstimator):
         elif self.views is None and not first and self.fused_.names != (ONE,):
             raise ConjoinError("X", f"a {type(X).__name__}", "give tables by name, as in fit")
         elif self.views is None:
-            whole = validate_data(self, X, reset=first, dtype=FLOATS, ensure_all_finite="allow-nan")
+            with one_line("X"):
+                whole = validate_data(
+                    self, X, reset=first, dtype=FLOATS, ensure_all_finite="allow-nan"
+                )
             tables = {ONE: whole}
         else:
-            validate_data(self, X, reset=first, skip_check_array=True)
-            tables = {name: _columns(X, own, name) for name, own in self.views.items()}
+            parts = mapping_of(self.views, "views", "give the columns of each view by name")
+            with one_line("X", "give a table [n, d]"):
+                validate_data(self, X, reset=first, skip_check_array=True)
+                tables = {name: _columns(X, own, name) for name, own in parts.items()}
+            if not tables:
+                raise ConjoinError("views", "none", "give the columns of each view by name")
         return tables, {name: ~absent_rows(table) for name, table in tables.items()}
+
+
+def _numbers(labels: np.ndarray) -> np.ndarray:
+    """Labels as numbers; digits in text are taken as the numbers they write."""
+    try:
+        return labels.astype(np.float64)
+    except ValueError:
+        raise ConjoinError("y", f"{labels[0]!r} is no number", 'give task="classes"') from None
 
 
 def _columns(table: Any, own: Any, name: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from conjoin.fusion.target import Target
 from conjoin.maps.standard import Standardise
 from conjoin.spaces import Rows
 from conjoin.spaces.files import map_arrays, write_arrays
+from conjoin.spaces.given import path_of
 
 #: Bodies by the name they are stored under.
 BODIES = {
@@ -213,14 +214,14 @@ class Fused:
         })  # fmt: skip
 
     @classmethod
-    def load(cls, path: Path) -> "Fused":
+    def load(cls, path: Path | str) -> "Fused":
         """Read back what :meth:`save` wrote.
 
         Raises
         ------
         StateError : the file is torn, newer, or no fusion.
         """
-        arrays, meta = map_arrays(path)
+        arrays, meta = map_arrays(path_of(path))
         if meta.get("fusion") not in BODIES:
             raise StateError(str(path), "is no fusion", "run: conjoin fuse")
         scalers = {

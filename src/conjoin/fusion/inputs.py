@@ -9,7 +9,7 @@ import numpy as np
 from conjoin.errors import ConjoinError, nearest
 from conjoin.maps.standard import Standardise
 from conjoin.spaces import Rows, Tokens
-from conjoin.spaces.given import mask_of, matrix_of
+from conjoin.spaces.given import mapping_of, mask_of, matrix_of
 
 #: Items read at a time.
 BLOCK = 4096
@@ -49,12 +49,12 @@ class Inputs:
         ------
         ConjoinError : a view is unknown, lengths differ, or an item lacks everything.
         """
-        if not isinstance(views, Mapping):
-            raise ConjoinError("views", f"a {type(views).__name__}", "give tables by name")
+        views = tables_of(views)
         if not views:
             raise ConjoinError("views", "none", "give one or more")
         views = {name: matrix_of(view, f"view {name}") for name, view in views.items()}
-        present = {name: mask_of(mask, f"present[{name}]") for name, mask in present.items()}
+        given = mapping_of(present, "present", "give truth values by name of a view")
+        present = {name: mask_of(mask, f"present[{name}]") for name, mask in given.items()}
         wanted = tuple(names or views)
         for name in (*views, *present):
             if name not in wanted or (name not in views and name in present):
@@ -68,6 +68,8 @@ class Inputs:
                     f"view {name}", f"{length} rows for {count} items", "give one row an item"
                 )
         here = np.zeros((count, len(wanted)), dtype=bool)
+        if not count:
+            raise ConjoinError("views", "no rows", "give items")
         for place, name in enumerate(wanted):
             if name in views:
                 _check_shape(name, views[name])
@@ -174,6 +176,18 @@ class Inputs:
         return Inputs(self.views, here & self.here)
 
 
+def tables_of(views: Any) -> dict[str, Any]:
+    """What is given as tables by name.
+
+    Raises
+    ------
+    ConjoinError : it is ``None`` or no mapping, or a name is no text.
+    """
+    if views is None:
+        raise ConjoinError("views", "is None", "give tables by name")
+    return mapping_of(views, "views", "give tables by name")
+
+
 def absent_rows(view: Any) -> np.ndarray:
     """``[n]`` which rows are NaN throughout, and so stand for none.
 
@@ -230,3 +244,5 @@ def _run(lines: np.ndarray) -> Any:
 def _check_shape(name: str, view: Any) -> None:
     if isinstance(view, Tokens) or getattr(view, "ndim", 0) != 2:
         raise ConjoinError(f"view {name}", "no table of vectors", "give [n, d]; pool token sets")
+    if not view.shape[1]:
+        raise ConjoinError(f"view {name}", "no columns", "leave it out")

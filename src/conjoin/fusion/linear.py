@@ -14,6 +14,7 @@ from conjoin.fusion.ops import NumpyOps, softmax
 from conjoin.fusion.target import Target
 from conjoin.maps.standard import Standardise
 from conjoin.spaces import Rows, stable_hash
+from conjoin.spaces.given import labels_of, trust_of
 
 #: Numbers a design may hold in memory; a larger one is read again at every step.
 HELD = 2**25
@@ -295,12 +296,8 @@ def prepared(
     inputs = Inputs.of(views, present)
     if labels is None:
         raise ConjoinError("labels", "none", "give one an item")
-    for name, given in (("labels", labels), ("weight", weight)):
-        if given is not None and len(given) != len(inputs):
-            raise ConjoinError(name, f"{len(given)} for {len(inputs)} items", "give one an item")
-    trust = np.ones(len(inputs)) if weight is None else np.asarray(weight, np.float64)
-    if not (np.isfinite(trust).all() and (trust > 0).all()):
-        raise ConjoinError("weight", "one is not above 0", "leave that item out instead")
+    labels = labels_of(labels, "labels", len(inputs))
+    trust = trust_of(weight, "weight", len(inputs))
     target = Target.of(labels, trust)
     return inputs, target, target.encode(labels), trust
 

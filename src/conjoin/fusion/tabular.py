@@ -13,6 +13,7 @@ from conjoin.fusion.inputs import Inputs
 from conjoin.fusion.linear import Concat, prepared
 from conjoin.maps.standard import Standardise
 from conjoin.spaces import Rows
+from conjoin.spaces.given import labels_of, trust_of
 
 #: The parts of a tree's nodes that a decision needs, as scikit-learn names them, and their types.
 NODES = {
@@ -63,12 +64,12 @@ class ImputedLogistic:
         """Fit one head; see :class:`~conjoin.fusion.fused.Fusion`."""
         if labels is None:
             return Concat().fit(views, present)  # which refuses that
-        total = float(len(labels) if weight is None else np.sum(weight))
-        kinds = np.asarray(labels)
+        kinds = labels_of(labels, "labels")
+        total = float(trust_of(weight, "weight", len(kinds)).sum())
         # A softmax of two classes holds the weights of scikit-learn's one logit in two halves.
         two = kinds.dtype.kind != "f" and len(np.unique(kinds.astype(str))) == 2
         plain = Concat(lam=(2 if two else 1) / (self.C * max(total, 1e-12)))
-        return plain.fit(views, present, labels=labels, weight=weight, seed=seed)
+        return plain.fit(views, present, labels=kinds, weight=weight, seed=seed)
 
 
 @dataclass(frozen=True)

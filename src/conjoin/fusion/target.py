@@ -66,7 +66,14 @@ class Target:
                 "labels", f"row {int(np.argmin(np.isfinite(values)))} is not finite",
                 "leave such items out",
             )  # fmt: skip
-        if values.std() == 0:
+        with np.errstate(over="ignore"):
+            spread = values.std()
+        if not np.isfinite(spread):
+            raise ConjoinError(
+                "labels", f"numbers reach {np.abs(values).max():.0e}, too large to be squared",
+                "scale them",
+            )  # fmt: skip
+        if spread == 0:
             raise ConjoinError(
                 "labels", f"all {len(values)} are {values[0]:g}", "give numbers that differ"
             )

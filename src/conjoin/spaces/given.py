@@ -7,6 +7,9 @@ edge reads its input through these functions, and through no others.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,8 @@ from conjoin.errors import ConjoinError
 
 #: What can be asked for by position.
 Cells = Sequence[Any] | np.ndarray
+#: Whole numbers from here on are not written out in errors.
+HUGE = 10**20
 #: What is one cell, however long it is.
 _ONE = (str, bytes, bytearray, memoryview)
 
@@ -115,9 +120,9 @@ def labels_of(values: Any, where: str = "labels", count: int | None = None) -> n
 
     Raises
     ------
-    ConjoinError : one is missing (``None``, NaN, ``pd.NA``), several columns were given, one value
-        is no text, number or truth value, types are mixed, or there are more or fewer than
-        ``count``.
+    ConjoinError : one is missing (``None``, NaN, ``pd.NA``) or infinite, several columns were
+        given, one value is no text, number or truth value, types are mixed, or there are more or
+        fewer than ``count``.
 
     Examples
     --------
@@ -131,7 +136,9 @@ def labels_of(values: Any, where: str = "labels", count: int | None = None) -> n
         raise ConjoinError(where, f"has shape {cells.shape}", "give one label an item: [n]")
     if count is not None and len(cells) != count:
         raise ConjoinError(where, f"{len(cells)} for {count} items", "give one an item")
-    if isinstance(cells, np.ndarray) and cells.dtype.kind in "iubU":
+    if isinstance(cells, np.ndarray) and (
+        cells.dtype.kind in "iubU" or (cells.dtype.kind == "f" and np.isfinite(cells).all())
+    ):
         return cells
     listed = [one.item() if isinstance(one, np.generic) else plain(one) for one in cells]
     gone = [row for row, one in enumerate(listed) if missing(one)]
@@ -143,7 +150,35 @@ def labels_of(values: Any, where: str = "labels", count: int | None = None) -> n
             raise ConjoinError(
                 where, f"row {row} holds a {type(one).__name__}", "give one label an item: [n]"
             )
-    return _one_type(listed, where, cells)
+    array = _one_type(listed, where, cells)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array)))
+        raise ConjoinError(where, f"row {row} is not finite: infinite", "leave such items out")
+    return array
+
+
+def numbers_of(values: Any, where: str) -> tuple[np.ndarray, bool]:
+    """Numbers ``[n, k]``, by position, and whether one a row was given as ``[n]``.
+
+    Raises
+    ------
+    ConjoinError : as :func:`matrix_of` and :func:`labels_of`, or one is no number.
+
+    Examples
+    --------
+    >>> numbers_of([1, 2], "y")[0].tolist(), numbers_of([[1.0, 2.0]], "y")[1]
+    ([[1.0], [2.0]], False)
+    """
+    cells = None if is_frame(values) else cells_of(values, where)
+    several = isinstance(cells, np.ndarray) and cells.ndim > 1
+    flat = cells is not None and not several and not any(map(_several, cells[:1]))
+    if flat:
+        array = labels_of(cells, where)[:, None]
+    else:
+        array = matrix_of(values if cells is None else cells, where)
+    if array.dtype.kind not in "fiub":
+        raise ConjoinError(where, "is not numbers", "give numbers, or name a classifier")
+    return (array if array.dtype.kind == "f" else array.astype(np.float64)), flat
 
 
 def mask_of(values: Any, where: str, count: int | None = None) -> np.ndarray:
@@ -217,23 +252,162 @@ def row_numbers(values: Any, where: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-@contextmanager
-def one_line(where: str) -> Iterator[None]:
-    """Say in one line of ours what another library refuses of an input.
+def trust_of(values: Any, where: str, count: int) -> np.ndarray:
+    """What each item counts ``[n]``, above 0; 1 where nothing is given.
 
     Raises
     ------
-    ConjoinError : a ``ValueError``, ``TypeError`` or ``OverflowError`` came from within.
+    ConjoinError : there are more or fewer than ``count``, or one is no number above 0.
+
+    Examples
+    --------
+    >>> trust_of(iter([2, 1]), "weight", 2).tolist(), trust_of(None, "weight", 2).tolist()
+    ([2.0, 1.0], [1.0, 1.0])
+    """
+    if values is None:
+        return np.ones(count)
+    array = labels_of(values, where, count)
+    if array.dtype.kind not in "fiub":
+        raise ConjoinError(where, "is not numbers", "give a number above 0 an item")
+    array = array.astype(np.float64)
+    if not (np.isfinite(array).all() and (array > 0).all()):
+        raise ConjoinError(where, "one is not above 0", "leave that item out instead")
+    return array
+
+
+def mapping_of(values: Any, where: str, remedy: str = "give a mapping by name") -> dict[str, Any]:
+    """What is given by name, in its order; nothing for ``None``.
+
+    Raises
+    ------
+    ConjoinError : it is no mapping, or a name is no text.
+
+    Examples
+    --------
+    >>> mapping_of(None, "params"), mapping_of({"lam": 1.0}, "params")
+    ({}, {'lam': 1.0})
+    """
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise ConjoinError(where, f"is a {type(values).__name__}", remedy)
+    odd = next((name for name in values if not isinstance(name, str)), None)
+    if odd is not None:
+        raise ConjoinError(where, f"the name {odd!r} is a {type(odd).__name__}", "name it by text")
+    return dict(values)
+
+
+def names_of(values: Any, where: str) -> list[str]:
+    """Names, in the order given.
+
+    Raises
+    ------
+    ConjoinError : one is no text, or it is one text and no list.
+    """
+    names = list(cells_of(values, where))
+    for row, name in enumerate(names):
+        if not isinstance(name, str):
+            found = f"entry {row} is a {type(name).__name__}"
+            raise ConjoinError(where, found, "give a list of names")
+    return [str(name) for name in names]
+
+
+def instance_of(value: Any, kind: type, where: str, remedy: str) -> Any:
+    """The value, which must be of one class.
+
+    Raises
+    ------
+    ConjoinError : it is of another.
+    """
+    if isinstance(value, kind):
+        return value
+    found = "is None" if value is None else f"is a {type(value).__name__}"
+    raise ConjoinError(where, found, remedy)
+
+
+def whole_number(value: Any, where: str, least: int = 0, most: int = 2**32 - 1) -> int:
+    """One whole number in a range; that of seeds by default.
+
+    Raises
+    ------
+    ConjoinError : it is of another type or out of the range.
+
+    Examples
+    --------
+    >>> whole_number(np.int64(3), "seed")
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        found = "is None" if value is None else f"is a {type(value).__name__}"
+        raise ConjoinError(where, found, "give a whole number")
+    number = int(value)
+    if not least <= number <= most:
+        said = str(number) if abs(number) < HUGE else "a number of many digits"
+        raise ConjoinError(where, f"{said} is out of range", f"give {least} to {most}")
+    return number
+
+
+def name_of(value: Any, where: str) -> str:
+    """One name.
+
+    Raises
+    ------
+    ConjoinError : it is no text.
+    """
+    return str(instance_of(value, str, where, "give a name"))
+
+
+def path_of(value: Any, where: str = "path") -> Path:
+    """A path, given as one or as text.
+
+    Raises
+    ------
+    ConjoinError : it is neither.
+    """
+    if not isinstance(value, str | PathLike):
+        found = "is None" if value is None else f"is a {type(value).__name__}"
+        raise ConjoinError(where, found, "give a path")
+    return Path(value)
+
+
+def budget_of(value: Any, where: str = "budget") -> float | None:
+    """Units of work, 0 or more; ``None`` for no end.
+
+    Raises
+    ------
+    ConjoinError : it is no number, NaN, or below 0.
+    """
+    if value is None:
+        return None
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number:
+        raise ConjoinError(where, f"is a {type(value).__name__}", "give a number of units, or None")
+    if not 0 <= value <= np.finfo(np.float64).max:
+        raise ConjoinError(where, "is out of range", "give 0 or more, or None for no end")
+    return float(value)
+
+
+@contextmanager
+def one_line(where: str, remedy: str = "give arrays of finite numbers") -> Iterator[None]:
+    """Say in one line of ours what another library refuses of an input.
+
+    Parameters
+    ----------
+    remedy : what to do about it.
+
+    Raises
+    ------
+    ConjoinError : an error of a value, type, attribute or place came from within.
     """
     try:
         yield
     except ConjoinError:
         raise
-    except (ValueError, TypeError, OverflowError, AttributeError) as error:
+    except (ValueError, TypeError, OverflowError, AttributeError, IndexError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         # scikit-learn's checks ask for a TypeError where a value is of another type.
         kind = _OfAnotherType if isinstance(error, TypeError) else ConjoinError
-        raise kind(where, said, "give arrays of finite numbers") from error
+        raise kind(where, said, remedy) from error
 
 
 def is_frame(values: Any) -> bool:
@@ -253,7 +427,7 @@ def plain(values: Any) -> Any:
         return np.asarray(values)
     if isinstance(values, np.ma.MaskedArray):
         return np.where(values.mask, np.nan, values.data) if values.mask.any() else values.data
-    if hasattr(values, "iloc"):  # pandas: an index is no position
+    if hasattr(values, "iloc") and hasattr(values, "dtype"):  # an index is no position
         known = getattr(values.dtype, "kind", "O") in "fiub" and type(values.dtype).__module__
         return values.to_numpy() if known == "numpy.dtypes" else list(values)
     if isinstance(values, np.ndarray | Sequence):
@@ -305,6 +479,10 @@ class _Rows(Sequence[Any]):
             name: None if missing(values[place]) else values[place]
             for name, values in self._columns.items()
         }
+
+
+def _several(value: Any) -> bool:
+    return isinstance(value, list | tuple) or bool(getattr(value, "ndim", 0))
 
 
 def _lone(values: Any, where: str) -> ConjoinError:

@@ -9,6 +9,14 @@ import numpy as np
 from conjoin.errors import ConjoinError
 from conjoin.maps.map import Map
 from conjoin.spaces.frame import unit
+from conjoin.spaces.given import (
+    instance_of,
+    labels_of,
+    matrix_of,
+    numbers_of,
+    one_line,
+    trust_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +54,21 @@ class Prototypes:
     @classmethod
     def of(cls, classes: Mapping[Any, Any]) -> "Prototypes":
         """From the vectors of each class: one, or several ``[k, d]``."""
-        lists = {label: np.atleast_2d(np.asarray(rows)) for label, rows in classes.items()}
+        remedy = "give the vectors of each class: {class: vectors}"
+        instance_of(classes, Mapping, "prototypes", remedy)
+        lists = {}
+        for label, rows in classes.items():
+            where = f"prototypes of {label!r}"
+            held, one = numbers_of(rows, where)
+            lists[label] = check_rows(held.T if one else held, where)
         labels = [label for label, rows in lists.items() for _ in range(len(rows))]
         if not labels:
             raise ConjoinError("prototypes", "there are none", "give each class a name")
-        return cls(np.array(labels), np.concatenate(list(lists.values())))
+        wide = sorted({rows.shape[1] for rows in lists.values()})
+        if len(wide) > 1:
+            found = f"vectors of {wide[0]} to {wide[-1]} numbers"
+            raise ConjoinError("prototypes", found, "give vectors of one length")
+        return cls(labels_of(labels, "prototypes"), np.concatenate(list(lists.values())))
 
     def means(self, classes: np.ndarray) -> np.ndarray:
         """``[c, d]`` mean of each class's vectors at unit length, at unit length itself.
@@ -156,52 +174,47 @@ class Student(Protocol):
 
 def check_rows(x: Any, where: str, dim: int | None = None) -> np.ndarray:
     """Vectors ``[n, d]`` of float32 or float64, or one clear refusal; no rows are fine."""
-    try:
-        array = np.asarray(x)
-        if array.dtype.kind not in "fiub":
-            raise ValueError
-    except ValueError:
-        raise ConjoinError(where, "is not an array of numbers", "give floats [n, d]") from None
+    given = matrix_of(x, where)
+    if hasattr(given, "vectors"):
+        raise ConjoinError(where, "is token sets", "pool them first: one vector an item")
+    with one_line(where, "give floats [n, d]"):
+        array = np.asarray(given)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ConjoinError(where, f"has shape {array.shape}", "give vectors [n, d]")
     if dim is not None and array.shape[1] != dim:
         raise ConjoinError(where, f"has {array.shape[1]} dimensions", f"give vectors of {dim}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32)
+    most = LARGEST[array.dtype.itemsize]
     for start in range(0, len(array), BLOCK):
-        finite = np.isfinite(array[start : start + BLOCK]).all(axis=1)
+        block = array[start : start + BLOCK]
+        fine = ((block <= most) & (block >= -most)).all(axis=1)
+        if fine.all():
+            continue
+        finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             row = start + int(np.flatnonzero(~finite)[0])
             raise ConjoinError(where, f"row {row} holds NaN or infinity", "drop or fill it")
+        row = start + int(np.flatnonzero(~fine)[0])
+        reached = np.abs(array[row]).max()
+        raise ConjoinError(
+            where, f"row {row} reaches {reached:.0e}, which sums of squares do not hold",
+            "scale the vectors",
+        )  # fmt: skip
     return array
 
 
+#: How class prototypes are given.
+NAMED = "give Prototypes.of({class: vectors})"
 #: Rows read at a time.
 BLOCK = 8192
+#: The largest numbers, by bytes, whose squares can be summed over rows.
+LARGEST = {4: 1e16, 8: float(np.finfo(np.float32).max)}
 
 
 def check_labels(y: Any, rows: int, where: str = "y") -> np.ndarray:
     """Labels ``[n]``, one a row and none missing, or one clear refusal."""
-    array = np.asarray(y)
-    if array.ndim != 1 or len(array) != rows:
-        raise ConjoinError(
-            where, f"labels of shape {array.shape} for {rows} rows", "give one a row"
-        )
-    if array.dtype.kind == "O":
-        lost = np.array([v is None or v != v for v in array.tolist()], dtype=bool)
-        if not lost.any():
-            kinds = {type(v) for v in array.tolist()}
-            array = (
-                array.astype(str) if kinds == {str} or len(kinds) > 1 else np.array(array.tolist())
-            )
-    elif array.dtype.kind == "f":
-        lost = ~np.isfinite(array)
-    else:
-        lost = np.zeros(len(array), dtype=bool)
-    if lost.any():
-        row = int(np.flatnonzero(lost)[0])
-        raise ConjoinError(where, f"the label of row {row} is missing", "drop those rows")
-    return array
+    return labels_of(y, where, rows)
 
 
 def check_weight(weight: Any, rows: int) -> np.ndarray:
@@ -211,14 +224,7 @@ def check_weight(weight: Any, rows: int) -> np.ndarray:
     ------
     ConjoinError : there are more or fewer than rows, or one is not above 0.
     """
-    if weight is None:
-        return np.ones(rows)
-    trust = np.asarray(weight, dtype=np.float64)
-    if trust.shape != (rows,):
-        raise ConjoinError("weight", f"shape {trust.shape} for {rows} rows", "give one a row")
-    if not (np.isfinite(trust).all() and (trust > 0).all()):
-        raise ConjoinError("weight", "one is not above 0", "leave that row out instead")
-    return trust
+    return trust_of(weight, "weight", rows)
 
 
 def pulls(
@@ -250,6 +256,7 @@ def known_classes(y: np.ndarray, prototypes: Prototypes | None = None) -> np.nda
     """
     found = np.unique(y)
     if prototypes is not None:
+        instance_of(prototypes, Prototypes, "prototypes", NAMED)
         if len(y) and found.dtype.kind != prototypes.labels.dtype.kind:
             raise ConjoinError(
                 "prototypes", f"named {prototypes.labels[0]!r} where labels are {found[0]!r}",
@@ -266,6 +273,7 @@ def require_prototypes(prototypes: Prototypes | None, dim: int, who: str) -> Pro
     """The prototypes, or a refusal where there are none or they are of another width."""
     if prototypes is None:
         raise ConjoinError(f"head {who}", "needs class prototypes", "give names: prototypes=…")
+    instance_of(prototypes, Prototypes, "prototypes", NAMED)
     check_rows(prototypes.vectors, "prototypes", dim)
     return prototypes
 

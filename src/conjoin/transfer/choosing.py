@@ -9,7 +9,8 @@ import numpy as np
 from conjoin.catalogue import COSTS, Choice, Row, Search, find, of_kind, ranges
 from conjoin.errors import ConjoinError
 from conjoin.spaces import stable_hash
-from conjoin.transfer.base import Prototypes, check_labels, check_rows
+from conjoin.spaces.given import instance_of, name_of, whole_number
+from conjoin.transfer.base import NAMED, Prototypes, check_labels, check_rows
 
 #: Settings of a method tried, folds, and rows looked at, at most.
 TRIES, FOLDS, ROWS = 5, 3, 5000
@@ -85,6 +86,9 @@ class Lesson:
         rows = check_rows(x, "x")
         labels = check_labels(y, len(rows))
         owners = None if groups is None else check_labels(groups, len(rows), "groups")
+        if prototypes is not None:
+            instance_of(prototypes, Prototypes, "prototypes", NAMED)
+            check_rows(prototypes.vectors, "prototypes", rows.shape[1])
         return cls(rows, labels, prototypes, owners)
 
     def __len__(self) -> int:
@@ -172,6 +176,8 @@ def choose_head(
     >>> found.head.score(np.eye(3), [0, 1, 2])
     1.0
     """
+    whole_number(seed, "seed")
+    name_of(method, "method")
     lesson = Lesson.of(x, y, prototypes, groups)
     rows, skipped = heads_for(lesson)
     if method != "auto":

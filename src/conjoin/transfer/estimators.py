@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
+from conjoin.spaces.given import mapping_of, one_line, whole_number
 from conjoin.transfer.base import Prototypes
 
 _FLOATS = [np.float64, np.float32]
@@ -65,31 +66,38 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         ------
         ConjoinError : the head weighs no rows, or answers numbers.
         """
-        X, y = validate_data(self, X, y, dtype=_FLOATS)
-        check_classification_targets(y)
-        head = find("head", self.method).make(dict(self.params or {}))
+        with one_line("X, y"):
+            X, y = validate_data(self, X, y, dtype=_FLOATS)
+            check_classification_targets(y)
+        head, seed = _made(self)
         if head.answers != "classes":
             raise ConjoinError("method", f"{self.method} predicts numbers", "use HeadRegressor")
         X, y, weighed = _weighed(head, self.method, (X, y), sample_weight)
-        self.head_ = head.fit(X, y, prototypes=prototypes, seed=self.seed, **weighed)
+        self.head_ = head.fit(X, y, prototypes=prototypes, seed=seed, **weighed)
         self.classes_ = self.head_.classes
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
         """``[n, c]`` scores; of two classes ``[n]``, above 0 for the second."""
         check_is_fitted(self)
-        scores = self.head_.scores(validate_data(self, X, reset=False, dtype=_FLOATS))
+        scores = self.head_.scores(_rows(self, X))
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """``[n, c]`` probabilities."""
         check_is_fitted(self)
-        return self.head_.predict_proba(validate_data(self, X, reset=False, dtype=_FLOATS))
+        return self.head_.predict_proba(_rows(self, X))
 
     def predict(self, X: Any) -> np.ndarray:
         """``[n]`` classes."""
         check_is_fitted(self)
-        return self.head_.predict(validate_data(self, X, reset=False, dtype=_FLOATS))
+        return self.head_.predict(_rows(self, X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows whose class is right."""
+        check_is_fitted(self)
+        with one_line("X, y", "give one class a row"):
+            return float(super().score(X, y, sample_weight))
 
 
 class HeadRegressor(RegressorMixin, BaseEstimator):
@@ -129,25 +137,45 @@ class HeadRegressor(RegressorMixin, BaseEstimator):
         ------
         ConjoinError : the head weighs no rows, or answers classes.
         """
-        X, y = validate_data(
-            self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
-        )
-        head = find("head", self.method).make(dict(self.params or {}))
+        with one_line("X, y"):
+            X, y = validate_data(
+                self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
+            )
+        head, seed = _made(self)
         if head.answers != "numbers":
             raise ConjoinError("method", f"{self.method} predicts classes", "use HeadClassifier")
         X, y, weighed = _weighed(head, self.method, (X, y), sample_weight)
-        self.head_ = head.fit(X, y, seed=self.seed, **weighed)
+        self.head_ = head.fit(X, y, seed=seed, **weighed)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """``[n]`` or ``[n, k]`` numbers."""
         check_is_fitted(self)
-        return self.head_.predict(validate_data(self, X, reset=False, dtype=_FLOATS))
+        return self.head_.predict(_rows(self, X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of the variance explained."""
+        check_is_fitted(self)
+        with one_line("X, y", "give numbers of the shape fitted to"):
+            return float(super().score(X, y, sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _made(estimator: Any) -> tuple[Any, int]:
+    """The head an estimator names, with its fields, and its seed."""
+    fields = mapping_of(estimator.params, "params", "give the head's fields by name")
+    seed = whole_number(estimator.seed, "seed")
+    return find("head", estimator.method).make(fields), seed
+
+
+def _rows(estimator: Any, X: Any) -> np.ndarray:
+    """Rows of as many columns as the estimator was fitted to."""
+    with one_line("X"):
+        return validate_data(estimator, X, reset=False, dtype=_FLOATS)
 
 
 def _weighed(
@@ -164,7 +192,10 @@ def _weighed(
     if "weight" not in inspect.signature(head.fit).parameters:
         able = "logistic, ridge-classifier, ridge-regressor, nearest-mean or majority"
         raise ConjoinError("sample_weight", f"{name} weighs no rows", f"name {able}")
-    trust = _check_sample_weight(sample_weight, rows[0], dtype=np.float64, ensure_non_negative=True)
+    with one_line("sample_weight", "give a number of 0 or more a row"):
+        trust = _check_sample_weight(
+            sample_weight, rows[0], dtype=np.float64, ensure_non_negative=True
+        )
     kept = trust > 0
     return rows[0][kept], rows[1][kept], {"weight": trust[kept]}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from conjoin.errors import ConjoinError
 from conjoin.measures.bootstrap import interval, paired_difference
 from conjoin.spaces import stable_hash
+from conjoin.spaces.given import cells_of, instance_of, whole_number
 from conjoin.transfer.base import Prototypes, check_labels
 from conjoin.transfer.choosing import BASELINES, HeadChoice, Lesson, choose_head
 from conjoin.transfer.fitted import Rejecting, kept_rows, nearest_cosine
@@ -140,8 +142,7 @@ def few_shot(
     >>> [point.value > 0.9 for point in curve.points if point.chosen]
     [True, True]
     """
-    if not shots:
-        raise ConjoinError("shots", "none given", "give numbers such as 1,4,16")
+    shots = _checked(train, test, shots, reject, seed)
     points: list[Point] = []
     last, rights = train, dict[str, np.ndarray]()
     for count in shots:
@@ -161,6 +162,24 @@ def few_shot(
     report("what is refused")
     rejection, head = rejecting(last, test, choice, reject, alike, seed)
     return Curve(tuple(points), replace(choice, head=head), gain, rejection, notes)
+
+
+def _checked(train: Lesson, test: Lesson, shots: Any, reject: Any, seed: Any) -> list[int | None]:
+    """The shots, where all that is given can be used."""
+    for where, lesson in (("train", train), ("test", test)):
+        instance_of(lesson, Lesson, where, "give Lesson.of(vectors, labels)")
+    if not len(test):
+        raise ConjoinError("test", "no rows", "give held-out rows")
+    if train.x.shape[1] != test.x.shape[1]:
+        found = f"{test.x.shape[1]} dimensions for {train.x.shape[1]} of train"
+        raise ConjoinError("test", found, "give both in one frame")
+    whole_number(seed, "seed")
+    if reject is not None:
+        instance_of(reject, Real, "reject", "give a share from 0 to below 1")
+    counts = list(cells_of(shots, "shots"))
+    if not counts:
+        raise ConjoinError("shots", "none given", "give numbers such as 1,4,16")
+    return [None if one is None else whole_number(one, "shots", 1) for one in counts]
 
 
 def _chosen(

@@ -12,6 +12,7 @@ from conjoin.maps.mlp import ResidualMLP
 from conjoin.spaces import stable_hash
 from conjoin.spaces.files import map_arrays, write_arrays
 from conjoin.spaces.frame import unit
+from conjoin.spaces.given import path_of
 from conjoin.transfer.base import Fitted, blocks, check_labels, check_rows, softmax
 
 Fields = dict[str, Any]
@@ -54,14 +55,15 @@ class Classes:
         ------
         ConjoinError : a label is none of the head's classes.
         """
-        labels = check_labels(y, len(x))
+        found = self.predict(x)
+        labels = check_labels(y, len(found))
         new = np.setdiff1d(labels, self.classes)
         if len(new):
             raise ConjoinError(
                 "y", f"label {str(new[0])!r} was not trained on",
                 f"fit with items of it; {nearest(str(new[0]), map(str, self.classes))}",
             )  # fmt: skip
-        return float((self.predict(x) == labels).mean())
+        return float((found == labels).mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -498,14 +500,14 @@ def save_head(head: Fitted, path: Path, about: Mapping[str, Any] | None = None) 
     write_arrays(path, arrays, meta)
 
 
-def load_head(path: Path) -> tuple[Any, dict[str, Any]]:
+def load_head(path: Path | str) -> tuple[Any, dict[str, Any]]:
     """A fitted head and the facts kept beside it.
 
     Raises
     ------
     StateError : the file is torn, or holds no head.
     """
-    arrays, meta = map_arrays(path)
+    arrays, meta = map_arrays(path_of(path))
     if meta.get("head") not in KINDS:
         raise StateError(str(path), "holds no head", "run: conjoin head")
     held = {key: np.array(value) for key, value in arrays.items()}

@@ -8,6 +8,7 @@ import numpy as np
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError
 from conjoin.spaces.frame import unit
+from conjoin.spaces.given import numbers_of
 from conjoin.transfer.base import (
     Prototypes,
     blocks,
@@ -275,12 +276,8 @@ class RidgeRegressor:
     ) -> Numbers:  # fmt: skip
         """A linear head in closed form; ``y`` is ``[n]`` or ``[n, k]`` numbers."""
         rows = check_rows(x, "x")
-        flat = np.ndim(y) == 1
-        try:
-            target = np.asarray(y, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ConjoinError("y", "holds what is no number", "name a classifier") from None
-        target = check_rows(target[:, None] if flat else target, "y")
+        target, flat = numbers_of(y, "y")
+        target = check_rows(target.astype(np.float64), "y")
         if len(target) != len(rows) or len(rows) < 2:
             raise ConjoinError("y", f"{len(target)} numbers for {len(rows)} rows", "give one a row")
         trust = check_weight(weight, len(rows))

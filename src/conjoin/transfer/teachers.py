@@ -8,6 +8,7 @@ import numpy as np
 
 from conjoin.errors import ConjoinError
 from conjoin.spaces.frame import unit
+from conjoin.spaces.given import is_frame
 from conjoin.transfer.base import check_rows
 
 
@@ -31,10 +32,9 @@ class Similarities:
         Directions of negative eigenvalues, and those below ``kept`` times the largest, are left
         out.
         """
-        values = np.asarray(self.values, dtype=np.float64)
-        if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        values = check_rows(self.values, "teacher").astype(np.float64)
+        if values.shape[0] != values.shape[1]:
             raise ConjoinError("teacher", f"similarities of shape {values.shape}", "give [n, n]")
-        check_rows(values, "teacher")
         eigen, ways = np.linalg.eigh((values + values.T) / 2)
         live = eigen > kept * max(eigen[-1], 0)
         if not live.any():
@@ -49,7 +49,7 @@ def teachers_of(teachers: Any, rows: int) -> dict[str, np.ndarray]:
     ------
     ConjoinError : there is none, one has another number of rows, or a row is not finite.
     """
-    if isinstance(teachers, Mapping):
+    if isinstance(teachers, Mapping) and not is_frame(teachers):
         named = dict(teachers)
     elif isinstance(teachers, Similarities) or not _several(teachers):
         named = {"teacher": teachers}
@@ -72,7 +72,15 @@ def teachers_of(teachers: Any, rows: int) -> dict[str, np.ndarray]:
 def _several(teachers: Any) -> bool:
     if not isinstance(teachers, Sequence):
         return False
-    return any(isinstance(one, Similarities) or np.ndim(one) == 2 for one in teachers)
+    return any(isinstance(one, Similarities) or _ndim(one) == 2 for one in teachers)
+
+
+def _ndim(one: Any) -> int:
+    """Axes of a table, or of a list of lists; 0 of what is ragged."""
+    try:
+        return int(np.ndim(one))
+    except ValueError:
+        return 0
 
 
 def side_by_side(teachers: Mapping[str, np.ndarray]) -> np.ndarray:

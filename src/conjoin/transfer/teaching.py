@@ -11,6 +11,7 @@ from conjoin.catalogue import COSTS, find
 from conjoin.maps.map import Map
 from conjoin.measures.bootstrap import ends, mean_draws
 from conjoin.spaces import Pairs
+from conjoin.spaces.given import name_of, whole_number
 from conjoin.transfer.kept import Kept
 from conjoin.transfer.students import nearness_each, own_ranks, ready
 from conjoin.transfer.teachers import side_by_side
@@ -71,12 +72,12 @@ def distill(
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=(60, 6))
-    >>> taught = distill(x, x @ rng.normal(size=(6, 4)), method="ridge-student")
-    >>> taught.map.apply(x).shape
+    >>> x = np.random.default_rng(0).normal(size=(60, 6))
+    >>> distill(x, x[:, :4], method="ridge-student").map.apply(x).shape
     (60, 4)
     """
+    whole_number(seed, "seed")
+    name_of(method, "method")
     if method != "auto":
         named = find("student", method).make()
         return Taught(method, {}, named.fit(x, teachers, y, groups=groups, seed=seed), {})
