@@ -72,7 +72,10 @@ def test_new_changed_and_gone_items_reach_the_index(fitted, call):
     assert "--prune deletes" in call.good("index", "add", "-w", fitted).out
     rows = call.good("index", "info", "--json", "-w", fitted).json["modalities"]
     assert [m["rows"] for m in rows] == [52, 52, 52]
+    before = call.good("index", "versions", "--json", "-w", fitted).json["versions"]
     call.good("index", "add", "--prune", "--yes", "-w", fitted)
+    after = call.good("index", "versions", "--json", "-w", fitted).json["versions"]
+    assert len(after) == len(before) + 1  # of all modalities at once
     rows = call.good("index", "info", "--json", "-w", fitted).json["modalities"]
     assert [m["rows"] for m in rows] == [51, 51, 51]
     again = call.good("index", "add", "--json", "-w", fitted).json

@@ -267,7 +267,7 @@ def test_missing_files_columns_and_folders_are_named(tmp_path):
         (lambda: read_table(tmp_path / "no" / "x.csv"), "there is no folder"),
         (lambda: read_table(tmp_path / "items.parquet", ["captoin"]),
          "has no column 'captoin'; did you mean caption?"),
-        (lambda: read_table(tmp_path / "empty"), "holds no file of a known kind; known are .aif"),
+        (lambda: read_table(tmp_path / "empty"), "holds no file of a known kind; known are .3gp"),
     ]  # fmt: skip
     for call, said in cases:
         with pytest.raises(ConjoinError) as caught:

@@ -5,7 +5,9 @@ from typing import Any
 
 from conjoin.app.output import Console
 from conjoin.app.workspace import Workspace
+from conjoin.encoders.films import clock
 from conjoin.encoders.run import EmbedResult, Survey
+from conjoin.items.moments import seconds_of
 from conjoin.spaces.store import Key
 
 #: Share of a modality's cells that may be away without a question.
@@ -50,15 +52,21 @@ def _listed(cells: Mapping[Key, str]) -> list[dict[str, Any]]:
     return [{"id": key.id, "part": key.part, "reason": why} for key, why in cells.items()]
 
 
-def show(name: str, made: EmbedResult, console: Console) -> None:
-    """One line of what was done, and the first cells that have or keep no fresh vector."""
+def show(name: str, made: EmbedResult, console: Console, *, timed: bool = False) -> None:
+    """One line of what was done, and the first cells that have or keep no fresh vector.
+
+    Parameters
+    ----------
+    timed : its parts are moments of recordings.
+    """
     away = f" ({len(made.away)} of them unreachable)" if made.away else ""
     gone = f", {made.dropped} dropped" if made.dropped else ""
     counts = f"{made.made} made, {made.kept} kept{away}{gone}, {len(made.failed)} failed"
     console.say(f"{name}: {counts}")
     for word, cells in (("", made.failed), ("kept, unreachable: ", made.away)):
         for key, reason in list(cells.items())[:_SHOWN]:
-            part = f", part {key.part + 1}" if key.part else ""
+            part = f", part {key.part + 1}" if key.part and not timed else ""
+            part = f" at {clock(seconds_of(key.part))}" if key.part and timed else part
             console.note(f"  item {key.id}{part}: {word}{reason}")
         if len(cells) > _SHOWN:
             console.note(f"  and {len(cells) - _SHOWN} more; --json lists them all")

@@ -190,11 +190,7 @@ def run_add(
         return
     if prune and gone:
         confirm(f"delete the rows of {len(gone)} items that are no longer embedded?", yes=yes)
-    change = add_rows(ws, wanted)
-    if prune and gone:
-        for name, items in wanted.gone.items():
-            if items:
-                change = _deleted(ws, items, None, [name])
+    change = add_rows(ws, wanted, prune=prune)
     console.say(f"added {shown}" + _left(gone, prune))
     console.result({**told, "version": change.version})
 

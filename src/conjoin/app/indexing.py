@@ -1,7 +1,7 @@
 """The index of a workspace: bound vectors, their corrections and metadata, where they lie."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +174,8 @@ def metadata(ws: Workspace, spaces: Mapping[str, Space]) -> dict[str, pa.Table]:
 
 def open_index(ws: Workspace) -> Index:
     """The index in use."""
-    return Index.open(ws.state / ws.current["index"])
+    timed = frozenset(modality.name for modality in ws.modalities if modality.timed)
+    return replace(Index.open(ws.state / ws.current["index"]), timed=timed)
 
 
 def index_of(ws: Workspace, made: Fit) -> Index | None:
@@ -263,15 +264,16 @@ def _keys(space: Space) -> list[tuple[str, int]]:
     return list(zip(space.ids.tolist(), space.parts.tolist(), strict=True))
 
 
-def add_rows(ws: Workspace, wanted: Pending) -> Change:
-    """Bind and add what is pending."""
+def add_rows(ws: Workspace, wanted: Pending, *, prune: bool = False) -> Change:
+    """Bind and add what is pending; ``prune`` takes away what is gone, in the same version."""
     made, store = current_fit(ws), open_store(ws)
     bound = {
         name: made.binding.bind(name, ws.space(name).take(rows))
         for name, rows in wanted.new.items()
         if len(rows)
     }
-    change = store.add(bound, metadata(ws, bound))
+    gone = wanted.gone if prune else None
+    change = store.add(bound, metadata(ws, bound), gone=gone)
     store.open()
     return change
 

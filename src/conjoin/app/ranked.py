@@ -293,7 +293,8 @@ def by_scores(
             value = float(scores[row])
             meta = dict(index.meta(item)) if index.meta else {}
             part = int(space.parts[row])
-            found.append(Hit(item, name, part, value, len(found) + 1, {"composed": value}, meta))
+            found.append(Hit(item, name, part, value, len(found) + 1, {"composed": value}, meta,
+                             time=index.time_of(name, part)))  # fmt: skip
         lists[name] = tuple(found)
     if len(lists) > 1:
         lists[MIXED] = index.mixing.mix(lists, depth, None)
@@ -430,7 +431,8 @@ def with_words(
     def hit(item: str, score: float, rank: int, name: str) -> Hit:
         best = [own[item] for own in known.values() if item in own]
         modality, part = shown[item]
-        first = min(best, key=lambda h: h.rank) if best else Hit(item, modality, part, 0, 1, {})
+        alone = Hit(item, modality, part, 0, 1, {}, time=index.time_of(modality, part))
+        first = min(best, key=lambda h: h.rank) if best else alone
         scores = {**first.scores, **{n: own[item].score for n, own in known.items() if item in own}}
         if item in by_words:
             scores[WORDS] = by_words[item]

@@ -105,7 +105,7 @@ def run_embed(
         progress = console.progress(name)
         made = ws.embed(name, strict=strict, retry=retry, progress=progress, seen=found)
         summary.append(embedding.entry(name, made))
-        embedding.show(name, made, console)
+        embedding.show(name, made, console, timed=ws.modality(name).timed)
         changed += [name] if made.made or made.dropped else []
     embedding.show_remarks(summary, console)
     notes = list(ws.items.notes)

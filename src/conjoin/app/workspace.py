@@ -25,6 +25,7 @@ from conjoin.errors import CellError, ConjoinError, StateError, nearest
 from conjoin.items.config import Config
 from conjoin.items.items import Items
 from conjoin.items.journal import Journal
+from conjoin.items.moments import Cut
 from conjoin.items.split import Split
 from conjoin.spaces import Frame, Pairs, Space, digest, stable_hash
 from conjoin.spaces.files import FORMAT, alone, json_mark, read_json, within, write_json
@@ -50,6 +51,12 @@ class Modality:
     uri: str
     parts: str = EACH
     device: str = "auto"
+    cut: Cut | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether its rows are moments of recordings, which parts joined into one are not."""
+        return self.cut is not None and self.parts == EACH
 
 
 class Workspace:
@@ -115,7 +122,7 @@ class Workspace:
     def modalities(self) -> list[Modality]:
         """The modalities of the configuration, in order."""
         return [
-            Modality(name, entry.column, entry.encoder, entry.parts, entry.device)
+            Modality(name, entry.column, entry.encoder, entry.parts, entry.device, entry.cut)
             for name, entry in self.config.modalities.items()
         ]
 
@@ -230,7 +237,8 @@ class Workspace:
 
     def cells(self, name: str, kind: str) -> Any:
         """A modality's cells, walked for keys and fetched one by one."""
-        return self.items.cells(self.modality(name).column, kind)
+        modality = self.modality(name)
+        return self.items.cells(modality.column, kind, modality.cut)
 
     def check(self, names: Sequence[str]) -> None:
         """Refuse what is wrong with a table, a column or an encoder's name before any is opened."""

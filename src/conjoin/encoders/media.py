@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.encoders import containers, pixels, waves
+from conjoin.encoders import containers, films, pixels, waves
 from conjoin.encoders.base import CellError
 from conjoin.errors import Unreachable, one_line, optional
+from conjoin.items.folder import kind_of_name
+from conjoin.items.moments import Moment
 
 #: Pixels beyond which a picture is refused unread: a small file may unpack to gigabytes.
 MAX_PIXELS = 100_000_000
@@ -63,7 +65,7 @@ def read_text(cell: Any) -> str:
 
 
 def read_picture(cell: Any) -> Any:
-    """A path, bytes, PIL image or ``[h, w(, c)]`` array → an upright RGB PIL image.
+    """A path, bytes, PIL image, ``[h, w(, c)]`` array or moment of a video → an upright RGB image.
 
     The EXIF orientation is applied; of an animation the first frame is taken; pixels of more than
     eight bits are scaled by what they hold (:func:`~conjoin.encoders.pixels.to_bytes`);
@@ -74,7 +76,7 @@ def read_picture(cell: Any) -> Any:
     ------
     CellError : torn, not a picture, or more than :data:`MAX_PIXELS`.
     """
-    picture = _picture(cell)
+    picture = _picture(films.picture_at(cell) if isinstance(cell, Moment) else cell)
     pixels.remark_blank(picture)
     return picture
 
@@ -104,9 +106,15 @@ def _picture(cell: Any) -> Any:
     except CellError:
         raise
     except Image.UnidentifiedImageError:
-        raise CellError("not a picture Pillow can read") from None
+        raise CellError(_no_picture(where)) from None
     except Exception as error:
         raise CellError(f"torn or unreadable picture: {one_line(error)}") from None
+
+
+def _no_picture(where: bytes | Path) -> str:
+    if isinstance(where, Path) and kind_of_name(where.name) == "video":
+        return "a video: add every = 1.0 to its modality in conjoin.toml"
+    return "not a picture Pillow can read"
 
 
 def upright(picture: Any) -> Any:
@@ -126,8 +134,9 @@ def _checked_size(picture: Any) -> Any:
 
 
 def read_sound(cell: Any, rate: int, seconds: float) -> np.ndarray:
-    """A path, bytes or samples → mono float32 at ``rate`` Hz, at most ``seconds`` of it.
+    """A path, bytes, samples or moment of a recording → mono float32 at ``rate`` Hz.
 
+    At most ``seconds`` are read.
     An array is taken as samples at ``rate``, ``[n]``, ``[n, channels]`` or ``[channels, n]``; a
     pair of samples and rate, or a record of ``array`` and ``sampling_rate``, says its own. Of
     channels the mean is taken, or the loudest where they cancel out. What libsndfile does not
@@ -151,6 +160,11 @@ def read_sound(cell: Any, rate: int, seconds: float) -> np.ndarray:
 
 
 def _samples(cell: Any, rate: int, seconds: float) -> tuple[np.ndarray, int]:
+    if isinstance(cell, Moment):
+        samples, found = films.samples_at(cell)
+        if len(samples) > found * seconds:
+            containers.remark_cut(seconds)
+        return samples[: math.ceil(found * (seconds + 1))], found
     held = waves.given(cell)
     if held is not None:
         values, own = held

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.encoders.films import samples_at
 from conjoin.encoders.media import read_picture, read_text, source
 from conjoin.errors import CellError, optional
+from conjoin.items.moments import Moment
 from conjoin.spaces import stable_hash
 
 #: Kinds of cell that can be cut.
@@ -60,8 +62,12 @@ def _crop(cell: Any, rng: np.random.Generator) -> Any:
 
 def _stretch(cell: Any, rng: np.random.Generator) -> bytes:
     soundfile = optional("soundfile", "audio")
-    where = source(cell)
-    samples, rate = soundfile.read(io.BytesIO(where) if isinstance(where, bytes) else str(where))
+    if isinstance(cell, Moment):
+        samples, rate = samples_at(cell)
+    else:
+        where = source(cell)
+        file = io.BytesIO(where) if isinstance(where, bytes) else str(where)
+        samples, rate = soundfile.read(file)
     kept = samples[_span(len(samples), rng.uniform(*SHARE), rng)]
     out = io.BytesIO()
     soundfile.write(out, kept, rate, format="WAV", subtype="FLOAT")

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from conjoin.errors import ConjoinError, nearest
+from conjoin.items.moments import MOST, Cut
 from conjoin.spaces.files import atomic
 
 #: Version of the file's form.
@@ -69,12 +70,34 @@ class ModalityPart(_Part):
         " pooled from them.",
     )
 
+    every: float | None = Field(
+        default=None,
+        ge=0.001,
+        le=86_400,
+        description="The cells are videos or long sounds, and each part is a moment of one: a"
+        " picture, or a stretch of sound so long, every so many seconds.",
+    )
+    most: int = Field(
+        default=MOST, ge=1, description="Moments of one recording, at most, with every."
+    )
+
     @field_validator("column")
     @classmethod
     def _some_column(cls, value: str | list[str]) -> str | list[str]:
         if not value:
             raise ValueError("names no column")
         return value
+
+    @model_validator(mode="after")
+    def _most_of_moments(self) -> "ModalityPart":
+        if self.every is None and "most" in self.model_fields_set:
+            raise ValueError("has most but no every: say how many seconds lie between moments")
+        return self
+
+    @property
+    def cut(self) -> Cut | None:
+        """How its recordings are cut into moments; ``None`` where its cells are no recordings."""
+        return None if self.every is None else Cut(self.every, self.most)
 
 
 class PairsPart(_Part):

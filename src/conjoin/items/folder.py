@@ -30,6 +30,13 @@ KINDS: Mapping[str, str] = {
         ),
         "audio",
     ),
+    **dict.fromkeys(
+        (
+            ".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".mpeg", ".wmv", ".flv",
+            ".3gp", ".ogv", ".mts", ".m2ts",
+        ),
+        "video",
+    ),
     ".txt": "text",
     ".npy": "vector",
 }  # fmt: skip
@@ -123,11 +130,12 @@ def read_folder(path: Path) -> Held:
     """One row an item: ``id``, what the folders say, and a column a kind.
 
     The id is the path without its extension, relative to ``path``, in composed Unicode (NFC), which
-    is also how names are compared. Pictures, sounds and vectors are given as relative paths, texts
-    as what the file says; several files of one kind and stem are several parts. Where folders part
-    the kinds (``images/1.png`` beside ``captions/1.txt``) files of equal names in them are one
-    item. ``folder`` is there where there are several; where they part items of one kind, as classes
-    do (``cat/1.png``), their names are ``label`` too, and those of train and test are ``split``.
+    is also how names are compared. Pictures, sounds, videos and vectors are given as relative
+    paths, texts as what the file says; several files of one kind and stem are several parts. Where
+    folders part the kinds (``images/1.png`` beside ``captions/1.txt``) files of equal names in them
+    are one item. ``folder`` is there where there are several; where they part items of one kind, as
+    classes do (``cat/1.png``), their names are ``label`` too, and those of train and test are
+    ``split``.
 
     Hidden files and other endings are passed over; the notes count them.
 

@@ -25,7 +25,7 @@ _GROUP_NAMES = (
 _SIDES = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 _ENCODERS = {
     "image": "builtin:image", "audio": "builtin:audio", "vector": "builtin:vector",
-    "series": "builtin:series", "text": "builtin:text",
+    "series": "builtin:series", "text": "builtin:text", "video": "builtin:image",
 }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ class Look:
 
 def _allowed(source: Source, guesses: Sequence[Guess], path: Path) -> list[tuple[str, str]]:
     """Lines of ``[items]`` that allow what the table's cells name, and a word on each."""
-    named = [g.column for g in guesses if g.kind in ("image", "audio", "vector", "series")
+    named = [g.column for g in guesses if g.kind in ("image", "audio", "video", "vector", "series")
              and ("paths" in g.why or "URLs" in g.why)]  # fmt: skip
     cells = (value for name in named for value in source.values(name))
     folders, hosts = permits(cells, table_base(path))
@@ -111,6 +111,8 @@ def look(path: Path, folder: Path | None = None, *, encoders: Mapping[str, str] 
     _require_text(path)
     source = open_source(path)
     guesses = [guess_column(source, name) for name in source.names]
+    if "image" in encoders:  # a video is read by its pictures
+        encoders = {**encoders, "video": encoders["image"]}
     if encoders and not any(g.kind in encoders for g in guesses):
         kinds = sorted({g.kind for g in guesses} & set(_ENCODERS)) or ["nothing to encode"]
         raise ConjoinError(
@@ -241,6 +243,8 @@ def _modality(name: str, g: Guess, encoders: Mapping[str, str]) -> list[str]:
         f"[modalities.{name if re.fullmatch(r'[A-Za-z0-9_-]+', name) else _quoted(name)}]",
         f"column = {_quoted(g.column):<20} # {_line(g.why)}",
     ]
+    if g.kind == "video":
+        return [*lines, *_moments(name, g, encoders)]
     if g.kind in encoders:
         return [*lines, f"encoder = {_quoted(encoders[g.kind])}"]
     if g.kind == "text":
@@ -249,6 +253,18 @@ def _modality(name: str, g: Guess, encoders: Mapping[str, str]) -> list[str]:
         )  # fmt: skip
         return [*lines, f"encoder = {_quoted(encoder):<19} # {note}"]
     return [*lines, f"encoder = {_quoted(encoder)}"]
+
+
+def _moments(name: str, g: Guess, encoders: Mapping[str, str]) -> list[str]:
+    """How a video is read: by its pictures, and its sound track where a person wants that."""
+    sound = encoders.get("audio", _ENCODERS["audio"])
+    return [
+        f"encoder = {_quoted(encoders.get('video', _ENCODERS['video']))}",
+        f"every = {'1.0':<21} # seconds between the pictures that are read of a video",
+        "", "# Their sound tracks, in stretches of ten seconds:",
+        f"# [modalities.{_quoted(name + '_sound')}]", f"# column = {_quoted(g.column)}",
+        f"# encoder = {_quoted(sound)}", "# every = 10.0",
+    ]  # fmt: skip
 
 
 def _name(column: str) -> str:

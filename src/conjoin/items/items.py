@@ -34,6 +34,7 @@ from conjoin.items.links import (
     read_links,
     same_row,
 )
+from conjoin.items.moments import STREAMS, Cut, Moment, moments, seconds_of
 from conjoin.items.reach import Reach, is_address
 from conjoin.items.sources import with_classes
 from conjoin.items.split import Split, column_split, make_split
@@ -67,11 +68,16 @@ class Modality:
     :class:`~conjoin.errors.CellError` itself, so that the walk goes on and the failure is
     recorded with its reason. The content of an :class:`~conjoin.errors.Unreachable` one is 0: it
     is not known.
+
+    With ``cut`` the cells are recordings, and their parts are moments of them: pictures of a video
+    for kind ``image``, stretches of its sound for ``audio``
+    (:class:`~conjoin.items.moments.Moment`). The number of a part is then its millisecond.
     """
 
     items: "Items"
     columns: tuple[str, ...]
     kind: str
+    cut: Cut | None = None
 
     def __iter__(self) -> Iterator[tuple[Key, Any]]:
         for key, cell, _ in self._walk():
@@ -92,15 +98,29 @@ class Modality:
         else:
             read = ((item, self._read(values)) for item, values in rows)
         for item, parts in read:
-            for part, (content, cell, value) in enumerate(parts):
+            for part, content, cell, value in parts:
                 some = True
                 yield Key(item, part, content), cell, value
         if not some:
             raise self._empty()
 
-    def _read(self, values: tuple[Any, ...]) -> list[tuple[int, Any, Any]]:
-        """Content, cell and value of each part of a row."""
-        return [(*self._hashed(value, cell), value) for value, cell in self._resolved(values)]
+    def _read(self, values: tuple[Any, ...]) -> list[tuple[int, int, Any, Any]]:
+        """Number, content, cell and value of each part of a row."""
+        read = [(*self._hashed(value, cell), value) for value, cell in self._resolved(values)]
+        if self.cut is None or not read:
+            return [(part, *each) for part, each in enumerate(read)]
+        content, cell, value = read[0]
+        try:
+            if len(read) > 1:
+                raise CellError(_SEVERAL.format(len(read)))
+            if isinstance(cell, CellError):
+                return [(0, content, cell, value)]
+            found = moments(cell, self.kind, self.cut)
+        except CellError as error:
+            known = 0 if isinstance(error, Unreachable) else content_hash(
+                [str(error), str(content)], "other")  # fmt: skip
+            return [(0, known, error, value)]
+        return [(one.part, one.content(content, self.kind), one, value) for one in found]
 
     def _hashed(self, value: Any, cell: Any) -> tuple[int, Any]:
         if not isinstance(cell, CellError):
@@ -137,8 +157,7 @@ class Modality:
                 continue
             values = tuple(self.items.value(name, item) for name in self.columns)
             found += [
-                (Key(item, part, content), cell)
-                for part, (content, cell, _) in enumerate(self._read(values))
+                (Key(item, part, content), cell) for part, content, cell, _ in self._read(values)
             ]
         return found
 
@@ -156,6 +175,10 @@ class Modality:
         """
         values = tuple(self.items.value(name, item) for name in self.columns)
         parts = [cell for _, cell in self._resolved(values)]
+        if self.cut is not None and len(parts) > 1:
+            raise CellError(_SEVERAL.format(len(parts)))
+        if self.cut is not None and parts and not isinstance(parts[0], CellError):
+            return Moment(parts[0], seconds_of(part), self.cut)
         if part >= len(parts):
             raise ConjoinError(
                 self._where, f"item {str(item)!r} has {len(parts)} parts",
@@ -186,6 +209,7 @@ class Modality:
                 yield part, error
 
 
+_SEVERAL = "{} recordings in one cell: give each a row of its own"
 #: Rows of addresses that are fetched before they are asked for, and by how many threads.
 _ROWS_AHEAD, _FETCHERS = 32, 8
 
@@ -371,18 +395,26 @@ class Items:
             raise ConjoinError(self.where, f"has no item {str(item)!r}", "give one of its ids")
         return self._row_of[item]
 
-    def cells(self, column: str | Sequence[str], kind: str) -> Modality:
+    def cells(self, column: str | Sequence[str], kind: str, cut: Cut | None = None) -> Modality:
         """The cells of a modality, to walk as ``(Key, cell)`` or to fetch one by one.
 
         Parameters
         ----------
         column : one column, or several for kind ``table``.
         kind : what the encoder reads: text, image, audio, table, series, vector…
+        cut : the cells are recordings, and moments of them are read.
 
         Raises
         ------
-        ConjoinError : there is no such column, or (at the end of a walk) every cell is missing.
+        ConjoinError : there is no such column, or (at the end of a walk) every cell is missing, or
+            recordings are to be cut for an encoder of another kind than ``image`` and ``audio``.
         """
+        if cut is not None and kind not in STREAMS:
+            raise ConjoinError(
+                f"{self.where}, column {column!r}",
+                f"every = {cut.every:g} for cells of kind {kind}",
+                "give an encoder of pictures or sounds, or leave every out",
+            )  # fmt: skip
         if not isinstance(column, str) and not _are_names(column):
             raise ConjoinError("column", f"is a {type(column).__name__}", "name a column")
         if not isinstance(column, str) and kind != "table":
@@ -392,7 +424,7 @@ class Items:
             )  # fmt: skip
         columns = (column,) if isinstance(column, str) else tuple(column)
         require_columns(self.names, columns, self.where)
-        return Modality(self, columns, kind)
+        return Modality(self, columns, kind, cut)
 
     def values(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Walk the rows of some columns as they are stored."""

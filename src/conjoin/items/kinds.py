@@ -22,6 +22,7 @@ _MOST = 0.9
 #: Share from which cells of a kind among others are worth a word.
 _SOME = 0.3
 _PICTURES = ("image", "img", "photo", "picture", "thumb", "cover", "poster", "avatar", "logo")
+_VIDEOS = ("video", "clip", "film", "movie")
 _SOUNDS = ("audio", "sound", "song", "speech", "voice", "recording", "music")
 
 
@@ -31,8 +32,8 @@ class Guess:
 
     Parameters
     ----------
-    kind : text, image, audio, vector, series; ``number``, ``category`` or ``other`` for what is no
-        modality of its own.
+    kind : text, image, audio, video, vector, series; ``number``, ``category`` or ``other`` for
+        what is no modality of its own.
     why : the evidence, for the comment.
     foreign : text that is not mostly in Latin letters.
     """
@@ -126,7 +127,7 @@ def _guess_bytes(name: str, values: Sequence[bytes], several: str) -> Guess:
     kind, count = Counter(_magic(value) for value in values).most_common(1)[0]
     if kind is None:
         return Guess(name, "other", f"{several}bytes of no known kind")
-    what = "a picture" if kind == "image" else "a sound"
+    what = {"image": "a picture", "audio": "a sound"}.get(kind, "a video")
     return Guess(name, kind, f"{several}bytes; {count} of {len(values)} begin as {what} does")
 
 
@@ -135,12 +136,14 @@ def _magic(data: bytes) -> str | None:
     pictures = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
     sounds = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM")
     if data[:4] == b"RIFF":
-        return {b"WEBP": "image", b"WAVE": "audio"}.get(data[8:12])
+        return {b"WEBP": "image", b"WAVE": "audio", b"AVI ": "video"}.get(data[8:12])
     jpeg_2000, boxed = b"\x00\x00\x00\x0cjP  ", data[4:8] == b"ftyp"
     heif = boxed and data[8:12] in (b"avif", b"heic", b"heix", b"mif1")
     if data.startswith((*pictures, jpeg_2000)) or heif or data.lstrip()[:4] == b"<svg":
         return "image"
-    return "audio" if data.startswith(sounds) or data[4:11] == b"ftypM4A" else None
+    if data.startswith(sounds) or data[4:11] == b"ftypM4A":
+        return "audio"
+    return "video" if boxed or data.startswith(b"\x1a\x45\xdf\xa3") else None
 
 
 def _guess_strings(name: str, values: Sequence[str], several: str) -> Guess:
@@ -171,10 +174,10 @@ def _form(text: str) -> tuple[str, str]:
     """The kind a text names, and how it does; an empty kind for a text that names none."""
     if text[:5].lower() == "data:":
         held = text[5:20].partition("/")[0].lower()
-        return (held, "data URIs") if held in ("image", "audio") else ("", "")
+        return (held, "data URIs") if held in ("image", "audio", "video") else ("", "")
     link = text.lower().startswith(("http://", "https://"))
     kind = kind_of_name(text) if len(text) < 4096 and "\n" not in text else None
-    if kind in ("image", "audio", "vector"):
+    if kind in ("image", "audio", "video", "vector"):
         suffix = os.path.splitext(text.split("?")[0].split("#")[0] if link else text)[1]
         return str(kind), f"{'URLs' if link else 'paths'} ending in {suffix}"
     if link and len(text.split()) == 1:
@@ -203,7 +206,7 @@ def _of_kind(name: str, kind: str, why: str, values: Sequence[str]) -> Guess:
 def _guess_links(name: str, several: str) -> Guess:
     lower = name.lower()
     said = f"{several}URLs without an ending"
-    for kind, words in (("image", _PICTURES), ("audio", _SOUNDS)):
+    for kind, words in (("image", _PICTURES), ("audio", _SOUNDS), ("video", _VIDEOS)):
         if any(word in lower for word in words):
             return Guess(name, kind, f"{said}; by its name, of kind {kind}")
     return Guess(name, "other", f"{said}: give builtin:image or builtin:audio if they are such")

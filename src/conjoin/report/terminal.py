@@ -12,6 +12,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from conjoin.encoders.films import clock
 from conjoin.report.thumbs import Thumb
 from conjoin.search.hits import Hit, Hits
 
@@ -79,13 +80,20 @@ def hits_table(
         table.add_column(" or ".join(sorted(said)), justify="right")
     for hit in hits:
         shown = [] if lookup is None else [_shown(lookup(hit), draw)]
-        item = Text(hit.id if hit.part == 0 else f"{hit.id} · part {hit.part + 1}")
+        item = Text(hit.id + _which(hit))
         likely = [_percent(hit.probability)] if known else []
         table.add_row(
             str(hit.rank), *shown, item, *([Text(hit.modality)] if several else []),
             f"{hit.score:.3f}", *likely,
         )  # fmt: skip
     return table
+
+
+def _which(hit: Hit) -> str:
+    """The moment of a recording, or the part of an item that has several."""
+    if hit.time is not None:
+        return f" · at {clock(hit.time)}"
+    return f" · part {hit.part + 1}" if hit.part else ""
 
 
 def _percent(p: float | None) -> str:

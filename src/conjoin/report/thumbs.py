@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from conjoin.encoders.films import wave_at
 from conjoin.encoders.media import read_picture
 from conjoin.encoders.pixels import declared_scale, flat, of_array
+from conjoin.items.moments import Moment
 
 #: Longest side of a thumbnail, pixels.
 SIZE = 160
@@ -93,6 +95,8 @@ def picture(cell: Any, size: int = SIZE) -> bytes:
 
 
 def _open(cell: Any) -> Image.Image:
+    if isinstance(cell, Moment):
+        return read_picture(cell)
     if isinstance(cell, Image.Image):
         return cell.copy()
     if isinstance(cell, np.ndarray):
@@ -104,6 +108,8 @@ def _open(cell: Any) -> Image.Image:
 
 
 def _sound(cell: Any, alt: str) -> Thumb:
+    if isinstance(cell, Moment):
+        cell = wave_at(cell)
     data = cell if isinstance(cell, bytes) else Path(cell).read_bytes()
     mime = next((m for head, m in _SOUNDS.items() if data.startswith(head)), None)
     if mime is None or len(data) > MOST_SOUND:

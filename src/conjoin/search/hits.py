@@ -21,6 +21,7 @@ class Hit:
     probability : that it answers, where its direction is calibrated; ``Hits.meaning`` says
         whether as the query's partner or as relevant.
     meta : what is known of the item, where the index was given a lookup.
+    time : the second of its video or sound at which the part begins, where it is a moment of one.
     """
 
     id: str
@@ -31,13 +32,14 @@ class Hit:
     scores: Mapping[str, float]
     meta: Mapping[str, Any] = field(default_factory=dict)
     probability: float | None = None
+    time: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able fields; the keys are stable."""
         return {
             "rank": self.rank, "id": self.id, "modality": self.modality, "part": self.part,
             "score": self.score, "probability": self.probability, "scores": dict(self.scores),
-            "meta": dict(self.meta),
+            "meta": dict(self.meta), **({} if self.time is None else {"time": self.time}),
         }  # fmt: skip
 
 

@@ -60,6 +60,7 @@ class Index:
     engines : by modality, what finds candidates; every row is scored where there is none.
     finders : by modality, rows of items by id; ids are looked through where there is none.
     familiar : by modality, rows that queries are compared with; those indexed where not given.
+    timed : modalities whose parts are milliseconds of recordings.
     """
 
     frame: Frame
@@ -72,6 +73,7 @@ class Index:
     engines: Mapping[str, Engine] = field(default_factory=dict)
     finders: Mapping[str, Callable[[Sequence[str]], np.ndarray]] = field(default_factory=dict)
     familiar: Mapping[str, Space] = field(default_factory=dict)
+    timed: frozenset[str] = frozenset()
     _tiles: dict[Any, Tiles] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -333,10 +335,15 @@ class Index:
             seen.add(item)
             meta = dict(self.meta(item)) if self.meta else {}
             named = dict(zip(names, said, strict=True))
-            hits.append(Hit(item, target, part, said[-1], len(hits) + 1, named, meta))
+            hits.append(Hit(item, target, part, said[-1], len(hits) + 1, named, meta,
+                            time=self.time_of(target, part)))  # fmt: skip
             if len(hits) == k:
                 break
         return tuple(hits)
+
+    def time_of(self, modality: str, part: int) -> float | None:
+        """The second of its recording at which a part begins; ``None`` where it is of none."""
+        return part / 1000 if modality in self.timed else None
 
     def save(self, folder: Path) -> None:
         """Write the index; the manifest comes last, so a reader sees the old or the new."""

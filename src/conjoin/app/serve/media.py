@@ -16,8 +16,10 @@ import numpy as np
 
 from conjoin.app.serve.limits import Limits, Problem
 from conjoin.app.workspace import Workspace
+from conjoin.encoders.films import wave_at
 from conjoin.errors import CellError, ConjoinError, Unreachable
 from conjoin.items.cells import MEDIA, cell_parts, place_of, resolve
+from conjoin.items.moments import Moment
 from conjoin.items.reach import is_address
 from conjoin.report.thumbs import picture, thumb
 
@@ -198,7 +200,8 @@ class Shelf:
     ) -> tuple[bool, Callable[[], Any]]:
         """Whether a cell lies behind an address, and what reads it without the item's others."""
         column, items = self._ws.modality(modality).column, self._ws.items
-        if kind not in MEDIA or not isinstance(column, str):
+        whole = self._ws.modality(modality).cut is None
+        if kind not in MEDIA or not isinstance(column, str) or not whole:
             return False, functools.partial(self._ws.cells(modality, kind).get, item, part)
         parts = cell_parts(items.value(column, item), kind)
         if part >= len(parts):
@@ -231,6 +234,8 @@ def sound(cell: Any, most: int) -> tuple[bytes, str]:
     ------
     ValueError : it is of another format, or larger than ``most`` bytes.
     """
+    if isinstance(cell, Moment):
+        cell = wave_at(cell)
     if isinstance(cell, np.ndarray | tuple):
         return _wave(cell), "audio/wav"
     if isinstance(cell, bytes):

@@ -325,7 +325,7 @@ def _looking(app: FastAPI, desk: Desk) -> None:
         request: Request,
         item: Id,
         modality: Id,
-        part: Annotated[int, Query(ge=0, le=100_000)] = 0,
+        part: Annotated[int, Query(ge=0, le=2_147_483_647)] = 0,
         size: Annotated[int, Query(ge=16, le=desk.limits.thumb)] = 320,
     ) -> Response:
         live = desk.live

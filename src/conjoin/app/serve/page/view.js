@@ -33,6 +33,12 @@ export function likely(probability, meaning) {
   return percent < 1 ? `under 1 % likely ${what}` : `${Math.round(percent)} % likely ${what}`;
 }
 
+export function clock(seconds) {
+  const whole = Math.floor(seconds), two = (n) => String(n).padStart(2, "0");
+  const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
 const figure = (value) => (typeof value === "number" ? value.toFixed(3) : String(value));
 
 function media(kind, path, label, text) {
@@ -55,8 +61,9 @@ export function card(hit, act) {
   why.addEventListener("toggle", () => why.open && explain(why, hit, act), { once: true });
   const said = hit.probability === null || hit.probability === undefined
     ? null : el("span", { class: "likely", "aria-hidden": "true" }, bar(hit.probability));
+  const place = typeof hit.time === "number" ? `${hit.modality} · at ${clock(hit.time)}` : hit.modality;
   const about = hit.probability === null || hit.probability === undefined
-    ? `${hit.rank} · ${hit.modality}` : `${hit.rank} · ${hit.modality} · ${likely(hit.probability, hit.meaning)}`;
+    ? `${hit.rank} · ${place}` : `${hit.rank} · ${place} · ${likely(hit.probability, hit.meaning)}`;
   return el("li", { class: "card", "data-id": hit.id, "data-modality": hit.modality },
     el("div", { class: "media" }, media(hit.kind, hit.media, hit.label, hit.text)),
     el("h3", { dir: "auto" }, hit.label),
