@@ -46,6 +46,11 @@ SCORED = ((500, (64, 48)), (2500, (256, 128)), (6000, (384, 256)), (10_000, (128
 REHEARSED = ((300, (64, 48)), (1200, (384, 384)), (3000, (1280, 384)), (10_000, (384, 256)))
 #: Items, widths and classes of fusions.
 FUSED = ((400, (16, 16, 16), 3), (2000, (64, 64, 64), 5), (6000, (128, 128, 128), 10))
+#: Fusions that are run, and the steps of each.
+FUSIONS: dict[str, tuple[int | None, ...]] = {
+    "late": (None,), "concat": (None,), "imputed-logistic": (None,), "boosted-trees": (20, 60),
+    "side": (20, 80),
+}  # fmt: skip
 #: An engine that took so many seconds once is measured at no further size.
 DEAR = 2.0
 #: Steps of a training.
@@ -196,11 +201,17 @@ def rest_units(lines: list[list[Any]]) -> dict[str, dict[str, float]]:
     return {"rest": fitted(after), "index": fitted(index)}
 
 
-def fusions() -> list[list[Any]]:
-    """Linear fusions and a trained one: ``[method, items, dims, outputs, steps, seconds]``."""
+def fusions(known: list[list[Any]]) -> list[list[Any]]:
+    """Plain fusions and a trained one: ``[method, items, dims, outputs, steps, seconds]``.
+
+    Parameters
+    ----------
+    known : what was measured before, which is not measured again.
+    """
     from conjoin.fusion.masks import credit
 
-    found: list[list[Any]] = []
+    done = {(name, items, steps) for name, items, _, _, steps, _ in known}
+    found = list(known)
     for items, dims, outputs in FUSED:
         rng = np.random.default_rng(0)
         labels = rng.integers(0, outputs, items)
@@ -208,16 +219,19 @@ def fusions() -> list[list[Any]]:
             name: (rng.standard_normal((outputs, dim))[labels] + rng.standard_normal((items, dim)))
             for name, dim in zip("abc", dims, strict=True)
         }
-        for name in ("late", "concat", "side"):
+        for name, many in FUSIONS.items():
             row = catalogue.find("fusion", name)
-            for steps in (20, 80) if row.cost == "trained" else (None,):
+            for steps in many:
+                if (name, items, steps) in done:
+                    continue
                 made = row.make({} if steps is None else {"steps": steps})
                 took, fused = seconds(lambda: made.fit(views, {}, labels=labels, seed=0))  # noqa: B023
                 found.append([name, items, list(dims), outputs, steps, round(took, 4)])
                 print(*found[-1], flush=True)
-        inputs = Inputs.of(views, {})
-        took, _ = seconds(lambda: credit(fused, inputs, labels))  # noqa: B023
-        found.append(["credit", items, list(dims), outputs, None, round(took, 4)])
+        if ("credit", items, None) not in done:
+            inputs = Inputs.of(views, {})
+            took, _ = seconds(lambda: credit(fused, inputs, labels))  # noqa: B023
+            found.append(["credit", items, list(dims), outputs, None, round(took, 4)])
     return found
 
 
@@ -259,7 +273,8 @@ def main() -> None:
     told = asked.parse_args()
     known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"binders": []}
     units = binders(known["binders"])
-    for name, job in (("score", scoring), ("rest", rest), ("fusions", fusions)):
+    known["fusions"] = fusions(known.get("fusions", []))
+    for name, job in (("score", scoring), ("rest", rest)):
         if name not in known:
             known[name] = job()
         if told.write:

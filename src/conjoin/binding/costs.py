@@ -156,7 +156,12 @@ def fusion_parts(
         "views": PASSES * shape.pairs * width * outputs * len(shape.dims) / GIGA,
         "moments": shape.pairs * width**2 / GIGA,
     }
-    return {**parts, **_training(row, {**row.settings, **fields}, shape)}
+    own = {**row.settings, **fields}
+    if row.family == "trees":  # each round looks at every column once a class
+        rounds = own.get("steps", inspect.signature(row.load()).parameters["steps"].default)
+        each = {"trees": rounds * parts["read"] * outputs, "round": rounds * outputs / GIGA}
+        return {"fixed": 1.0, **each}
+    return {**parts, **_training(row, own, shape)}
 
 
 def of_moments(shape: Shape) -> float:
