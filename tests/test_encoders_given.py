@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conjoin.encoders import probe, remote
+from conjoin.encoders import onnxfile, probe, remote, run
 from conjoin.encoders.base import CellError, Encoder
 from conjoin.encoders.function import Function
 from conjoin.encoders.names import uri
@@ -112,6 +112,54 @@ def test_onnx_vectors(linear, matrix):
             encoder.decode(cell)
     with pytest.raises(ConjoinError, match="the graph refused its input"):
         encode(encoder, [np.ones(5)])
+
+
+def test_onnx_runs_on_a_device_whose_probes_agree_and_else_on_the_processor(
+    linear, tmp_path, monkeypatch
+):
+    plain = onnx_of(linear, kind="vector", device="cpu")
+    assert plain.runtime == "onnxruntime"
+    monkeypatch.setattr(onnxfile, "PROVIDERS", {**onnxfile.PROVIDERS, "cuda": "NoneSuch"})
+    monkeypatch.delenv("CONJOIN_DEVICE", raising=False)
+    with pytest.raises(ConjoinError, match="the installed onnxruntime finds no cuda here"):
+        onnx_of(linear, kind="vector", device="cuda")
+    assert onnx_of(linear, kind="vector").runtime == "onnxruntime", "auto, and there is none"
+    # The processor under an accelerator's name stands in for one that computes alike.
+    monkeypatch.setitem(onnxfile.PROVIDERS, "cuda", onnxfile.PROVIDERS["cpu"])
+    cells = list(np.random.default_rng(0).standard_normal((70, 6)).astype(np.float32))
+    for device in ("cuda", "auto"):
+        moved = onnx_of(linear, kind="vector", device=device)
+        assert moved.runtime == "onnxruntime cuda"
+        assert (moved.uri, moved.frame) == (plain.uri, plain.frame)
+        np.testing.assert_array_equal(
+            run.encode(moved, cells).vectors, run.encode(plain, cells).vectors
+        )
+        assert moved.sizes.now > 32, "on an accelerator batches grow"
+    # One that computes something else, and one that has no room for a batch.
+    session = onnxfile._session
+
+    class Other:
+        def __init__(self, path, where, device):
+            self.real = session(path, where, "cpu")
+            self.device = device
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+        def run(self, names, feeds):
+            if self.device == "cuda" and troubles:
+                raise ValueError(troubles[-1])
+            return [out + (self.device == "cuda") for out in self.real.run(names, feeds)]
+
+    monkeypatch.setattr(onnxfile, "_session", lambda p, w, d="cpu": Other(p, w, d))
+    troubles: list[str] = []
+    for more in ([], ["not implemented"], ["Failed to allocate memory"]):
+        troubles += more
+        assert onnx_of(linear, kind="vector", device="cuda").runtime == "onnxruntime"
+    full = onnx_of(linear, kind="vector", device="cpu")
+    full.session.device = "cuda"
+    with pytest.raises(MemoryError):
+        full.forward(cells)
 
 
 def test_onnx_text_is_pooled_by_its_mask(tmp_path, tokenizer):

@@ -21,11 +21,18 @@ VARIABLE = "CONJOIN_DEVICE"
 GROWTH = 32
 
 
-def chosen(given: str, where: str) -> str:
+def chosen(
+    given: str, where: str, found: Callable[[], list[str]] | None = None, by: str = "torch"
+) -> str:
     """The device an encoder is to run on: ``cpu``, ``cuda`` or ``mps``.
 
-    ``auto`` is what :data:`VARIABLE` says, else the first of ``cuda`` and ``mps`` that torch finds,
+    ``auto`` is what :data:`VARIABLE` says, else the first of ``cuda`` and ``mps`` that is there,
     else ``cpu``.
+
+    Parameters
+    ----------
+    found : which of them are there; those that torch finds when not given.
+    by : the library that finds them, for the error.
 
     Raises
     ------
@@ -37,11 +44,11 @@ def chosen(given: str, where: str) -> str:
         raise ConjoinError(f"{VARIABLE}", repr(given), f"give one of {', '.join(DEVICES)}")
     if given == "cpu":
         return given
-    there = _accelerators()
+    there = (_accelerators if found is None else found)()
     if given == "auto":
         return there[0] if there else "cpu"
     if given not in there:
-        raise ConjoinError(f"{where} device", f"torch finds no {given} here", "give auto or cpu")
+        raise ConjoinError(f"{where} device", f"{by} finds no {given} here", "give auto or cpu")
     return given
 
 

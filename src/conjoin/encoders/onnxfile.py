@@ -1,19 +1,19 @@
 """``onnx:``, an ONNX file with one kind of input and one output."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from conjoin.encoders import folders, probe
+from conjoin.encoders import devices, folders, probe
 from conjoin.encoders.base import CellError
 from conjoin.encoders.media import read_picture, read_sound, read_text
-from conjoin.encoders.names import uri
+from conjoin.encoders.names import named, uri
 from conjoin.encoders.options import Options
 from conjoin.encoders.remarks import remark
-from conjoin.errors import ConjoinError, optional
+from conjoin.errors import ConjoinError, FrameError, optional
 from conjoin.spaces import Frame
 from conjoin.spaces.frame import digest
 
@@ -26,6 +26,13 @@ _READS = {
     "vector": (),
 }
 _TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(float16)": np.float16}
+
+
+#: What ONNX Runtime calls the devices.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider",
+    "mps": "CoreMLExecutionProvider",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """A session of ONNX Runtime on the CPU.
+    """A session of ONNX Runtime.
 
     Options
     -------
@@ -56,9 +63,11 @@ class OnnxModel:
     input, output : names in the graph, by default the first; text feeds ``input_ids``,
         ``attention_mask`` and ``token_type_ids`` by those names.
     pool : ``mean`` or ``cls`` of an output ``[n, t, d]``.
+    device : ``auto`` (an accelerator where the installed runtime has one), ``cpu``, ``cuda`` or
+        ``mps`` (CoreML); no part of the frame.
     """
 
-    runtime: ClassVar[str] = "onnxruntime"
+    placeable: ClassVar[bool] = True
     uri: str
     kind: str
     frame: Frame
@@ -68,6 +77,8 @@ class OnnxModel:
     input: str
     output: str
     batch_size: int = 32
+    sizes: devices.BatchSize = field(default_factory=lambda: devices.BatchSize(32))
+    runtime: str = "onnxruntime"
 
     @classmethod
     def open(cls, rest: str, options: Mapping[str, str], cache: Path) -> "OnnxModel":
@@ -77,13 +88,15 @@ class OnnxModel:
         ------
         ConjoinError : unknown option, no such file, not ONNX, or a name the graph does not have.
         """
-        where = uri("onnx", rest, options)
+        where = uri("onnx", rest, named(options))
         kind = Options("onnx", {k: v for k, v in options.items() if k == "kind"}, ("kind",)).text(
             "kind", "text", KINDS
         )
-        known = ("kind", "input", "output", "pool", *_READS[kind])
+        known = ("kind", "input", "output", "pool", "device", *_READS[kind])
         given = Options(f"onnx:{rest}", options, known)
         settings = _settings(given, f"onnx:{rest}")
+        device = given.text("device", "auto", devices.DEVICES)
+        device = devices.chosen(device, where, _accelerators, "the installed onnxruntime")
         path = Path(rest).expanduser()
         if not path.is_file():
             raise ConjoinError(where, "there is no such file", "check the path")
@@ -98,25 +111,44 @@ class OnnxModel:
         bare = cls(
             where, kind, Frame("encoder-unminted", 0), session, tokenizer, settings, source, output
         )
-        dim = bare.forward(bare._probe()).shape[1]
+        dim = bare.forward(bare._probes(1)).shape[1]
         facts = {
             "family": "onnx", "weights": _weights(path), "precision": "float32", "kind": kind,
             "tokenizer": folders.hash_file(place) if kind == "text" else None,
             "settings": asdict(settings), "input": source, "output": output,
         }  # fmt: skip
         frame = Frame.mint("encoder", f"onnx:{path.name}", dim, facts)
-        return replace(bare, frame=frame)
+        return replace(bare, frame=frame)._on(device, path)
+
+    def _on(self, device: str, path: Path) -> "OnnxModel":
+        """The same on a device, where its probes agree with those on the processor."""
+        if device == "cpu":
+            return self
+        session = _session(path, self.uri, device)
+        if PROVIDERS[device] not in session.get_providers():  # its driver could not be loaded
+            return self
+        moved = replace(
+            self, session=session, sizes=devices.BatchSize(self.batch_size, grows=True),
+            runtime=f"onnxruntime {device}",
+        )  # fmt: skip
+        try:
+            wanted, found = (each.forward(self._probes(8)) for each in (self, moved))
+            probe.check_drift("device", wanted, found)
+        except (FrameError, ConjoinError, MemoryError):
+            # Moved too far, or an operation the device does not have.
+            return self
+        return moved
 
     def _entry(self) -> Any:
         return next(e for e in self.session.get_inputs() if e.name == self.input)
 
-    def _probe(self) -> list[Any]:
+    def _probes(self, count: int) -> list[Any]:
         width = self._entry().shape[-1]
         width = width if isinstance(width, int) else None
         if self.kind == "audio" and width is not None:
             return [np.zeros(width, np.float32)]
-        raw = probe.inputs(self.kind, rate=self.settings.rate, width=width or 8)[0]
-        return [self._picture(raw) if self.kind == "image" else raw]
+        raw = probe.inputs(self.kind, rate=self.settings.rate, width=width or 8)[:count]
+        return [self._picture(each) if self.kind == "image" else each for each in raw]
 
     def decode(self, cell: Any) -> Any:
         """Text as it is; the array of a picture, sound or vector."""
@@ -208,6 +240,8 @@ class OnnxModel:
             return np.asarray(self.session.run([self.output], cut)[0])
         except Exception as error:
             # ONNX Runtime's own classes, which differ by version.
+            if devices.out_of_memory(RuntimeError(str(error))):
+                raise MemoryError(_first_line(error)) from error
             raise ConjoinError(
                 self.uri, f"the graph refused its input: {_first_line(error)}",
                 "check kind, size, input and output against the graph",
@@ -230,13 +264,20 @@ class OnnxModel:
         return out
 
 
-def _session(path: Path, where: str) -> Any:
+def _accelerators() -> list[str]:
+    there = optional("onnxruntime", "onnx").get_available_providers()
+    return [name for name in ("cuda", "mps") if PROVIDERS[name] in there]
+
+
+def _session(path: Path, where: str, device: str = "cpu") -> Any:
     runtime = optional("onnxruntime", "onnx")
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
     try:
         return runtime.InferenceSession(
-            str(path), sess_options=settings, providers=["CPUExecutionProvider"]
+            str(path),
+            sess_options=settings,
+            providers=list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]])),
         )
     except Exception as error:
         # ONNX Runtime's own classes, which differ by version.
