@@ -1,7 +1,7 @@
 """``onnx:``, an ONNX file with one kind of input and one output."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,7 +77,7 @@ class OnnxModel:
     input: str
     output: str
     batch_size: int = 32
-    sizes: devices.BatchSize = field(default_factory=lambda: devices.BatchSize(32))
+    sizes: devices.BatchSize | None = None
     runtime: str = "onnxruntime"
 
     @classmethod
