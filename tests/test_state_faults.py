@@ -301,6 +301,26 @@ def test_a_folder_that_may_not_be_written_gives_its_evaluation(call, ws, monkeyp
     assert snapshot(ws) == before
 
 
+def test_a_full_disk_that_names_no_file_is_said_as_one(tmp_path, call, monkeypatch):
+    from conjoin.app import verbs
+
+    shelf(tmp_path, ["a", "b"])
+    for number, code, says in (
+        (errno.ENOSPC, 2, "conjoin: no space left on the disk; free some and run again"),
+        (errno.EDQUOT, 2, "no space left"),
+        (errno.EIO, 70, "defect in conjoin"),
+    ):
+
+        def full(*_, number=number, **__):
+            raise OSError(number, "as the system says")
+
+        monkeypatch.setattr(verbs, "run_info", full)
+        told = call("info", "-w", tmp_path)
+        assert told.code == code
+        assert says in told.err
+        assert told.err.count("\n") == 1
+
+
 def test_two_at_once_are_told_of_each_other(call, ws):
     from conjoin.spaces.files import alone
 

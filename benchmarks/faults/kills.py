@@ -107,11 +107,13 @@ def _plain(seen: dict[str, Any]) -> dict[str, Any]:
     ]}  # fmt: skip
 
 
-def run(trials: list[Trial], number: int, count: int, dice: random.Random) -> dict[str, Any]:
-    """Signals until so many met a verb at work."""
+def run(
+    trials: list[Trial], number: int, count: int, dice: random.Random, until: float
+) -> dict[str, Any]:
+    """Signals until so many met a verb at work, or until the time is over."""
     met: Counter[str] = Counter()
     early, defects, turn, swept = 0, [], 0, sum(one.until_clean for one in trials)
-    while sum(met.values()) < count and turn < 4 * count:
+    while sum(met.values()) < count and turn < 4 * count and time.monotonic() < until:
         trial = trials[turn % len(trials)]
         turn += 1
         share = dice.uniform(0.02, 0.98)
@@ -123,7 +125,8 @@ def run(trials: list[Trial], number: int, count: int, dice: random.Random) -> di
         for line in wrong:
             defects.append(f"{trial.name} at {share:.2f} (exit {told.code}): {line}")
             print(defects[-1], flush=True)
-    return {"met": sum(met.values()), "ended_before": early, "by_verb": dict(sorted(met.items())),
+    return {"asked": count, "met": sum(met.values()), "ended_before": early,
+            "by_verb": dict(sorted(met.items())),
             "half_written_until_clean": sum(one.until_clean for one in trials) - swept,
             "defects": len(defects)}  # fmt: skip
 
@@ -134,6 +137,7 @@ def run_all() -> None:
     asks.add_argument("--kills", type=int, default=80)
     asks.add_argument("--interrupts", type=int, default=30)
     asks.add_argument("--seed", type=int, default=0)
+    asks.add_argument("--minutes", type=float, default=60.0, help="Of each kind of signal.")
     asks.add_argument("--only", help="One verb.")
     asks.add_argument("--out", type=Path, default=RESULTS / "faults-kills.json")
     given = asks.parse_args()
@@ -145,9 +149,10 @@ def run_all() -> None:
         found = {
             "seed": given.seed,
             "usual_seconds": {one.name: round(one.usual.seconds, 2) for one in trials},
-            "kills": run(trials, signal.SIGKILL, given.kills, random.Random(given.seed)),
+            "kills": run(trials, signal.SIGKILL, given.kills, random.Random(given.seed),
+                         time.monotonic() + 60 * given.minutes),
             "interrupts": run(trials, signal.SIGINT, given.interrupts,
-                              random.Random(given.seed + 1)),
+                              random.Random(given.seed + 1), time.monotonic() + 60 * given.minutes),
         }  # fmt: skip
     found["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(json.dumps(found, indent=1))

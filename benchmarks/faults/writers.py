@@ -116,6 +116,7 @@ def run_all() -> None:
     asks = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asks.add_argument("--pairs", type=int, default=80)
     asks.add_argument("--seed", type=int, default=0)
+    asks.add_argument("--minutes", type=float, default=60.0)
     asks.add_argument("--only", choices=PAIRS)
     asks.add_argument("--out", type=Path, default=RESULTS / "faults-writers.json")
     given = asks.parse_args()
@@ -123,13 +124,15 @@ def run_all() -> None:
     with scratch() as place:
         made = bases(place / "bases")
         trials = [Trial(place, name, made) for name in ([given.only] if given.only else PAIRS)]
-        for turn in range(given.pairs):
+        turn = 0
+        while turn < given.pairs and time.monotonic() - began < 60 * given.minutes:
             trial, share = trials[turn % len(trials)], dice.choice((0.0, dice.uniform(0, 0.9)))
+            turn += 1
             for line in trial.together(share):
                 defects.append(f"{trial.name} at {share:.2f}: {line}")
                 print(defects[-1][:1200], flush=True)
     found = {
-        "pairs": given.pairs, "seed": given.seed,
+        "asked": given.pairs, "pairs": turn, "seed": given.seed,
         "both_ended": sum(one.counts["both"] for one in trials),
         "one_refused": sum(one.counts["refused"] for one in trials),
         "by_pair": {one.name: dict(one.counts) for one in trials},

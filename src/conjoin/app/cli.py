@@ -1,5 +1,6 @@
 """``conjoin``: the verbs. Each opens a workspace, runs one job and prints its result."""
 
+import errno
 import os
 import sys
 import warnings
@@ -523,6 +524,10 @@ def _explain(error: Exception) -> tuple[ConjoinError, int]:
     if isinstance(error, OSError) and error.filename is not None:
         found = error.strerror or type(error).__name__
         said = ConjoinError(str(error.filename), found.lower(), "check the path and its rights")
+        return said, BAD_INPUT
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # A write that was buffered names no file.
+        said = ConjoinError("conjoin", "no space left on the disk", "free some and run again")
         return said, BAD_INPUT
     found = " ".join(f"{type(error).__name__}: {error}".split())
     remedy = "set CONJOIN_DEBUG=1 to see where, and report it with conjoin info --json"
