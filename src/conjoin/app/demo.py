@@ -11,8 +11,7 @@ from conjoin.app.verbs import run_embed, show_summary
 from conjoin.app.workspace import CONFIG, Workspace
 from conjoin.spaces.files import atomic
 
-#: Seconds the demo's choice of a method may take: far more than its few closed forms need, so
-#: that a busy machine chooses as an idle one does.
+#: Units of work the demo's choice of a method may take: far more than its few closed forms need.
 FIT_BUDGET = 1200.0
 TABLE = "emoji.parquet"
 
