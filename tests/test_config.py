@@ -42,6 +42,8 @@ storage = "int8"
 prefix = 64
 funnel = true
 engine = "exact"
+[relevance]
+keywords = "tags"
 """
 SHORT = {
     "items": {"table": "items.csv"},

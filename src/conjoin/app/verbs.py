@@ -107,11 +107,11 @@ def run_embed(
         summary.append(embedding.entry(name, made))
         embedding.show(name, made, console, timed=ws.modality(name).timed)
         changed += [name] if made.made or made.dropped else []
-    embedding.show_remarks(summary, console)
+    served = joint_verbs.serve_as_it_is(ws, console)
     notes = list(ws.items.notes)
     for note in notes:
         console.say(f"note: {note}")
-    served = joint_verbs.serve_as_it_is(ws, console)
+    embedding.show_remarks(summary, console)
     hint = None if served else _unseen(ws, changed)
     if hint and not console.silent:
         console.note(hint)
