@@ -48,7 +48,8 @@ def test_a_planted_curve_is_found_and_keeps_its_word():
     )
     assert error < 3 * ideal
     assert sum(count for _, _, count in table) == 600
-    assert made.calibration.facts["kept"] == pytest.approx(0.95, abs=0.02)
+    # At most the stated share is refused; lists that are likelier right than not never are.
+    assert made.calibration.facts["kept"] >= 0.93
 
 
 @pytest.mark.parametrize("curve", ["logistic", "isotonic", "context"])

@@ -115,7 +115,7 @@ def test_nearness_refuses_what_the_probability_would_name(tmp_path):
     curve = few_shot(train, test, **asked)
     found = curve.rejection
     assert found.nearness
-    assert found.known < 0.12
+    assert found.known < 0.15
     assert found.unknown > found.by_probability[1] + 0.2
     save_head(curve.choice.head, tmp_path / "head.safetensors")
     head, _ = load_head(tmp_path / "head.safetensors")

@@ -292,6 +292,8 @@ def test_rollback_restores_what_clean_took_away(ws, call, left_out):
     call.good("upgrade", "rollback", "-w", ws, "--yes")
     after = snapshot(ws)
     for path, held in before.items():
+        if path.endswith(".lock"):  # empty, made by whoever writes
+            continue
         if "/maps/" in path or "/index/" in path or path in ("conjoin.toml",):
             assert after[path] == held
 

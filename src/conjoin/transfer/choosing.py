@@ -130,7 +130,7 @@ def heads_for(lesson: Lesson) -> tuple[list[Row], dict[str, str]]:
         engine = row.load()
         if engine.answers != "classes":
             continue
-        looks = engine.prototypes == "needed" or name == "cross-modal"
+        looks = engine.prototypes == "needed" or getattr(row.make(), "reads_names", False)
         if looks and lesson.prototypes is None:
             skipped[name] = "needs names of the classes"
         elif "labels" in row.needs and not len(lesson) and engine.prototypes != "needed":

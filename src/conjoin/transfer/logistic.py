@@ -71,13 +71,13 @@ class Logistic:
         """A linear head."""
         rows = check_rows(x, "x")
         labels = check_labels(y, len(rows))
-        if not self._reads_names:
+        if not self.reads_names:
             prototypes = None
         classes = known_classes(labels, prototypes)
         start = np.zeros((rows.shape[1], len(classes)))
         trust = check_weight(weight, len(rows))
         trust = trust / max(trust.sum(), 1e-300)
-        if self._reads_names:
+        if self.reads_names:
             named = require_prototypes(prototypes, rows.shape[1], "cross-modal")
             if len(classes) == len(np.unique(named.labels)):
                 start = named.means(classes).T
@@ -85,7 +85,7 @@ class Logistic:
                 rows, labels, trust = self._joined(rows, labels, trust, named)
         owner = np.searchsorted(classes, labels)
         anchor = self.scale * start if self.toward == "names" else np.zeros_like(start)
-        even = not self.standardise or self._reads_names
+        even = not self.standardise or self.reads_names
         slope, bias = solve(rows, owner, trust, anchor, self.lam, standardise=not even)
         if self.blend and start.any():
             k = np.linalg.norm(slope) / np.linalg.norm(start)
@@ -93,7 +93,8 @@ class Logistic:
         return Linear(classes, slope, bias)
 
     @property
-    def _reads_names(self) -> bool:
+    def reads_names(self) -> bool:
+        """Whether it cannot be fitted without class prototypes."""
         return bool(self.share or self.blend or self.toward == "names")
 
     def _joined(
