@@ -122,10 +122,12 @@ def shelf(folder: Path, modalities: Any = ("text", "a", "b"), n: int = 60, more:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, whole."""
+    """Every file of a folder, whole; but for locks, which hold nothing."""
     found = {}
     for where, _, names in os.walk(folder):
         for name in names:
+            if name.endswith(".lock"):
+                continue
             path = Path(where) / name
             found[str(path.relative_to(folder))] = path.read_bytes()
     return found

@@ -101,7 +101,9 @@ def claim(said="holds here", **change):
 def test_a_picture_places_effects_where_they_are():
     import xml.etree.ElementTree as tree
 
-    effects = [(-0.2, -0.4, 0.0), (0.1, 0.05, 0.2), (0.0, -0.1, 0.1)]
+    effects = [
+        (-0.2, -0.4, 0.0), (0.1, 0.05, 0.2), (0.0, -0.1, 0.1), (0.05, -0.3, 0.4), (0.0, -0.2, 0.3),
+    ]  # fmt: skip
     claims = [
         claim(said, effect=e, low=low, high=high)
         for (e, low, high), said in zip(effects, reversed(VERDICTS), strict=True)

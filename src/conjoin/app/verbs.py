@@ -81,7 +81,7 @@ def run_embed(
 
     chosen = list(names) or [m.name for m in ws.modalities]
     ws.check(chosen)
-    for name in chosen:  # opened first, so that the walk is not told of as slow
+    for name in () if dry else chosen:  # opened first: the walk is not told of as slow
         ws.encoder(name)
     watched = sys.stderr.isatty()
     seen = {
