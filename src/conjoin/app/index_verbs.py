@@ -204,9 +204,10 @@ def _left(gone: list[str], prune: bool) -> str:
 
 
 def _deleted(ws: Workspace, ids: Sequence[str], where: str | None, into: Sequence[str]) -> Change:
-    store = open_store(ws)
-    change = store.delete(ids, where=where, into=into)
-    store.open()
+    with ws.changing():
+        store = open_store(ws)
+        change = store.delete(ids, where=where, into=into)
+        store.open()
     return change
 
 
@@ -251,8 +252,9 @@ def run_compact(ws: Workspace, console: Console, *, dry: bool, yes: bool) -> Non
         console.result({"bytes": before, "forgotten": count - 1, "dry": True})
         return
     confirm(f"forget {count - 1} earlier versions?", yes=yes or count == 1)
-    made = open_store(ws).compact()
-    store.open()
+    with ws.changing():
+        made = open_store(ws).compact()
+        store.open()
     after = _bytes(folder)
     told = forget(ws)
     console.say(f"{before / 1e6:.1f} MB, now {after / 1e6:.1f} MB; forgot {count - 1} versions")
@@ -317,8 +319,10 @@ def run_rollback(ws: Workspace, wanted: int, console: Console, *, dry: bool, yes
         console.result({"version": wanted, "rows": back.rows, "dry": True})
         return
     confirm(f"serve version {wanted} of {back.when} again ({shown})?", yes=yes)
-    made = store.rollback(wanted)
-    store.open()
+    with ws.changing():
+        store = open_store(ws, convert=False)
+        made = store.rollback(wanted)
+        store.open()
     console.say(f"version {made.number} serves what {wanted} did: {shown}")
     console.result({"version": made.number, "of": wanted, "rows": made.rows})
 

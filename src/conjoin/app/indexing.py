@@ -264,17 +264,23 @@ def _keys(space: Space) -> list[tuple[str, int]]:
     return list(zip(space.ids.tolist(), space.parts.tolist(), strict=True))
 
 
-def add_rows(ws: Workspace, wanted: Pending, *, prune: bool = False) -> Change:
-    """Bind and add what is pending; ``prune`` takes away what is gone, in the same version."""
-    made, store = current_fit(ws), open_store(ws)
-    bound = {
-        name: made.binding.bind(name, ws.space(name).take(rows))
-        for name, rows in wanted.new.items()
-        if len(rows)
-    }
-    gone = wanted.gone if prune else None
-    change = store.add(bound, metadata(ws, bound), gone=gone)
-    store.open()
+def add_rows(ws: Workspace, wanted: Pending, *, prune: bool = False, why: str = "add") -> Change:
+    """Bind and add what is pending; ``prune`` takes away what is gone, in the same version.
+
+    Raises
+    ------
+    ConjoinError : another process is changing what is in use.
+    """
+    with ws.changing():
+        made, store = current_fit(ws), open_store(ws)
+        bound = {
+            name: made.binding.bind(name, ws.space(name).take(rows))
+            for name, rows in wanted.new.items()
+            if len(rows)
+        }
+        gone = wanted.gone if prune else None
+        change = store.add(bound, metadata(ws, bound), why=why, gone=gone)
+        store.open()
     return change
 
 
@@ -287,22 +293,13 @@ def serve_pending(ws: Workspace, wanted: Pending, *, why: str = "add") -> int | 
     if not some:
         return None
     made = current_fit(ws)
-    if not is_store(index_folder(ws)) and not (
-        have("lancedb") and made.binding.frame.score != "maxsim"
-    ):
+    if is_store(index_folder(ws)) or (have("lancedb") and made.binding.frame.score != "maxsim"):
+        return add_rows(ws, wanted, prune=True, why=why).version
+    with ws.changing():
         spaces = ws.spaces(list(open_index(ws).spaces))
         try:
             train = ws.pairs(spaces)[0]
         except FewPairs:  # a joint encoder's vectors, served as they are
             train = Pairs((), np.empty((0, 0), dtype=np.int64))
         build_index(ws, made, spaces, train)
-        return None
-    bound = {
-        name: made.binding.bind(name, ws.space(name).take(rows))
-        for name, rows in wanted.new.items()
-        if len(rows)
-    }
-    store = open_store(ws)
-    change = store.add(bound, metadata(ws, bound), why=why, gone=wanted.gone)
-    store.open()
-    return change.version
+    return None

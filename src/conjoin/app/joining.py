@@ -56,6 +56,13 @@ def remove(ws: Workspace, name: str, *, write: bool = True) -> Without:
     ------
     ConjoinError : as :func:`check_removable`, or its section cannot be cut out.
     """
+    if not write:
+        return _without(ws, name, write=False)
+    with ws.changing():
+        return _without(ws, name, write=True)
+
+
+def _without(ws: Workspace, name: str, *, write: bool) -> Without:
     check_removable(ws, name)
     text = (ws.folder / CONFIG).read_text(encoding="utf-8")
     cut = state.without_modality(text, name, ws.folder / CONFIG)
@@ -96,6 +103,11 @@ def undo(ws: Workspace) -> list[str]:
     ------
     ConjoinError : nothing was taken out, or another fit is in use since.
     """
+    with ws.changing():
+        return _put_back(ws)
+
+
+def _put_back(ws: Workspace) -> list[str]:
     before = state.before_folder(ws, state.REMOVED)
     last = read_json(before / "current.json", ("maps", "index"))["maps"].rpartition("/")[2]
     kept = tomllib.loads((before / CONFIG).read_text(encoding="utf-8"))["modalities"]

@@ -317,6 +317,16 @@ class Workspace:
         with self._embedding(name):
             return renew(self.store(name), encoder, rows, items)
 
+    def changing(self) -> AbstractContextManager[Any]:
+        """Alone among those that change what is in use: its rows, or which modalities it has.
+
+        Raises
+        ------
+        ConjoinError : on entering, another process is at it.
+        """
+        lock = self.state / "locks" / "change.lock"
+        return alone(lock, "another process is changing what is in use here")
+
     def _embedding(self, name: str) -> AbstractContextManager[Any]:
         lock = self.state / "locks" / f"{digest(name)}.lock"
         return alone(lock, f"another process is embedding {name}")
