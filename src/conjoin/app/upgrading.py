@@ -283,8 +283,14 @@ def apply(ws: Workspace, arm: Mapping[str, Any], progress: Progress | None = Non
 
     Raises
     ------
-    ConjoinError : nothing is planned, the plan is of another fit, or a guard trips.
+    ConjoinError : nothing is planned, the plan is of another fit, a guard trips, or another process
+        is changing what is in use.
     """
+    with ws.changing():  # a row deleted meanwhile would be in the new index
+        return _applied(ws, arm, progress)
+
+
+def _applied(ws: Workspace, arm: Mapping[str, Any], progress: Progress | None) -> Applied:
     planned = state.read_plan(ws)
     job = state.read_job(ws)
     if job is not None and job["step"] == "done" and planned["fit"] == job["key"]:
