@@ -95,7 +95,7 @@ def sync(
     ConjoinError : nothing is in use yet, another sync runs, or ``ask`` refused.
     """
     start = time.perf_counter()
-    with one_at_a_time(ws):
+    with one_at_a_time(ws), ws.changing():
         fitted = (ws.state / "current.json").exists()
         names = bound_names(ws) if fitted else [entry.name for entry in ws.modalities]
         embedded = {}
@@ -230,7 +230,7 @@ def changed_items(
     ConjoinError : an id to delete is unknown, a value does not fit, or a cell cannot be read.
     """
     start = time.perf_counter()
-    with one_at_a_time(ws):
+    with one_at_a_time(ws), ws.changing():
         known = set(map(str, ws.items.ids))
         lost = [item for item in deleted if item not in known]
         if lost:

@@ -6,7 +6,7 @@ fitted from, ``index/`` bound vectors, ``runs/`` what was measured, ``current.js
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,6 +90,7 @@ class Workspace:
         self._encoders: dict[str, Encoder] = {}
         self.towers: dict[str, Encoder] = {}
         self._joined: dict[str, Space] = {}
+        self._changing = False
         self.fixes: bool | None = None
 
     @cached_property
@@ -317,15 +318,26 @@ class Workspace:
         with self._embedding(name):
             return renew(self.store(name), encoder, rows, items)
 
-    def changing(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def changing(self) -> Iterator[None]:
         """Alone among those that change what is in use: its rows, or which modalities it has.
+
+        A change made of several takes the lock once.
 
         Raises
         ------
         ConjoinError : on entering, another process is at it.
         """
+        if self._changing:
+            yield
+            return
         lock = self.state / "locks" / "change.lock"
-        return alone(lock, "another process is changing what is in use here")
+        with alone(lock, "another process is changing what is in use here"):
+            self._changing = True
+            try:
+                yield
+            finally:
+                self._changing = False
 
     def _embedding(self, name: str) -> AbstractContextManager[Any]:
         lock = self.state / "locks" / f"{digest(name)}.lock"
