@@ -147,6 +147,6 @@ def test_only_what_beats_the_baseline_may_tie(gains, said):
         name: (trials[name], {module.METRIC: module.Units(values, groups)})
         for name, values in scores.items()
     }
-    placed, paired = module._placed(found)
+    placed, paired = module._placed(found, {})
     choice = module.Choice("cca", {}, "a", tuple(trials.values()))
     assert module._recommended(choice, placed, paired)[0].startswith(said)
