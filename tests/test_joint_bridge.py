@@ -49,6 +49,8 @@ def test_every_command_of_the_page_runs_as_it_is_written(conjoin, tmp_path, monk
     first.rename(tmp_path / "photos" / "red-circle-0.png")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+    # The block on videos is a workspace of its own: test_video.py runs what it shows.
+    blocks = [block for block in blocks if "init clips" not in block]
     lines = [line for block in blocks for line in block.splitlines() if line.strip()]
     assert [line.split()[1] for line in lines] == [
         "init", "embed", "search", "search", "search", "bridge",
