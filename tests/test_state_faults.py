@@ -1,12 +1,13 @@
 """State that rotted, was torn, emptied, swapped or left half made: noticed, named, and mended."""
 
 import errno
+import os
 import shutil
 
 import numpy as np
 import pytest
 
-from shelf import Caller, config, shelf, snapshot
+from shelf import Caller, config, shelf, snapshot, table, write_table
 
 pytest.importorskip("lancedb")
 
@@ -331,3 +332,125 @@ def test_two_at_once_are_told_of_each_other(call, ws):
         with alone(lock, "busy"):
             call.bad(ws, *words, "-w", ws, says=("another process is", "try again"))
         call.good(*words, "-w", ws)
+
+
+def _killed_at(path):
+    """What a writer leaves that dies before its file is whole."""
+    from conjoin.spaces.files import atomic
+
+    child = os.fork()
+    if child == 0:
+        with atomic(path) as file:
+            file.write(b"half")
+            os._exit(9)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows neither forks nor sweeps")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_the_next_change_sweeps_what_killed_writers_left_and_nothing_at_work(call, ws):
+    from conjoin.app import jobs
+    from conjoin.app.workspace import Workspace
+    from conjoin.spaces.files import atomic, temporaries
+
+    own = ws / ".notes.of.mine.tmp"
+    own.write_text("not ours")
+
+    def litter():
+        for path in ("maps/x/fit.json", "heads/one.json", "../conjoin.toml"):
+            _killed_at(ws / ".conjoin" / path)
+        return {*temporaries(ws / ".conjoin"), *temporaries(ws, "conjoin.toml")}
+
+    def changed():
+        with Workspace(ws).changing():
+            pass
+
+    changes = (changed, lambda: Workspace(ws).embed("a"), lambda: jobs.fit(Workspace(ws)))
+    for change in (*changes, lambda: call("clean", "-w", ws, "--yes")):
+        with atomic(ws / ".conjoin" / "runs" / "at-work.json") as file:
+            file.write(b"{}")
+            file.flush()
+            left = litter()
+            assert len(left) == 4  # three that were killed, and the one at work
+            change()
+            assert [path for path in left if path.exists()] == [
+                path for path in left if "at-work" in path.name
+            ]
+        assert (ws / ".conjoin" / "runs" / "at-work.json").read_bytes() == b"{}"
+    assert own.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sweeps nothing")
+def test_a_file_swept_before_its_writer_held_it_is_begun_again(tmp_path, monkeypatch):
+    from conjoin.spaces import files
+
+    real, made = files.tempfile.mkstemp, []
+
+    def swept(**given):
+        made.append(real(**given))
+        if len(made) == 1:
+            assert files.sweep(tmp_path) != []
+        return made[-1]
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", swept)
+    with files.atomic(tmp_path / "x.json") as file:
+        assert files.sweep(tmp_path) == []
+        file.write(b"whole")
+    assert len(made) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert (tmp_path / "x.json").read_bytes() == b"whole"
+
+
+def test_index_add_on_a_full_disk_leaves_the_old_index_or_the_new_and_ends_with_room(
+    call, ws, monkeypatch
+):
+    """Full at writes of files and of the database, early and late; rows come and go."""
+    from conjoin.search.lance import Tables
+    from conjoin.spaces import files
+
+    def seen(folder):
+        index = IndexStore(index_of(folder)).open()
+        held = {name: sorted(space.ids.tolist()) for name, space in index.spaces.items()}
+        return held, call.good(*ASK, "-w", folder).json["lists"]
+
+    columns = table(48)
+    columns["a"][5] = columns["a"][30]
+    picked = [*(row for row in range(48) if row != 9), 20]
+    columns = {name: [values[row] for row in picked] for name, values in columns.items()}
+    columns["id"][-1] = "new"
+    write_table(ws, columns)
+    call.good("embed", "-q", "-w", ws)
+    words = ("index", "add", "--prune", "--yes", "-q")
+    whole = shutil.copytree(ws, ws.with_name("whole"))
+    call.good(*words, "-w", whole)
+    old, new = seen(ws), seen(whole)
+    assert old[0] != new[0]
+    ended = []
+    for room in range(1, 80, 6):
+        folder, count = shutil.copytree(ws, ws.with_name(f"full-{room}")), 0
+
+        def full(real, room=room):
+            def write(*given, **named):
+                nonlocal count
+                count += 1
+                if count > room:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return real(*given, **named)
+
+            return write
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files.tempfile, "mkstemp", full(files.tempfile.mkstemp))
+            patch.setattr(files.os, "fsync", full(files.os.fsync))
+            patch.setattr(Tables, "_db", property(full(Tables._db.fget)))
+            told = call(*words, "-w", folder)
+        assert seen(folder) in (old, new), (room, told)
+        ended.append(told.code)
+        if told.code == 0:
+            break
+        assert told.code == 2
+        assert "no space left" in told.err
+        call.good(*words, "-w", folder)
+        assert seen(folder) == new
+    assert len(ended) > 3
+    assert ended[-1] == 0

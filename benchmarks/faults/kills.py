@@ -6,8 +6,9 @@ Twelve verbs on workspaces of 60 items (140 for an upgrade), each in a forked ch
 sent SIGKILL or SIGINT after a seeded share of the seconds the verb takes undisturbed; one that
 ended before its signal is not counted. What lies there then must be what was or what was to be;
 the verb given again must end as undisturbed (or say in one line that it is done), with nothing lost
-and no table left over that no version names. A half-written file that the verb given again did not
-replace must go with ``conjoin clean``; such cases are counted.
+and no table left over that no version names. A half-written file goes with the next verb that
+changes the workspace; one that the verb given again had no change for must go with
+``conjoin clean``, and is counted.
 """
 
 import argparse

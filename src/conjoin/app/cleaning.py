@@ -12,7 +12,7 @@ from conjoin.app.verbs import confirm
 from conjoin.app.workspace import CONFIG, STATE, Workspace
 from conjoin.errors import ConjoinError, MissingDependency, StateError
 from conjoin.search.integrity import faults
-from conjoin.spaces.files import NEWER, check_arrays, read_json, within
+from conjoin.spaces.files import NEWER, at_work, check_arrays, read_json, temporaries, within
 from conjoin.spaces.store import SpaceStore
 
 
@@ -63,8 +63,9 @@ def _unused(folder: Path, state: Path) -> list[Path]:
             found |= _rotten_derived(index)
     if (state / "current.json").exists() and not keep & found and not frames:
         found.add(state / "current.json")
-    left = {p for p in state.rglob("*.tmp") if not any(p.is_relative_to(gone) for gone in found)}
-    return sorted(found | left)
+    left = {*state.rglob("*.tmp"), *temporaries(folder, CONFIG)}
+    left -= {p for p in left if p.is_file() and at_work(p)}
+    return sorted(found | {p for p in left if not any(p.is_relative_to(gone) for gone in found)})
 
 
 def _rotten(path: Path) -> bool:

@@ -69,6 +69,7 @@ def fit(
     ConjoinError : a modality is not embedded or has too few pairs, or the method is unknown.
     """
     ws.fixes = fixes
+    ws.sweep()
     budget = budget or FIT_BUDGET
     spaces = ws.spaces()
     alone = _as_it_is(ws, spaces, method, note, seed)
@@ -338,6 +339,7 @@ def add(ws: Workspace, names: Sequence[str]) -> Fit:
     ------
     ConjoinError : a modality is bound already, or none is left to add.
     """
+    ws.sweep()
     made = current_fit(ws)
     new = list(names) or [m.name for m in ws.modalities if m.name not in made.binding.maps]
     for name in new:

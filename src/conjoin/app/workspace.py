@@ -28,7 +28,7 @@ from conjoin.items.journal import Journal
 from conjoin.items.moments import Cut
 from conjoin.items.split import Split
 from conjoin.spaces import Frame, Pairs, Space, digest, stable_hash
-from conjoin.spaces.files import FORMAT, alone, json_mark, read_json, within, write_json
+from conjoin.spaces.files import FORMAT, alone, json_mark, read_json, sweep, within, write_json
 from conjoin.spaces.store import SpaceStore
 
 CONFIG = "conjoin.toml"
@@ -90,7 +90,7 @@ class Workspace:
         self._encoders: dict[str, Encoder] = {}
         self.towers: dict[str, Encoder] = {}
         self._joined: dict[str, Space] = {}
-        self._changing = False
+        self._changing = self._swept = False
         self.fixes: bool | None = None
 
     @cached_property
@@ -335,11 +335,20 @@ class Workspace:
         with alone(lock, "another process is changing what is in use here"):
             self._changing = True
             try:
+                self.sweep()
                 yield
             finally:
                 self._changing = False
 
+    def sweep(self) -> None:
+        """Remove the half-written files of writers that were killed; once a workspace opened."""
+        if not self._swept:
+            self._swept = True
+            sweep(self.state)
+            sweep(self.folder, CONFIG)
+
     def _embedding(self, name: str) -> AbstractContextManager[Any]:
+        self.sweep()
         lock = self.state / "locks" / f"{digest(name)}.lock"
         return alone(lock, f"another process is embedding {name}")
 

@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +32,8 @@ NEWER = "upgrade conjoin"
 _BLANK = "0" * 32
 _SAID = re.compile(rb'\n "digest": "([0-9a-f]{32})"')
 _HEAD = re.compile(rb'"head": "([0-9a-f]{32})"')
+#: Names of the files that :func:`atomic` writes into.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 #: Bytes read at a time.
 _STEP = 2**20
 
@@ -47,16 +49,16 @@ _NAMES = {np.dtype(kind): name for name, kind in _DTYPES.items()}
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` that becomes it, whole, when the block ends.
 
+    It is locked until then, so that :func:`sweep` tells it from what a killed writer left.
+
     Raises
     ------
     ConjoinError : the disk is full or the folder cannot be written.
     """
-    temporary = None
+    temporary = lock = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
-        )
+        handle, temporary, lock = _begun(path)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -69,6 +71,76 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
+        if lock is not None:
+            os.close(lock)
+
+
+def _begun(path: Path) -> tuple[int, str, int | None]:
+    """A new temporary file beside ``path``: open, its name, and what holds its lock if one can."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            import fcntl
+        except ImportError:  # Windows renames no file that is open
+            return handle, name, None
+        with suppress(OSError):  # a file system without locks: nothing is swept there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name, os.dup(handle)
+        os.close(handle)  # swept before it was locked
+
+
+def sweep(folder: Path, name: str | None = None) -> list[Path]:
+    """Remove the temporary files that killed writers left; those of writers at work stay.
+
+    A writer holds the lock of its file (:func:`atomic`), which ends with its process. Where files
+    cannot be locked, nothing is removed.
+
+    Parameters
+    ----------
+    name : of the file they were to become, in the folder itself; all of any depth if not given.
+
+    Returns
+    -------
+    list of Path : what was removed.
+    """
+    return [path for path in temporaries(folder, name) if _taken(path)]
+
+
+def temporaries(folder: Path, name: str | None = None) -> Iterator[Path]:
+    """Files that are being written, or were when their writer was killed; as in :func:`sweep`."""
+    if name is not None:
+        found = folder.glob(f".{name}.*.tmp")
+        yield from (path for path in found if _TEMPORARY.fullmatch(path.name))
+        return
+    for place, inside, names in os.walk(folder):
+        inside[:] = [one for one in inside if not one.endswith(".lance")]  # the database's own
+        yield from (Path(place, one) for one in names if _TEMPORARY.fullmatch(one))
+
+
+def at_work(path: Path) -> bool:
+    """Whether a temporary file's writer still writes it."""
+    try:
+        with path.open("r+") as file:
+            _lock(file)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _taken(path: Path) -> bool:
+    """Remove a temporary file under its lock; whether it could be."""
+    try:
+        import fcntl
+
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except (ImportError, OSError):  # Windows; at work, gone, or not ours to remove
+        return False
+    return True
 
 
 def _explain(path: Path, error: OSError) -> ConjoinError:
