@@ -20,6 +20,7 @@ from conjoin.search.storage import Storage
 from conjoin.search.store import Change, IndexStore
 from conjoin.spaces import Pairs, Space
 from conjoin.spaces.files import NEWER, read_json
+from conjoin.spaces.rownumbers import item_numbers, places, row_numbers
 
 #: Changes of a store after which it holds every bound row.
 BUILT = ("build", "engine", "lists", "compact")
@@ -248,20 +249,16 @@ def pending(ws: Workspace, index: Index, names: Sequence[str] = ()) -> Pending:
         if space.frame != made.binding.maps[name].source:
             raise stale(name)
         held = index.spaces[name]
-        there = dict(zip(_keys(held), held.content.tolist(), strict=True))
-        content = [there.get(key) for key in _keys(space)]
-        fresh = [a != b for a, b in zip(content, space.content.tolist(), strict=True)]
-        new[name] = np.flatnonzero(fresh)
-        changed[name] = sum(content[row] is not None for row in new[name])
-        lost = set(held.ids.tolist()) - set(space.ids.tolist())
+        old, now = item_numbers(held.ids, space.ids)
+        at = places(row_numbers(now, space.parts), row_numbers(old, held.parts))
+        there = at >= 0
+        new[name] = np.flatnonzero(~there | (held.content[at] != space.content))
+        changed[name] = int(there[new[name]].sum())
+        lost = set(held.ids[~np.isin(old, now)].tolist())
         # After a bridge, rows of the old encoder stand for cells that the new one never read.
         standing = {str(item) for item in ws.items.ids} if bridged(made) == name else set()
         gone[name] = sorted(lost - standing)
     return Pending(new, changed, gone)
-
-
-def _keys(space: Space) -> list[tuple[str, int]]:
-    return list(zip(space.ids.tolist(), space.parts.tolist(), strict=True))
 
 
 def add_rows(ws: Workspace, wanted: Pending, *, prune: bool = False, why: str = "add") -> Change:

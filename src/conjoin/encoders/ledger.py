@@ -86,6 +86,8 @@ class Ledger:
 
     def keep(self, keys: Iterable[Key]) -> None:
         """Forget all rows but these."""
+        if not self._rows:
+            return
         rows = set(map(_row, keys))
         self._rows = {row: held for row, held in self._rows.items() if row in rows}
 

@@ -347,10 +347,10 @@ def embed(
         _refuse_away(seen)
     store.sweep()
     ledger = Ledger(store.folder)
-    before = set(store.live())
+    before = store.live()
     job = _Job(store, encoder, cell, ledger, strict, progress)
     finished = _finish_pending(job, seen)
-    live, failed = store.live(), store.failed()
+    live, failed = store.live() if finished else before, store.failed()
     held = _held(seen, live, ledger)
     wanted = [held.get(key, key) for key in seen.keys]
     standing = set(wanted)
@@ -364,9 +364,10 @@ def embed(
         job.work(store.begin(fresh, shard_rows, provenance(encoder)))
     ledger.keep(standing)
     ledger.write()
-    made = len({*finished, *fresh}.intersection(store.live()))
+    worked = {*finished, *fresh}
+    made = len(worked.intersection(store.live({key.id for key in worked})))
     return EmbedResult(
-        made, len(before & standing), len(gone), store.failed(),
+        made, len(standing.intersection(before)), len(gone), store.failed(),
         {row: seen.away[key] for key, row in held.items()}, ledger.counts(),
     )  # fmt: skip
 
@@ -396,8 +397,8 @@ def renew(
     items : their ids; one without a cell loses its rows.
     """
     cells = dict(rows)
-    ledger, chosen, live = Ledger(store.folder), frozenset(items), store.live()
-    held = {key for key in live if key.id in chosen}
+    ledger, chosen = Ledger(store.folder), frozenset(items)
+    held = set(store.live(chosen))
     gone = [key for key in (*held, *store.failed()) if key.id in chosen and key not in cells]
     if gone:
         store.drop(gone)

@@ -277,7 +277,7 @@ class Items:
     ):
         self._source, self.ids, self.base, self.where = source, ids, base, where
         self.reach = Reach() if reach is None else reach
-        self._row_of = {str(item): row for row, item in enumerate(ids)}
+        self._row_of = {str(item): row for row, item in enumerate(ids.tolist())}
 
     @classmethod
     def load(
@@ -514,14 +514,15 @@ def _ids(source: Source, column: str | None, where: str) -> np.ndarray:
         return np.arange(source.rows).astype(str)
     require_columns(source.names, [column], f"{where} ([items] id)" if where != "frame" else where)
     place = f"{where}, column {column!r}"
-    first: dict[str, int] = {}
-    for row, item in enumerate(id_strings(list(source.values(column)), place)):
-        if item in first:
-            raise ConjoinError(
-                place, f"id {item!r} is on rows {first[item]} and {row}", "make ids unique"
-            )
-        first[item] = row
-    return np.array(list(first))
+    found = id_strings(list(source.values(column)), place)
+    if len(set(found)) < len(found):
+        first: dict[str, int] = {}
+        for row, item in enumerate(found):
+            if first.setdefault(item, row) != row:
+                raise ConjoinError(
+                    place, f"id {item!r} is on rows {first[item]} and {row}", "make ids unique"
+                )
+    return np.array(found, dtype=str)
 
 
 def _are_names(columns: Any) -> bool:

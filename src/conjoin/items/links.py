@@ -41,6 +41,9 @@ def id_strings(values: Sequence[object], where: str) -> list[str]:
     """
     found = []
     for row, value in enumerate(values):
+        if type(value) is str and value.strip():  # nearly all are
+            found.append(value)
+            continue
         if is_missing(value):
             raise ConjoinError(where, f"row {row} has no id", "fill it in or drop the row")
         if isinstance(value, list | tuple | dict | np.ndarray | bytes):

@@ -57,6 +57,7 @@ class IndexStore:
         self._compared: set[str] = set()
         self._bad: set[str] = set()
         self._name = ""
+        self._opened: dict[tuple[Held, str], Live] | None = None
 
     # Reading
 
@@ -159,14 +160,18 @@ class IndexStore:
         return Cache(self.folder / "derived" / digest([modality, frame.id]), frame.dim, name)
 
     def live(self, entry: Version, held: Held) -> Live:
-        """A modality's rows in a version."""
+        """A modality's rows in a version; opened once while a change is made."""
+        opened = {} if self._opened is None else self._opened
+        if (held, entry.frame.id) in opened:
+            return opened[held, entry.frame.id]
 
         def read(columns: Sequence[str], since: int) -> Iterator[pa.RecordBatch]:
             self._compare(held.table, whole=not since and "vector" in columns)
             return self._tables.read(held.table, held.version, columns, since)
 
         cache = self.cache(held.modality, entry.frame)
-        return cache.live(held.table, held.version, held.columns, read)
+        found = cache.live(held.table, held.version, held.columns, read)
+        return opened.setdefault((held, entry.frame.id), found)
 
     def _compare(self, table: str, *, whole: bool) -> None:
         """Refuse a table whose files changed since they were written; once a table."""
@@ -388,12 +393,15 @@ class IndexStore:
             lock.write("a change is under way\n")
             lock.flush()
             self._mend(old)
+            self._opened = {}
             try:
                 yield old
             except ConjoinError as error:
                 if error.__cause__ is None and not isinstance(error, StateError):
                     lock.truncate(0)  # refused, not stopped
                 raise
+            finally:
+                self._opened = None
             lock.truncate(0)
 
     def _served(self, fresh: bool) -> Version | None:

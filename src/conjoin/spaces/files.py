@@ -458,6 +458,15 @@ def pack_strings(values: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def unpack_strings(flat: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Strings back from :func:`pack_strings`."""
-    raw = flat.tobytes()
-    starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
-    return np.array([raw[a:b].decode() for a, b in zip(starts, ends, strict=True)], dtype=str)
+    if not len(ends):
+        return np.empty(0, dtype="<U1")
+    codes = np.frombuffer(flat.tobytes().decode().encode("utf-32-le"), dtype="<u4")
+    # Ends count bytes; a character is a byte that continues none.
+    begun = np.cumsum((np.asarray(flat) & 0xC0) != 0x80, dtype=np.int64)
+    ends = np.concatenate([[0], begun])[np.asarray(ends)]
+    widths = np.diff(ends, prepend=0)
+    if (widths < 0).any() or ends[-1] != len(codes):
+        raise ValueError("ends of strings do not rise to their length")
+    text = np.zeros((len(ends), max(1, int(widths.max()))), dtype="<u4")
+    text[np.arange(text.shape[1]) < widths[:, None]] = codes
+    return text.view(f"<U{text.shape[1]}").reshape(-1)

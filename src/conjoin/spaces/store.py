@@ -6,7 +6,7 @@ Killed anywhere, the next run finishes the same plan and ends with the same byte
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from conjoin.spaces.files import (
     write_json,
 )
 from conjoin.spaces.frame import Frame, digest
+from conjoin.spaces.rownumbers import item_numbers, row_numbers
 from conjoin.spaces.space import Space
 from conjoin.spaces.stack import Stack
 from conjoin.spaces.tokens import Tokens
@@ -93,13 +94,20 @@ class SpaceStore:
         """The store that lies in ``folder``, with the frame it says."""
         return cls(folder, Frame.from_json(read_json(folder / "manifest.json")["frame"]))
 
-    def live(self) -> list[Key]:
-        """The rows that stand, in stored order."""
+    def same(self, other: "SpaceStore") -> bool:
+        """Whether two openings of a folder saw it in one state."""
+        return self.folder == other.folder and self._manifest == other._manifest
+
+    def live(self, items: Collection[str] | None = None) -> list[Key]:
+        """The rows that stand, in stored order; of some items where they are named."""
         space = self.open()
         if space is None:
             return []
-        rows = zip(space.ids, space.parts, space.content, strict=True)
-        return [Key(str(a), int(b), int(c)) for a, b, c in rows]
+        columns = (space.ids, space.parts, space.content)
+        if items is not None:
+            rows = np.isin(space.ids, np.array(list(items), dtype=str))
+            columns = (space.ids[rows], space.parts[rows], space.content[rows])
+        return list(map(Key, *(column.tolist() for column in columns)))
 
     def rows(self) -> list[Key]:
         """All rows on disk, also those that were dropped or replaced."""
@@ -342,8 +350,11 @@ class SpaceStore:
 
     def _live_rows(self, ids: np.ndarray, parts: np.ndarray, content: np.ndarray) -> np.ndarray:
         dropped = {tuple(key) for key in self._manifest["dropped"]}
-        newest: dict[tuple[str, int], int] = {}
-        for row, key in enumerate(zip(ids.tolist(), parts.tolist(), content.tolist(), strict=True)):
-            if key not in dropped:
-                newest[key[:2]] = row
-        return np.array(sorted(newest.values()), dtype=np.int64)
+        stands = np.ones(len(ids), dtype=bool)
+        if dropped:
+            named = np.array([item for item, *_ in dropped], dtype=str)
+            for row in np.flatnonzero(np.isin(ids, named)).tolist():
+                stands[row] = (str(ids[row]), int(parts[row]), int(content[row])) not in dropped
+        rows = np.flatnonzero(stands)[::-1]  # the newest first, which is the one that is kept
+        keys = row_numbers(item_numbers(ids)[0], parts)[rows]
+        return np.sort(rows[np.unique(keys, return_index=True)[1]])
