@@ -103,11 +103,11 @@ class SpaceStore:
         space = self.open()
         if space is None:
             return []
-        columns = (space.ids, space.parts, space.content)
+        ids, parts, content = space.ids, space.parts, space.content
         if items is not None:
-            rows = np.isin(space.ids, np.array(list(items), dtype=str))
-            columns = (space.ids[rows], space.parts[rows], space.content[rows])
-        return list(map(Key, *(column.tolist() for column in columns)))
+            rows = np.isin(ids, np.array(list(items), dtype=str))
+            ids, parts, content = ids[rows], parts[rows], content[rows]
+        return list(map(Key, ids.tolist(), parts.tolist(), content.tolist()))
 
     def rows(self) -> list[Key]:
         """All rows on disk, also those that were dropped or replaced."""
