@@ -291,7 +291,9 @@ def test_towers_of_two_models_are_refused_by_their_frames(conjoin, photos, clip,
     (folder / "conjoin.toml").write_text(text.replace(f"{clip}?tower=text", f"{other}?tower=text"))
     told = conjoin.good("embed", "-w", folder)
     assert "different joint encoders" in told.err
-    conjoin.bad(folder, "search", "a", "-w", folder, says=("nothing is fitted yet",))
+    says = ("nothing is fitted yet", f"text (hf:{other}?tower=text)", "name one encoder for all",
+            "conjoin fit")  # fmt: skip
+    conjoin.bad(folder, "search", "a", "-w", folder, says=says)
     ws = Workspace(folder)
     with pytest.raises(FrameError, match="modality text"):
         Binding.as_it_is(ws.spaces())

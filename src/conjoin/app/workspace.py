@@ -471,6 +471,17 @@ class Workspace:
         """What to run first; modalities of one joint encoder need no fit."""
         if len(self.modalities) == 1:
             return "run: conjoin embed"
+        models: dict[frozenset[str], Modality] = {}
+        for entry in self.modalities:
+            kin = frozenset(towers(entry.uri).values())
+            if len(kin) > 1:
+                models.setdefault(kin, entry)
+        if len(models) > 1:
+            said = " and ".join(f"{one.name} ({one.uri})" for one in models.values())
+            return (
+                f"{said} are of different joint encoders, whose vectors do not compare: name one "
+                f"encoder for all in {CONFIG} and embed again, or join them by pairs (conjoin fit)"
+            )
         return "run: conjoin fit (modalities of one joint encoder need conjoin embed alone)"
 
     def publish(self, entry: Mapping[str, Any]) -> None:
