@@ -35,8 +35,9 @@ SHORT = {"steps": 20, "hidden": 16, "width": 16, "batch": 64, "of": "cca"}
 SHORT |= {"wide": 16, "projectors": 2, "projector_steps": 20}
 #: Engines that start at random, and what they need besides to find a planted map.
 ENGINES = ("ContrastiveHeads", "HyperbolicHeads", "TokenHeads", "OneEncoder", "SpaceBonds")
-ENGINES += ("BasisBridge", "SimplexHeads")
+ENGINES += ("BasisBridge", "SimplexHeads", "StagedHeads")
 FRESH = [n for n, row in ROWS.items() if row.load().__name__ in ENGINES and n != "heads"]
+FRESH.append("v2a-mapper")
 LONGER = {"steps": 150, "projector_steps": 100, "lr": 1e-2, "dropout": 0.0}
 #: Share of partners they name by then. A locked view keeps its own spread, and soft targets name
 #: no single partner.
@@ -46,7 +47,7 @@ LEAST |= {"discriminant": 0.5}
 #: Methods that bind a view to the product of all others promise nothing of couples of three views;
 #: those that lock a view, or train one stage after another, little of couples far from it.
 KWAY = [n for n, row in ROWS.items() if "kway" in row.needs]
-NEAR = (*KWAY, "locked-head", "one-partner", "cwcl", "meru", "one-encoder")
+NEAR = (*KWAY, "locked-head", "one-partner", "cwcl", "meru", "one-encoder", "mod-x")
 BRIDGING = pytest.mark.parametrize("name", [n for n in ROWS if n not in NEAR])
 
 

@@ -414,3 +414,28 @@ def test_old_and_new_agree_by_labels_alone_and_hold_to_old_rows_where_asked():
         assert np.mean(owner[100:][scores.argmax(1)] == owner[100:]) > 0.9
     with pytest.raises(ConjoinError, match="2 to 4096 classes"):
         SimplexHeads().fit({**views, "label": np.ones((150, 3), np.float32)}, apart)
+
+
+def test_a_bridge_by_least_squares_goes_down_the_slope_of_the_squared_distance():
+    """``Beside(aim="squared")``: its loss in plain numbers, and ``v2a-mapper`` has that aim."""
+    import torch
+
+    from conjoin.catalogue import find
+    from conjoin.maps.bridges_trained import Beside
+
+    y, target = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4))
+    at, here = torch.arange(6), torch.ones(6, dtype=torch.bool)
+    batch = Batch({"target": torch.from_numpy(target)}, {"y": at}, {"y": here}, torch.ones(6))
+    row = find("binder", "v2a-mapper").make({"steps": 20})
+    network = row._beside(Reached("x", *data(), np.ones(120), np.arange(120), 5))
+    assert isinstance(network, Beside)
+    got = network.loss(torch.from_numpy(y), batch)
+    wanted = [sum((y[i, j] - target[i, j]) ** 2 for j in range(4)) for i in range(6)]
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    x, goal = data()
+    made = row.fit({"old": goal, "new": x}, lines(len(x)))["new"].apply(x)
+    assert made.shape == goal.shape
+    # Without the ridge it starts at the mean of the targets, whatever the row.
+    np.testing.assert_allclose(network.bias, goal.mean(0), atol=1e-5)
+    assert not network.weight.any()
+    assert row.arithmetic == 2

@@ -186,21 +186,27 @@ def test_rank_reduced_adds_the_penalty_to_infonce():
     assert value(RankReduced(0.2, weight=0.0), out, batch) == pytest.approx(plain)
 
 
-@pytest.mark.parametrize("only_right", [False, True])
-def test_cross_affinity_is_the_divergence_of_both_matrices_beside_the_contrast(only_right):
-    """``CrossAffinity`` line by line, in plain numbers."""
+@pytest.mark.parametrize(
+    ("only_right", "weight", "one", "within"),
+    [(False, None, False, False), (True, 3.0, True, False), (False, 2.0, True, True),
+     (True, None, False, True)],
+)  # fmt: skip
+def test_cross_affinity_is_the_divergence_of_both_matrices_beside_the_contrast(
+    only_right, weight, one, within
+):
+    """``CrossAffinity`` line by line, in plain numbers; wrong lines count 0 in the mean."""
     rng = np.random.default_rng(11)
     n, tau, tau_t, share = 7, 0.2, 0.1, 0.6
     rows = {name: rng.normal(size=(n, 5)) for name in ("a", "b", "teacher/a", "teacher/b")}
     rows["teacher/b"][:4] = rows["teacher/a"][:4]  # the teacher is right about some
-    weight = rng.uniform(0.5, 2, n)
+    trust = rng.uniform(0.5, 2, n)
     at = torch.arange(n)
     here = torch.ones(n, dtype=torch.bool)
     batch = Batch(
         {v: torch.from_numpy(rows[v]) for v in ("a", "b")}, {"a": at, "b": at},
-        {"a": here, "b": here}, torch.from_numpy(weight),
+        {"a": here, "b": here}, torch.from_numpy(trust),
     )  # fmt: skip
-    loss = CrossAffinity(tau, False, tau_t, share, only_right)
+    loss = CrossAffinity(tau, False, tau_t, share, only_right, weight, one, within)
     out = {name: torch.from_numpy(x) for name, x in rows.items()}
     got = float(loss(out, batch, {}))
 
@@ -209,19 +215,24 @@ def test_cross_affinity_is_the_divergence_of_both_matrices_beside_the_contrast(o
     def softmax(x):
         return np.exp(x - x.max()) / np.exp(x - x.max()).sum()
 
-    ways = []
-    for first, second in (("a", "b"), ("b", "a")):
-        total = counted = 0.0
+    def way(first, second):
+        total = 0.0
         for i in range(n):
-            q = softmax(unit["teacher/" + second] @ unit["teacher/" + first][i] / tau_t)
-            p = softmax(unit[second] @ unit[first][i] / tau)
-            if only_right and q.argmax() != i:
+            others = [j for j in range(n) if first != second or j != i]
+            near = unit["teacher/" + second][others] @ unit["teacher/" + first][i]
+            q = softmax(near / tau_t)
+            p = softmax(unit[second][others] @ unit[first][i] / (tau_t if one else tau))
+            if only_right and first != second and q.argmax() != i:
                 continue
-            total += weight[i] * sum(q[j] * np.log(q[j] / p[j]) for j in range(n))
-            counted += weight[i]
-        ways.append(total / counted)
+            total += trust[i] * sum(x * np.log(x / y) for x, y in zip(q, p, strict=True))
+        return total / trust.sum()
+
+    taught = (way("a", "b") + way("b", "a")) / 2
+    if within:
+        taught += (way("a", "a") + way("b", "b")) / 2
     plain = float(InfoNCE(tau, False)({v: out[v] for v in ("a", "b")}, batch, {}))
-    assert got == pytest.approx((1 - share) * plain + share * np.mean(ways), rel=1e-6)
+    wanted = (1 - share) * plain + share * taught if weight is None else plain + weight * taught
+    assert got == pytest.approx(wanted, rel=1e-6)
     alone = {v: out[v] for v in ("a", "b", "teacher/a")}
     assert float(loss(alone, batch, {})) == pytest.approx(plain)
 
@@ -245,3 +256,43 @@ def test_a_teacher_of_heads_does_not_see_what_decides_when_to_stop(monkeypatch):
     maps = made.fit(views, Pairs.of(a=np.arange(96), b=np.arange(96)))
     assert seen == [84, 96]
     assert maps["a"].apply(x).shape == (96, 8)
+
+
+def test_heads_in_stages_go_on_from_where_they_were_and_see_a_part_once(monkeypatch):
+    """Halves along the widest direction; the second starts at, and is taught by, the first."""
+    from conjoin.catalogue import find
+    from conjoin.maps.staged import in_stages
+    from conjoin.maps.stopping import Training
+    from conjoin.spaces import Pairs
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(96, 6)).astype(np.float32)
+    x[:, 2] *= 9
+    views = {"a": x, "b": (x @ rng.normal(size=(6, 5))).astype(np.float32)}
+    pairs = Pairs.of(a=np.arange(96), b=np.arange(96))
+    low, high = (set(part.column("a").tolist()) for part in in_stages(x, pairs, 2))
+    assert not low & high
+    assert max(x[list(low), 2]) < min(x[list(high), 2])
+    assert len(in_stages(x[:31], pairs.take(np.arange(31)), 2)) == 1  # 16 groups a part
+    assert len(in_stages(x[:32], pairs.take(np.arange(32)), 2)) == 2
+
+    seen, fit = [], Training.fit
+
+    def watched(self, lines, seed):
+        start = {k: np.asarray(p.value) for k, p in self.trainable.init(seed).items()}
+        found = fit(self, lines, seed)
+        seen.append((set(lines.column("a").tolist()), start, found, self.trainable))
+        return found
+
+    monkeypatch.setattr(Training, "fit", watched)
+    for name in ("staged-head", "mod-x", "ctp"):
+        seen.clear()
+        made = find("binder", name).make({"steps": 6, "hidden": 16, "width": 8, "batch": 32})
+        maps = made.fit(views, pairs)
+        (first, _, ended, _), (second, began, last, trained) = seen
+        assert (first, second) == (low, high)
+        assert all(np.array_equal(began[k], ended[k]) for k in ended)
+        teacher = trained.teacher["a"].apply(x)
+        np.testing.assert_allclose(teacher, trained.heads.maps(ended)["a"].apply(x), atol=1e-6)
+        np.testing.assert_allclose(maps["a"].apply(x), trained.maps(last)["a"].apply(x), atol=1e-6)
+        assert not np.allclose(maps["a"].apply(x), teacher, atol=1e-3)

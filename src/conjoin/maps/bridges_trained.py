@@ -133,6 +133,7 @@ class Beside:
     ----------
     weight, bias : of the ridge.
     contrast : weight of naming each row's target among the batch, at ``temperature``.
+    aim : what is made small, ``1 − cos`` or the ``squared`` distance.
     """
 
     weight: np.ndarray
@@ -141,6 +142,7 @@ class Beside:
     contrast: float
     temperature: float
     names: tuple[str, ...] = ("y",)
+    aim: str = "cosine"
 
     @property
     def dim(self) -> int:
@@ -167,9 +169,10 @@ class Beside:
         return {"y": torch.addmm(bias + params["bias"], x, weight) + hidden_part(x, params)}
 
     def loss(self, y: Any, batch: Batch) -> Any:
-        """``1 − cos``, and InfoNCE among the batch where it is asked for."""
+        """``1 − cos`` or ``|y − target|²``, and InfoNCE among the batch where it is asked for."""
         target = batch.rows["target"]
-        found = distance(y, target)
+        far = self.aim == "squared"
+        found = (y - target).square().sum(1) if far else distance(y, target)
         if self.contrast:
             found = found + self.contrast * naming(y, target, self.temperature)
         return found
@@ -193,23 +196,29 @@ def naming(y: Any, target: Any, temperature: float) -> Any:
 class ResidualBridge:
     """A residual network onto the hub: ``y = x W + b + relu(norm(x) W₁ + b₁) W₂``.
 
-    ``W`` is ridge, ``W₂`` starts at zero; the network minimises ``1 − cos(y, target)``. An eighth
-    of the groups decides when to stop, held out of the ridge as well; at zero passes it is ridge.
+    ``W`` is ridge, ``W₂`` starts at zero; the network minimises ``1 − cos(y, target)``, or with
+    ``aim="squared"`` ``|y − target|²``. Without the ``straight`` path ``W`` is zero, and ``b``
+    starts at the targets' mean. An eighth of the groups decides when to stop, held out of the
+    ridge as well; at zero passes it is ridge.
 
     Parameters
     ----------
     lam : λ of the ridge.
     hidden : width of the hidden layer.
     steps, batch, lr, weight_decay : of the training.
+    aim : what is made small.
+    straight : keep the ridge beside the hidden layer.
 
     References
     ----------
-    One of the three adapters between versions of an encoder of Vejendla 2025.
+    One of the three adapters between versions of an encoder of Vejendla 2025. By regression:
+    Wang et al. 2024 (wang2024v2amapper), from pictures to sounds.
     """
 
     directed: ClassVar[bool] = True
     #: 2: the groups that decide when to stop are held out of the start too, and are asked early.
     arithmetic: ClassVar[int] = 2
+    neutral: ClassVar[Mapping[str, Any]] = {"aim": "cosine", "straight": True}
 
     lam: Lam = 0.3
     hidden: int = 256
@@ -217,6 +226,8 @@ class ResidualBridge:
     weight_decay: float = 1e-2
     steps: Steps = 300
     batch: int = 256
+    aim: Annotated[str, Choice(("cosine", "squared"))] = "cosine"
+    straight: bool = True
 
     def fit(
         self,
@@ -241,7 +252,10 @@ class ResidualBridge:
     def _beside(self, given: Reached) -> Beside:
         """What is trained, from the ridge of these lines."""
         weight, bias = ridge_of(given, self.lam)
-        return Beside(weight, bias, self.hidden, 0.0, 1.0)
+        if not self.straight:
+            mean = np.average(given.target, axis=0, weights=given.weight)
+            weight, bias = np.zeros_like(weight), mean.astype(np.float32)
+        return Beside(weight, bias, self.hidden, 0.0, 1.0, aim=self.aim)
 
     @property
     def _pace(self) -> Pace:
@@ -334,7 +348,7 @@ class XBT(ResidualBridge):
 
     def _beside(self, given: Reached) -> Beside:
         weight, bias = ridge_of(given, self.lam)
-        return Beside(weight, bias, self.hidden, self.contrast, self.temperature)
+        return Beside(weight, bias, self.hidden, self.contrast, self.temperature, aim=self.aim)
 
     def _adapted(
         self, name: str, first: str, views: Mapping[str, Rows], pairs: Pairs, phi: Any, seed: int
