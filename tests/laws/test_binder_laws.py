@@ -48,6 +48,7 @@ LEAST |= {"discriminant": 0.5}
 #: those that lock a view, or train one stage after another, little of couples far from it.
 KWAY = [n for n, row in ROWS.items() if "kway" in row.needs]
 NEAR = (*KWAY, "locked-head", "one-partner", "cwcl", "meru", "one-encoder", "mod-x")
+NEAR += ("v2a-mapper",)
 BRIDGING = pytest.mark.parametrize("name", [n for n in ROWS if n not in NEAR])
 
 

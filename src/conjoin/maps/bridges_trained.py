@@ -285,6 +285,7 @@ class XBT(ResidualBridge):
     Parameters
     ----------
     lam, hidden, lr, weight_decay, steps, batch : as of :class:`ResidualBridge`, in both stages.
+    aim : of the first stage, as there; its straight path stays.
     contrast : weight of InfoNCE in the first stage.
     temperature : of both stages' InfoNCE.
     rank : of the adapters; 0 leaves them out.

@@ -74,8 +74,8 @@ class StagedHeads(ContrastiveHeads):
     ----------
     stages : how many parts.
     loss, augment, hidden, width, dropout, noise, temperature, lr, weight_decay, steps, batch : as
-        of :class:`~conjoin.maps.heads.ContrastiveHeads`, of each part; its other fields stand at
-        their defaults.
+        of :class:`~conjoin.maps.heads.ContrastiveHeads`, of each part.
+    lam, power, start, partners : and what else that engine has, are not read here.
 
     References
     ----------
