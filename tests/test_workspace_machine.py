@@ -1,6 +1,6 @@
 """Random verbs against a plain model of the workspace; ``benchmarks/faults/machine.py`` runs more.
 
-``tests/machine.py`` has the model and the verbs.
+``tests/world.py`` has the model and the verbs, ``tests/machine.py`` draws them.
 """
 
 import pytest

@@ -3,7 +3,7 @@
 ``python benchmarks/faults/machine.py --verbs 10000 --out benchmarks/results/machine.json``
 
 Workspaces of two or three modalities of vectors start fresh, with a store, or with a snapshot
-that was fitted without the database. Verbs of ``tests/machine.py`` follow at random: the table
+that was fitted without the database. Verbs of ``tests/world.py`` follow at random: the table
 changes, is away and is back, the database comes and goes, and a third of the verbs that write are
 killed at a random write and given again. After each one what lies on disk is read and compared
 with the model; the first difference ends the run.
