@@ -217,7 +217,8 @@ def test_filters_kinds_and_views(visit):
     expect(heads).to_have_count(2)
     page.get_by_label("Filter", exact=True).fill("colour=mauve")
     page.keyboard.press("Enter")
-    expect(page.locator("#lists .nothing").first).to_contain_text("The filter meets none of 48 rows")
+    nothing = page.locator("#lists .nothing").first
+    expect(nothing).to_contain_text("The filter meets none of 48 rows")
 
 
 def test_by_keyboard_alone(visit):
