@@ -1,5 +1,6 @@
 """Recordings as parts: pictures of a video and stretches of its sound, found with their time."""
 
+import base64
 import threading
 
 import numpy as np
@@ -298,7 +299,7 @@ def test_words_find_the_moment_of_a_video(conjoin, library, tmp_path):
     again = conjoin("embed", "-w", tmp_path)
     assert "video: 0 made, 18 kept" in again.out + again.err
     _vectors_are_those_of_the_pictures(Workspace(tmp_path, writes=False), root)
-    _served(tmp_path)
+    _served(tmp_path, root / "videos" / "v0.mp4")
 
 
 def _vectors_are_those_of_the_pictures(ws, root):
@@ -311,14 +312,17 @@ def _vectors_are_those_of_the_pictures(ws, root):
     assert open_index(ws).time_of("video", 3000) == 3.0
 
 
-def _served(folder):
+def _served(folder, video):
     pytest.importorskip("fastapi")
     from starlette.testclient import TestClient
 
     from conjoin.app.serve.desk import Settings
     from conjoin.app.serve.service import create_app
 
-    with TestClient(create_app(Settings(folder)), base_url="http://127.0.0.1") as client:
+    token = "t" * 24
+    settings = Settings(folder, token=token)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        client.headers["Authorization"] = f"Bearer {token}"
         hits = client.post("/search", json={"text": "a green square"}).json()["lists"]["video"]
         assert {h["id"]: int(h["time"] // 2) for h in hits} == {"v0": 2, "v1": 1, "v2": 0}
         shown = client.get(hits[0]["media"])
@@ -328,6 +332,27 @@ def _served(folder):
         assert late.status_code == 200
         assert late.content != shown.content
         assert client.get("/items/v0/media/video?part=900000").status_code == 404
+        _put(client, folder, video)
+
+
+def _put(client, folder, video):
+    """A video put beside the table is found by its moments; a torn one is told of."""
+    column = Workspace(folder, writes=False).modality("video").column
+    files = {"mine": video.read_bytes(), "broken": b"\x1a\x45\xdf\xa3 webm torn"}
+    items = [
+        {"id": name, "media": {column: base64.b64encode(data).decode()}}
+        for name, data in files.items()
+    ]
+    told = client.put("/items", json={"items": items})
+    assert told.status_code == 200, told.text
+    assert told.json()["added"] == {"video": 6}  # its sounds are not bound
+    assert {(one["id"], one["reason"].split(",")[0]) for one in told.json()["failed"]} == {
+        ("broken", "torn")
+    }
+    hits = client.post("/search", json={"text": "a green square"}).json()["lists"]["video"]
+    times = {hit["id"]: int(hit["time"] // 2) for hit in hits}
+    assert times["mine"] == times["v0"] == 2
+    assert client.get("/items/mine/media/video?part=5000").headers["content-type"] == "image/webp"
 
 
 def test_a_stretch_of_sound_is_served_and_shown_as_a_wave(films_of):

@@ -46,6 +46,24 @@ def kind_of_upload(data: bytes, limits: Limits) -> str:
     return "audio"
 
 
+def recording_ending(data: bytes) -> str | None:
+    """The ending of a video's name by its first bytes; ``None`` where it begins as none does.
+
+    Whether it can be read shows when its moments are taken.
+
+    >>> recording_ending(bytes(4) + b"ftypisom"), recording_ending(bytes(4) + b"ftypavif")
+    ('mp4', None)
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "avi"
+    if data[:4] == b"\x1a\x45\xdf\xa3":
+        return "webm" if b"webm" in data[:64] else "mkv"
+    pictures = (b"avif", b"avis", b"heic", b"heix", b"mif1")
+    if data[4:8] == b"ftyp" and data[8:12] not in pictures:
+        return "m4a" if data[8:11] == b"M4A" else "mp4"
+    return None
+
+
 def _picture(data: bytes) -> tuple[int, int] | None:
     """Width and height by the head alone; ``None`` where it is no picture of a known format."""
     from PIL import Image

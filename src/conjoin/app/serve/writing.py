@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from conjoin.app.serve.desk import Desk
 from conjoin.app.serve.limits import Problem
-from conjoin.app.serve.uploads import kind_of_upload
+from conjoin.app.serve.uploads import kind_of_upload, recording_ending
 from conjoin.app.syncing import Synced, changed_items
 from conjoin.app.workspace import Workspace
 from conjoin.encoders.open import kind_of
@@ -26,14 +26,16 @@ Value = str | int | float | bool | None | list[str] | list[float]
 
 
 class PutItem(BaseModel):
-    """One item: its values by column of the table, pictures and sounds as base64."""
+    """One item: its values by column of the table, pictures, sounds and videos as base64."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: Id = Field(description="The item's id; an item that has it already is replaced.")
     values: dict[str, Value] = Field(default_factory=dict, description="By column of the table.")
     media: dict[str, str] = Field(
-        default_factory=dict, description="By column: a picture or a sound, as base64."
+        default_factory=dict,
+        description="By column: a picture, a sound or, where it is cut into moments, a video; "
+        "as base64.",
     )
 
 
@@ -108,6 +110,7 @@ class Writer:
         held: dict[str, Any] = dict(item.values)
         named = {m.column for m in ws.modalities if isinstance(m.column, str)}
         media = {m.column for m in ws.modalities if kind_of(m.uri) in MEDIA}
+        timed = {m.column for m in ws.modalities if m.cut is not None}
         for column in held.keys() & media:
             # A path would be read by the service, which goes to no place that a client names.
             raise Problem(
@@ -126,8 +129,10 @@ class Writer:
                 raise Problem(
                     "bad-argument", f"media.{column[:40]}", "is not base64", "encode the file"
                 ) from None
-            kind = kind_of_upload(data, self._limits)
-            held[column] = ws.journal.keep(data, ending_of(data, kind))
+            ending = recording_ending(data) if column in timed else None
+            if ending is None:
+                ending = ending_of(data, kind_of_upload(data, self._limits))
+            held[column] = ws.journal.keep(data, ending)
         return held
 
 
