@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
+from benches import bench
+from conjoin.claims.arms import Made
 from conjoin.claims.statistics import (
     CANNOT,
     FAILS,
@@ -21,6 +23,7 @@ from conjoin.claims.statistics import (
     said_of,
     verdicts,
 )
+from conjoin.maps.linear import Nothing
 
 GROUPS = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 6])
 
@@ -221,3 +224,41 @@ def test_a_verdict_is_judged_at_the_level_that_holm_leaves():
             found.value, 0.05, verdict.adjusted, verdict.most, verdict.detectable
         )
     assert math.isclose(verdict.effect, found.value)
+
+
+def test_moments_of_a_training_are_those_of_one_run(monkeypatch):
+    """``Tracking(over="training")``: each stop is what one long training passes through."""
+    from conjoin.catalogue import find
+    from conjoin.claims import tracking
+    from conjoin.maps.heads import fresh, training
+    from conjoin.maps.map import Normalise
+    from conjoin.maps.stopping import Training
+
+    made = bench("image", "text", items=120, noise=0.5)
+    monkeypatch.setattr(tracking, "TRAININGS", ((0.1, 16), (0.3, 16)))
+    monkeypatch.setattr(tracking, "PASSES", (1, 6, 12))
+    task = tracking.Tracking(over="training")
+    setting = task.setting(made, 0)
+    cases = task.fit(setting, Made(Nothing(), None, "image"), 0).cases
+    assert [case.parts for case in cases] == [(str(t),) for t in tracking.TRAININGS for _ in "abc"]
+    assert len(task.chance(setting)["spearman"].values) == len(cases)
+
+    passed = []
+    monkeypatch.setattr(
+        Training, "scores", lambda self, arrays, held: passed.append(arrays)
+        or np.array([float(len(passed))]),
+    )  # fmt: skip
+    learn, held = tracking.validation(setting, 0)
+    fields = {**find("binder", "infonce-head").settings, "temperature": 0.3, "hidden": 16}
+    method = tracking.Stopped(**fields)
+    views = {name: setting.spaces[name].vectors for name in learn.names}
+    heads = fresh(method, views, learn, {}, method.width)
+    training(method, heads, views, {}).run(learn, 0, held)
+    every = max(1, method.steps // 20)  # one batch a pass, twenty looks
+    for case, passes in zip(cases[3:], tracking.PASSES, strict=True):
+        if passes == 1:
+            continue  # not looked at there
+        at = tracking._lines(held, ("image", "text"), 0)
+        for name, item in heads.maps(passed[passes // every]).items():
+            placed = Normalise().apply(item.apply(views[name][at[name]]))
+            np.testing.assert_allclose(placed, case.views[name], atol=1e-5)

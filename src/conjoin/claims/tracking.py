@@ -1,6 +1,6 @@
 """Does a measure, read without the test items, order bindings as their recall on those does?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -14,9 +14,11 @@ from conjoin.claims.bench import INNER, Bench, Setting, refuse_leak, whole_setti
 from conjoin.claims.once import once
 from conjoin.claims.retrieval import drawn, judged
 from conjoin.errors import ConjoinError
+from conjoin.maps.heads import ContrastiveHeads, fresh, training
 from conjoin.maps.linear import Nothing
+from conjoin.maps.map import Map
 from conjoin.measures.geometry import Geometry
-from conjoin.spaces import Pairs, stable_hash
+from conjoin.spaces import Pairs, Rows, stable_hash
 from conjoin.spaces.pairs import ABSENT
 
 #: Recipes of bindings: a label, a binder, its fields, and which view is the hub.
@@ -37,6 +39,37 @@ ONCE = frozenset({"nothing", "centring"})
 FEWEST, MEASURED = 8, 300
 #: Encoders from which leaving one out still leaves six couples.
 ENCODERS = 5
+
+
+#: Temperatures and hidden units of heads that are followed through their training, and the passes
+#: after which they are looked at.
+TRAININGS = tuple((t, h) for t in (0.03, 0.1, 0.3) for h in (64, 256))
+PASSES = (1, 3, 8, 20, 40)
+
+
+@dataclass(frozen=True)
+class Stopped(ContrastiveHeads):
+    """Heads from a random start, as they are after ``passes`` of a training that goes on.
+
+    No pair is held out, and nothing is repeated: two stops of one seed are two moments of the same
+    training, whose rate falls as if it went on to ``steps``.
+    """
+
+    passes: int = 1
+
+    def fit(
+        self,
+        views: Mapping[str, Rows],
+        pairs: Pairs,
+        *,
+        frames: Mapping[str, str] = {},
+        frozen: Mapping[str, Any] = {},
+        seed: int = 0,
+    ) -> dict[str, Map]:
+        """One map a view."""
+        heads = fresh(self, views, pairs, frozen, self.width)
+        run = training(self, heads, views, frozen)
+        return {**frozen, **heads.maps(run.run(pairs, seed, None, self.passes).params)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +111,20 @@ class Tracking:
     of n gives ``ρ₋ⱼ``, and its value is ``ρ + (n - 1) (mean ρ₋ - ρ₋ⱼ)``, whose mean is ρ. Over
     bindings a unit is a case and its cluster the recipe, so the interval says what other recipes
     might show; over encoders a unit is an encoder with all its couples. Test queries are not
-    resampled: recall of a case on them is taken as it is.
+    resampled: recall of a case on them is taken as it is. With ``over="training"`` a case is a
+    moment, one of :data:`PASSES`, of the training of heads by InfoNCE at one of
+    :data:`TRAININGS`, which is its cluster.
 
     Parameters
     ----------
-    over : ``bindings`` or ``encoders``.
+    over : ``bindings``, ``encoders`` or ``training``.
 
     References
     ----------
     Jackknife pseudo-values: Davison and Hinkley 1997, chapter 2.
     """
 
-    over: Annotated[str, Choice(("bindings", "encoders"))] = "bindings"
+    over: Annotated[str, Choice(("bindings", "encoders", "training"))] = "bindings"
     metrics: ClassVar[tuple[str, ...]] = ("spearman",)
     judges: ClassVar[str] = "measure"
     beside: ClassVar[tuple[str, ...]] = ()
@@ -137,6 +172,8 @@ class Tracking:
         labels: list[tuple[str, ...]] = [(recipe[0],) for recipe, _ in plan(setting)]
         if self.over == "encoders":
             labels = [names for names in _couples(setting)]
+        if self.over == "training":
+            labels = [(str(one),) for one in TRAININGS for _ in PASSES]
         cases = [Case({}, 0.0, parts) for parts in labels]
         left, groups = _left_out(cases, self.over)
         return {"spearman": Units(np.zeros(len(left)), groups)}
@@ -181,8 +218,8 @@ def _left_out(cases: Sequence[Case], over: str) -> tuple[list[np.ndarray], np.nd
 @once(6)
 def _cases(setting: Setting, over: str, seed: int) -> tuple[Case, ...]:
     learn, held = validation(setting, seed)
-    make = _of_bindings if over == "bindings" else _of_encoders
-    return tuple(make(setting, learn, held, seed))
+    made = {"bindings": _of_bindings, "encoders": _of_encoders, "training": _of_training}
+    return tuple(made[over](setting, learn, held, seed))
 
 
 def validation(setting: Setting, seed: int) -> tuple[Pairs, Pairs]:
@@ -224,17 +261,36 @@ def plan(setting: Setting) -> list[tuple[tuple[str, str, dict[str, Any], int], f
 
 def _of_bindings(setting: Setting, learn: Pairs, held: Pairs, seed: int) -> Iterator[Case]:
     names = (learn.names[0], learn.names[1])
-    rows = _lines(held, names, seed)
     spaces = {name: setting.spaces[name] for name in names}
     for (label, binder, fields, hub), share in plan(setting):
         some = drawn(learn, min(len(learn), max(FEWEST, round(share * len(learn)))), seed)
         made = catalogue.find("binder", binder).make(fields)
         fitted = Binding.fit(spaces, some, method=made, hub=names[hub], seed=seed)
-        views = {
-            name: np.asarray(fitted.bind(name, spaces[name].take(own)).vectors)
-            for name, own in rows.items()
-        }
-        yield Case(views, _recall(setting, fitted, names), (label,))
+        yield _case(setting, fitted, _lines(held, names, seed), label)
+
+
+def _of_training(setting: Setting, learn: Pairs, held: Pairs, seed: int) -> Iterator[Case]:
+    names = (learn.names[0], learn.names[1])
+    spaces = {name: setting.spaces[name] for name in names}
+    settings = catalogue.find("binder", "infonce-head").settings
+    for one in TRAININGS:
+        fields = {**settings, "temperature": one[0], "hidden": one[1]}
+        for passes in PASSES:
+            made = Stopped(**fields, passes=passes)
+            fitted = Binding.fit(spaces, learn, method=made, hub=names[0], seed=seed)
+            yield _case(setting, fitted, _lines(held, names, seed), str(one))
+
+
+def _case(
+    setting: Setting, fitted: Binding, rows: Mapping[str, np.ndarray], label: str
+) -> Case:  # fmt: skip
+    """Where a binding puts validation rows, and its recall on held-out ones."""
+    first, second = rows
+    views = {
+        name: np.asarray(fitted.bind(name, setting.spaces[name].take(own)).vectors)
+        for name, own in rows.items()
+    }
+    return Case(views, _recall(setting, fitted, (first, second)), (label,))
 
 
 def _couples(setting: Setting) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ def _tracks(
     reported: str, *, over: str = "bindings", baseline: str = "nothing", fidelity: str = "idea"
 ) -> tuple[Claim, ...]:
     """The measure orders bindings (or encoders) as their recall on held-out items does."""
-    data = "emoji:image+text" if over == "bindings" else _ENCODERS
+    data = _ENCODERS if over == "encoders" else "emoji:image+text"
     return (
         Claim(
             "tracking", data, "spearman", baseline, fidelity,
@@ -99,7 +99,15 @@ GEOMETRY: tuple[Row, ...] = (
          "Exponential of the entropy of the singular values.",
          ("roy2007effective", "jung2024rank"), "geometry",
          _tracks("The abstract reports findings on how performance goes with rank while sentence "
-                 "embeddings are tuned; its figures were not read.")),
+                 "embeddings are tuned; its figures were not read.")
+         + tuple(
+             claim
+             for baseline in ("alignment", "stable-rank")
+             for claim in _tracks(
+                 "The title and abstract follow the rank of sentence embeddings through their "
+                 "tuning by contrast; no correlation was read.",
+                 over="training", baseline=baseline)
+         )),
     _row("rankme", "spectrum:RankMe",
          "Effective rank as used to choose encoders without labels.",
          ("garrido2023rankme",), "geometry",
