@@ -30,7 +30,7 @@ from conjoin.fusion.linear import Late
 from conjoin.fusion.masks import Missing, credit, missing_report
 from conjoin.fusion.target import Target
 from conjoin.items.split import make_split
-from conjoin.spaces import Rows, digest, stable_hash
+from conjoin.spaces import digest, stable_hash
 from conjoin.spaces.given import (
     budget_of,
     labels_of,
@@ -138,7 +138,7 @@ class Decision:
 
 
 def fuse(
-    views: Mapping[str, Rows],
+    views: Any,
     labels: Any,
     *,
     present: Mapping[str, np.ndarray] | None = None,

@@ -156,7 +156,7 @@ def forecast(
     means = scores.mean(axis=(1, 2))
     spread = np.quantile(scores.mean(axis=2), [0.025, 0.975], axis=1)
     ends = [
-        np.quantile([curve.at(n) for curve in drawn_curves], [0.025, 0.975])
+        np.quantile([curve.at(float(n)) for curve in drawn_curves], [0.025, 0.975])
         for n in (*sizes, total + more, 2 * total)
     ]
     points = [

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from conjoin.errors import ConjoinError, StateError
-from conjoin.fusion.inputs import Inputs
+from conjoin.fusion.inputs import Inputs, Table
 from conjoin.fusion.ops import NumpyOps, softmax
 from conjoin.fusion.target import Target
 from conjoin.maps.standard import Standardise
-from conjoin.spaces import Rows
 from conjoin.spaces.files import map_arrays, write_arrays
 from conjoin.spaces.given import path_of
 
@@ -56,7 +55,7 @@ class Fusion(Protocol):
 
     def fit(
         self,
-        views: Mapping[str, Rows],
+        views: Mapping[str, Table],
         present: Mapping[str, np.ndarray],
         *,
         labels: Any = None,
@@ -115,7 +114,7 @@ class Fused:
         """The views, in the order of :meth:`trust`'s columns."""
         return tuple(self.scalers)
 
-    def apply(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> np.ndarray:
+    def apply(self, views: Mapping[str, Table], present: Mapping[str, np.ndarray]) -> np.ndarray:
         """One fused vector an item ``[n, d]``.
 
         Raises
@@ -126,7 +125,7 @@ class Fused:
         return np.concatenate(found)
 
     def predict_proba(
-        self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]
+        self, views: Mapping[str, Table], present: Mapping[str, np.ndarray]
     ) -> np.ndarray:
         """Probabilities ``[n, classes]`` in the order of ``target.classes``.
 
@@ -138,11 +137,11 @@ class Fused:
             raise ConjoinError("predict_proba", "numbers have no probabilities", "use predict")
         return softmax(NumpyOps, self.scores(views, present))
 
-    def predict(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> np.ndarray:
+    def predict(self, views: Mapping[str, Table], present: Mapping[str, np.ndarray]) -> np.ndarray:
         """Classes or numbers ``[n]``."""
         return self.target.decode(self.scores(views, present))
 
-    def scores(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> np.ndarray:
+    def scores(self, views: Mapping[str, Table], present: Mapping[str, np.ndarray]) -> np.ndarray:
         """Logarithms of probabilities up to a constant ``[n, classes]``, or ``[n, 1]`` numbers."""
         return self.scores_of(self._inputs(views, present))
 
@@ -158,7 +157,7 @@ class Fused:
         """
         return likelihood(self.target, self.scores_of(inputs), labels)
 
-    def trust(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> np.ndarray:
+    def trust(self, views: Mapping[str, Table], present: Mapping[str, np.ndarray]) -> np.ndarray:
         """How far each decision rests on each view, ``[n, views]``: 0 where absent, rows sum to 1.
 
         The method's own weights where it has some. Otherwise how much the decision moves without
@@ -193,7 +192,7 @@ class Fused:
             moved[asked, place] = _moved(whole[asked], left, self.target.classes is None)
         return moved
 
-    def _inputs(self, views: Mapping[str, Rows], present: Mapping[str, np.ndarray]) -> Inputs:
+    def _inputs(self, views: Mapping[str, Table], present: Mapping[str, np.ndarray]) -> Inputs:
         return Inputs.of(views, present, self.names)
 
     def _outs(self, inputs: Inputs) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, Out]]:

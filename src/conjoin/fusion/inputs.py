@@ -17,6 +17,41 @@ BLOCK = 4096
 STILL = 4 * float(np.finfo(np.float32).eps)
 
 
+class Picked:
+    """Rows of a view in another order, read when asked for.
+
+    Parameters
+    ----------
+    view : what to read from.
+    lines : ``[n]`` row numbers; below 0 where an item has none (such rows read row 0).
+    """
+
+    ndim = 2
+
+    view: Any
+    lines: np.ndarray
+
+    def __init__(self, view: Any, lines: np.ndarray):
+        if isinstance(view, Picked):
+            view, lines = view.view, view.lines[lines]
+        self.view, self.lines = view, np.maximum(lines, 0)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and width."""
+        return len(self.lines), int(self.view.shape[1])
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.asarray(self.view[_run(self.lines[key])])
+
+
+#: Rows of one view: in memory, or read when asked for.
+Table = Rows | Picked
+
+
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """Row ``i`` of every view belongs to item ``i``; ``here`` says which rows mean anything.
@@ -33,7 +68,7 @@ class Inputs:
     @classmethod
     def of(
         cls,
-        views: Mapping[str, Rows],
+        views: Any,
         present: Mapping[str, np.ndarray],
         names: Sequence[str] | None = None,
     ) -> "Inputs":
@@ -201,37 +236,6 @@ def absent_rows(view: Any) -> np.ndarray:
         for start in range(0, len(view), BLOCK):
             found[start : start + BLOCK] = np.isnan(view[start : start + BLOCK]).all(axis=1)
     return found
-
-
-class Picked:
-    """Rows of a view in another order, read when asked for.
-
-    Parameters
-    ----------
-    view : what to read from.
-    lines : ``[n]`` row numbers; below 0 where an item has none (such rows read row 0).
-    """
-
-    ndim = 2
-
-    view: Any
-    lines: np.ndarray
-
-    def __init__(self, view: Any, lines: np.ndarray):
-        if isinstance(view, Picked):
-            view, lines = view.view, view.lines[lines]
-        self.view, self.lines = view, np.maximum(lines, 0)
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and width."""
-        return len(self.lines), int(self.view.shape[1])
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return np.asarray(self.view[_run(self.lines[key])])
 
 
 def _run(lines: np.ndarray) -> Any:

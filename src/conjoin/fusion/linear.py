@@ -9,11 +9,11 @@ import numpy as np
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
 from conjoin.fusion.fused import Fused, Out, likelihood, standardised
-from conjoin.fusion.inputs import Inputs
+from conjoin.fusion.inputs import Inputs, Table
 from conjoin.fusion.ops import NumpyOps, softmax
 from conjoin.fusion.target import Target
 from conjoin.maps.standard import Standardise
-from conjoin.spaces import Rows, stable_hash
+from conjoin.spaces import stable_hash
 from conjoin.spaces.given import labels_of, trust_of
 
 #: Numbers a design may hold in memory; a larger one is read again at every step.
@@ -63,7 +63,7 @@ class Late:
 
     def fit(
         self,
-        views: Mapping[str, Rows],
+        views: Mapping[str, Table],
         present: Mapping[str, np.ndarray],
         *,
         labels: Any = None,
@@ -152,7 +152,7 @@ class Concat:
 
     def fit(
         self,
-        views: Mapping[str, Rows],
+        views: Mapping[str, Table],
         present: Mapping[str, np.ndarray],
         *,
         labels: Any = None,
@@ -282,7 +282,7 @@ def beside(
 
 
 def prepared(
-    views: Mapping[str, Rows],
+    views: Mapping[str, Table],
     present: Mapping[str, np.ndarray],
     labels: Any,
     weight: np.ndarray | None,

@@ -9,10 +9,9 @@ import numpy as np
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError
 from conjoin.fusion.fused import Fused, Out, standardised
-from conjoin.fusion.inputs import Inputs
+from conjoin.fusion.inputs import Inputs, Table
 from conjoin.fusion.linear import Concat, prepared
 from conjoin.maps.standard import Standardise
-from conjoin.spaces import Rows
 from conjoin.spaces.given import labels_of, trust_of
 
 #: The parts of a tree's nodes that a decision needs, as scikit-learn names them, and their types.
@@ -54,7 +53,7 @@ class ImputedLogistic:
 
     def fit(
         self,
-        views: Mapping[str, Rows],
+        views: Mapping[str, Table],
         present: Mapping[str, np.ndarray],
         *,
         labels: Any = None,
@@ -112,7 +111,7 @@ class BoostedTrees:
 
     def fit(
         self,
-        views: Mapping[str, Rows],
+        views: Mapping[str, Table],
         present: Mapping[str, np.ndarray],
         *,
         labels: Any = None,

@@ -10,14 +10,14 @@ from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError, optional
 from conjoin.fusion.bodies import Spec
 from conjoin.fusion.fused import Fused
-from conjoin.fusion.inputs import Inputs
+from conjoin.fusion.inputs import Inputs, Table
 from conjoin.fusion.linear import prepared
 from conjoin.fusion.losses import BALANCES, BODIES_OF, EXTRAS, FusionLoss
 from conjoin.fusion.network import KINDS, Net, NetworkBody
 from conjoin.fusion.target import Target
 from conjoin.maps.standard import Standardise
 from conjoin.maps.train import Arrays, PairBatches, Schedule, Trained, train
-from conjoin.spaces import Batch, Pairs, Rows, stable_hash
+from conjoin.spaces import Batch, Pairs, stable_hash
 from conjoin.spaces.pairs import ABSENT
 
 #: One item in so many decides when to stop; at most so many of them.
@@ -93,7 +93,7 @@ class FusionNet:
 
     def fit(
         self,
-        views: Mapping[str, Rows],
+        views: Mapping[str, Table],
         present: Mapping[str, np.ndarray],
         *,
         labels: Any = None,
