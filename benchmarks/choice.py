@@ -23,18 +23,20 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
-from conjoin.app.fits import Fit
-from conjoin.app.standing import drift
-from conjoin.binding import Binding, Choice
-from conjoin.binding.choose import BASELINES, _prefer_cheap, on_folds
-from conjoin.binding.folds import Folds
-from conjoin.binding.trials import Sweep
-from conjoin.claims.data import open_bench
-from conjoin.search.decide import correctors, decide
-from conjoin.search.index import Index
-from conjoin.search.rehearsal import Rehearsal
-from conjoin.search.rules import Rules
-from conjoin.spaces import Pairs, Space, stable_hash
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.choice import BASELINES, Choice
+from conjoin.claims.datasets.registry import open_bench
+from conjoin.project.fit.incumbent import drift
+from conjoin.project.fit.stored import Fit
+from conjoin.retrieval.calibration.cross_fit import Rehearsal
+from conjoin.retrieval.calibration.policy import Rules
+from conjoin.retrieval.hubness.choose import correctors, decide
+from conjoin.retrieval.index.index import Index
+from conjoin.selection.choose import _prefer_cheap, on_folds
+from conjoin.selection.folds import Folds
+from conjoin.selection.trials import Sweep
+from conjoin.spaces import Pairs, Space
+from conjoin.storage.digest import stable_hash
 
 RESULT = Path(__file__).parent / "results/choice.json"
 #: Closed forms of the shortlist: what decides within a small budget.

@@ -45,8 +45,8 @@ def data(n: int, dx: int, dy: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(n: int, dx: int, dy: int) -> dict[str, float]:
-    from conjoin.maps.linear import CCA, Procrustes, Ridge
-    from conjoin.maps.moments import Joint
+    from conjoin.alignment.closed_form.covariance import Joint
+    from conjoin.alignment.closed_form.linear import CCA, Procrustes, Ridge
     from conjoin.spaces import Pairs
 
     x, y = data(n, dx, dy)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from conjoin.binding.choose import feedable
-from conjoin.claims.compare import compare
-from conjoin.search.evaluation import TestBed
+from conjoin.evaluation.compare import compare
+from conjoin.retrieval.evaluation import TestBed
+from conjoin.selection.choose import feedable
 from conjoin.spaces import Pairs, Space
 
 

@@ -19,8 +19,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from conjoin.search.banks import InvertedSoftmax
-from conjoin.search.correction import CSLS
+from conjoin.retrieval.hubness.csls import CSLS
+from conjoin.retrieval.hubness.query_bank import InvertedSoftmax
 from conjoin.spaces import unit
 
 

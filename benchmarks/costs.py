@@ -1,8 +1,8 @@
-"""Measure the table of costs by which budgets count work: ``src/conjoin/binding/costs.json``.
+"""Measure the table of costs by which budgets count work: ``src/conjoin/execution/costs.json``.
 
 Every engine is run at a few sizes on one core, and ``units = Σ_p c_p · p(size)`` with ``c ≥ 0`` is
 fitted to its CPU-seconds, relative errors weighing alike. The parts are those of
-:mod:`conjoin.binding.costs`. CPU-seconds hardly hang on what else runs; still, run it alone:
+:mod:`conjoin.execution.costs`. CPU-seconds hardly hang on what else runs; still, run it alone:
 
     OMP_NUM_THREADS=1 python benchmarks/costs.py --write
 
@@ -22,21 +22,22 @@ import numpy as np
 from scipy.optimize import nnls
 
 from conjoin import catalogue
-from conjoin.binding import Binding, costs
-from conjoin.binding.choose import cannot_feed
-from conjoin.binding.costs import Shape
-from conjoin.binding.folds import Folds
-from conjoin.binding.trials import Sweep
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.closed_form.covariance import Joint
 from conjoin.errors import ConjoinError, MissingDependency
+from conjoin.execution import costs
+from conjoin.execution.costs import Shape
 from conjoin.fusion.inputs import Inputs
-from conjoin.maps.moments import Joint
-from conjoin.search.banks import DualSoftmax
-from conjoin.search.index import Index
-from conjoin.search.rules import Rules
+from conjoin.retrieval.calibration.policy import Rules
+from conjoin.retrieval.hubness.query_bank import DualSoftmax
+from conjoin.retrieval.index.index import Index
+from conjoin.selection.choose import cannot_feed
+from conjoin.selection.folds import Folds
+from conjoin.selection.trials import Sweep
 from conjoin.spaces import Pairs, Space
 
 MEASURED = Path(__file__).parent / "results/costs.json"
-TABLE = Path(__file__).parents[1] / "src/conjoin/binding/costs.json"
+TABLE = Path(__file__).parents[1] / "src/conjoin/execution/costs.json"
 #: Lines and widths at which engines are run.
 SIZES = (
     (200, (64, 48)), (600, (256, 384)), (600, (1280, 384)), (2400, (256, 384)), (6000, (384, 384)),
@@ -208,7 +209,7 @@ def fusions(known: list[list[Any]]) -> list[list[Any]]:
     ----------
     known : what was measured before, which is not measured again.
     """
-    from conjoin.fusion.masks import credit
+    from conjoin.fusion.missing import credit
 
     done = {(name, items, steps) for name, items, _, _, steps, _ in known}
     found = list(known)

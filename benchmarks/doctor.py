@@ -11,7 +11,7 @@ was not planted counts as wrong, although some of it is true: the precision is a
 
 runs all, or one kind of finding and keeps what was found of the others. It writes
 ``docs/doctor-validation.json``, the table of ``docs/doctor.md`` and the precision that findings
-carry, ``src/conjoin/doctor/precision.json``.
+carry, ``src/conjoin/quality/precision.json``.
 """
 
 import io
@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from conjoin.claims.data import open_bench
-from conjoin.doctor.case import Case
-from conjoin.doctor.examine import examine
+from conjoin.claims.datasets.registry import open_bench
 from conjoin.encoders.open import open_encoder
 from conjoin.items.bundled import sample_path
 from conjoin.items.items import Items
+from conjoin.quality.inputs import Case
+from conjoin.quality.run import examine
 from conjoin.spaces import Pairs, Space
-from conjoin.spaces.files import atomic
+from conjoin.storage.files import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2)

@@ -130,7 +130,7 @@ def told():
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(f"\\nPEAK {used.ru_maxrss} CPU {used.ru_utime + used.ru_stime:.1f}", file=sys.stderr)
 atexit.register(told)
-from conjoin.app.cli import main
+from conjoin.cli.main import main
 sys.argv[0] = "conjoin"
 main()
 """

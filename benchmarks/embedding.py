@@ -24,7 +24,7 @@ def eager_text(threads: int) -> Callable[[list], np.ndarray]:
     import torch
     import transformers
 
-    from conjoin.encoders.bundled import package_file
+    from conjoin.encoders.builtin.bundled import package_file
 
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()

@@ -13,10 +13,10 @@ import sys
 
 import numpy as np
 
-from conjoin.claims.arms import Arm, make
-from conjoin.claims.data import open_bench
-from conjoin.claims.retrieval import Retrieval
-from conjoin.claims.statistics import LEVEL, POWER, effect
+from conjoin.claims.datasets.registry import open_bench
+from conjoin.evaluation.arms import Arm, make
+from conjoin.evaluation.retrieval import Retrieval
+from conjoin.stats.paired import LEVEL, POWER, effect
 
 RUNS, SEEDS, POOL, METRIC = 200, 5, 80, "recall@10"
 

@@ -100,8 +100,8 @@ def by_fusion(name, views, here, label):
 
 
 def by_many(folder):
-    from conjoin.claims.deciding import Fusing
     from conjoin.fusion.inputs import Inputs
+    from conjoin.selection.fusion import Fusing
 
     views, here, label = opened(folder)
     inputs = Inputs(views, here)
@@ -154,7 +154,7 @@ def one(kind: str, folder: Path) -> None:
     import sklearn.linear_model  # noqa: F401
     import torch  # noqa: F401 - their own size is not the method's
 
-    import conjoin.claims.deciding  # noqa: F401
+    import conjoin.selection.fusion  # noqa: F401
 
     with Watched() as watched:
         if kind == "fuse":

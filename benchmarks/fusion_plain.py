@@ -25,7 +25,7 @@ SEEDS, AWAY, HELD, PULLS, COLUMNS = range(5), 0.35, 0.3, (0.01, 0.1, 1.0, 10.0),
 def digits(seed: int):
     from sklearn.datasets import load_digits
 
-    from conjoin.claims.data_views import VIEWS
+    from conjoin.claims.datasets.digits_views import VIEWS
 
     found = load_digits()
     names = ("left", "right", "rows", "gradients")
@@ -130,8 +130,8 @@ def plain(views, here, y, learn, held, folds) -> dict:
 
 def once(name: str, table, seed: int, share: float, held_share: float) -> dict:
     """Both on one draw."""
-    from conjoin.claims.deciding import Fusing
     from conjoin.fusion.inputs import Inputs
+    from conjoin.selection.fusion import Fusing
 
     views, y = table(seed)
     here = taken(views, seed, share)
@@ -157,8 +157,7 @@ def main() -> None:
     import sklearn.impute
     import sklearn.linear_model  # noqa: F401 - loading them is nobody's time
 
-    import conjoin.claims.deciding
-    import conjoin.report.fusion_card  # noqa: F401
+    import conjoin.report.cards.fusion  # noqa: F401
 
     wanted = sys.argv[1:] or [*TABLES, *LARGE]
     runs = []

@@ -71,8 +71,8 @@ def kernel_cka(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def task(name: str, n: int, dim: int) -> dict[str, float]:
-    from conjoin.measures.alignment import CKA
-    from conjoin.measures.neighbours import knn
+    from conjoin.metrics.similarity.cka import CKA
+    from conjoin.metrics.similarity.mutual_knn import knn
 
     if name == "gemm":
         a = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)

@@ -63,7 +63,7 @@ def loss(x: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, pull: float
 def measure(n: int, d: int, c: int) -> dict[str, object]:
     from sklearn.linear_model import LogisticRegression
 
-    from conjoin.transfer.linear import NearestMean, RidgeClassifier
+    from conjoin.transfer.linear_heads import NearestMean, RidgeClassifier
     from conjoin.transfer.logistic import Logistic
 
     x, y = data(n, d, c)

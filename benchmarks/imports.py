@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 
-HELP = "import sys; from conjoin.app.cli import main; sys.argv = ['conjoin', '--help']; main()"
+HELP = "import sys; from conjoin.cli.main import main; sys.argv = ['conjoin', '--help']; main()"
 WORK = {"nothing": "pass", "import conjoin": "import conjoin", "conjoin --help": HELP}
 GOALS = {"import conjoin": 0.3, "conjoin --help": 0.5}
 MEGABYTES = 60

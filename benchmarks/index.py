@@ -64,16 +64,16 @@ def built(folder: Path, rows: int, dim: int) -> dict[str, Any]:
     """The tables, the derived rows, then the engine."""
     import lancedb  # noqa: F401 - importing is no part of building
 
-    from conjoin.search import approximate
-    from conjoin.search.index import Index
-    from conjoin.search.store import IndexStore
+    from conjoin.retrieval.engines import ann
+    from conjoin.retrieval.index.index import Index
+    from conjoin.retrieval.index.store import IndexStore
 
     store = IndexStore(folder / "index")
     index = Index.build({"items": _space("gallery.npy", folder, 0)})
     tables = timed(lambda: store.build(index))
     derived = timed(store.open)
     queries = np.load(folder / "queries.npy")[:512]
-    chosen = timed(lambda: approximate.tune(store, {"query": queries}))
+    chosen = timed(lambda: ann.tune(store, {"query": queries}))
     told = store.version().engines.get("items")
     parts = {"tables": tables, "derived": derived, "engine and its recall": chosen}
     return {
@@ -85,7 +85,7 @@ def built(folder: Path, rows: int, dim: int) -> dict[str, Any]:
 
 def lists(folder: Path, rows: int, dim: int) -> dict[str, Any]:
     """The inverted lists alone: what compares to the peer's building."""
-    from conjoin.search.approximate import build_lists
+    from conjoin.retrieval.engines.ann import build_lists
 
     gallery = np.load(folder / "gallery.npy", mmap_mode="r")
     wall, cpu, _ = timed(lambda: build_lists(gallery, np.arange(len(gallery))))
@@ -94,8 +94,8 @@ def lists(folder: Path, rows: int, dim: int) -> dict[str, Any]:
 
 def asked(folder: Path, rows: int, dim: int) -> dict[str, Any]:
     """Reopening, then queries one by one."""
-    from conjoin.search.index import Index
-    from conjoin.search.scan import ranked
+    from conjoin.retrieval.engines.scan import ranked
+    from conjoin.retrieval.index.index import Index
 
     opened, _, index = timed(lambda: Index.open(folder / "index"))
     space = _space("queries.npy", folder, 0)
@@ -118,7 +118,7 @@ def asked(folder: Path, rows: int, dim: int) -> dict[str, Any]:
 
 def _curve(engine: Any, gallery: Any, held: np.ndarray, wanted: np.ndarray) -> list[list[float]]:
     """Recall and queries a CPU second over numbers of lists about the one chosen."""
-    from conjoin.search.scan import ranked
+    from conjoin.retrieval.engines.scan import ranked
 
     chosen, out = engine.nprobe, []
     for share in (0.25, 0.4, 0.6, 1.0, 1.6):
@@ -135,8 +135,8 @@ def added(folder: Path, rows: int, dim: int) -> dict[str, Any]:
     """Ten thousand rows more, then reopening."""
     import lancedb  # noqa: F401
 
-    from conjoin.search.index import Index
-    from conjoin.search.store import IndexStore
+    from conjoin.retrieval.index.index import Index
+    from conjoin.retrieval.index.store import IndexStore
 
     late = _space("late.npy", folder, rows)
     wall, cpu, _ = timed(lambda: IndexStore(folder / "index").add({"items": late}))
@@ -148,7 +148,7 @@ def peer(folder: Path, rows: int, dim: int) -> dict[str, Any]:
     """The peer on the same rows and queries."""
     import hnswlib
 
-    from conjoin.search.exact import top_k
+    from conjoin.retrieval.engines.exact import top_k
 
     gallery = np.load(folder / "gallery.npy")
     queries = np.load(folder / "queries.npy")

@@ -22,7 +22,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from conjoin.objectives.infonce import InfoNCE  # noqa: E402
+from conjoin.losses.contrastive.infonce import InfoNCE  # noqa: E402
 from conjoin.spaces import Batch  # noqa: E402
 
 LINES, WIDTHS, HIDDEN, DIM = 4096, (768, 384), 512, 384

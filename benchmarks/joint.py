@@ -25,8 +25,8 @@ OPEN = """
 import json, re, sys, time
 from pathlib import Path
 began = time.perf_counter()
-from conjoin.app.indexing import open_index
-from conjoin.app.workspace import Workspace
+from conjoin.project.search.index import open_index
+from conjoin.project.workspace import Workspace
 loaded = time.perf_counter()
 index = open_index(Workspace(Path(sys.argv[1]), writes=False))
 opened = time.perf_counter()
@@ -76,7 +76,7 @@ def draw(folder: Path, count: int) -> None:
 
 def conjoin(*words: str) -> None:
     """A command, within this process."""
-    from conjoin.app.cli import main
+    from conjoin.cli.main import main
 
     sys.argv = ["conjoin", *words]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):

@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.app.demo import prepare
-from conjoin.app.workspace import Workspace
-from conjoin.binding import Binding, by_validation
+from conjoin.alignment.binding import Binding
+from conjoin.cli.actions.demo import prepare
 from conjoin.items.split import Split, make_split
-from conjoin.search.evaluation import Evaluation, TestBed, choose_corrections, evaluate
-from conjoin.spaces import stable_hash
+from conjoin.project.workspace import Workspace
+from conjoin.retrieval.evaluation import Evaluation, TestBed, choose_corrections, evaluate
+from conjoin.selection.choose import by_validation
+from conjoin.storage.digest import stable_hash
 
 METRIC = "recall@10"
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.app.fits import current_fit
-from conjoin.app.jobs import versions
-from conjoin.app.relevance import grades_of
-from conjoin.app.workspace import Workspace
-from conjoin.search.calibrate import auroc
-from conjoin.search.calibration import CONTEXT, Calibration
-from conjoin.search.familiar import familiarity, spread
-from conjoin.search.index import Index
-from conjoin.search.relevant import Grades
-from conjoin.search.reliability import expected_error
+from conjoin.project.fit.pipeline import versions
+from conjoin.project.fit.relevance import grades_of
+from conjoin.project.fit.stored import current_fit
+from conjoin.project.workspace import Workspace
+from conjoin.retrieval.calibration.calibration import CONTEXT, Calibration
+from conjoin.retrieval.calibration.fit import auroc
+from conjoin.retrieval.calibration.graded_relevance import Grades
+from conjoin.retrieval.calibration.out_of_distribution import familiarity, spread
+from conjoin.retrieval.calibration.reliability import expected_error
+from conjoin.retrieval.index.index import Index
 from conjoin.spaces import Space
 
 RESULT = Path(__file__).parent / "results" / "relevance.json"

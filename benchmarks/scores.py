@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conjoin.claims.bench import Setting, whole_setting
-from conjoin.claims.data import open_bench
-from conjoin.claims.words import bound_views
+from conjoin.claims.datasets.registry import open_bench
+from conjoin.claims.tasks.search.texts import bound_views
 from conjoin.encoders.columns import embed
-from conjoin.search.familiar import familiarity
+from conjoin.evaluation.benchmark import Setting, whole_setting
+from conjoin.retrieval.calibration.out_of_distribution import familiarity
 from conjoin.spaces import Space, unit
 
 VIEWS = ("image", "text")

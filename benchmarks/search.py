@@ -26,8 +26,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import faiss  # noqa: E402
 import numpy as np  # noqa: E402
 
-from conjoin.search.exact import top_k  # noqa: E402
-from conjoin.search.kernels import Tiles  # noqa: E402
+from conjoin.retrieval.engines.exact import top_k  # noqa: E402
+from conjoin.retrieval.engines.kernels import Tiles  # noqa: E402
 from conjoin.spaces import Pairs, unit  # noqa: E402
 
 BATCHES = (1, 8, 32, 256, 1024)
@@ -71,9 +71,9 @@ def glosses(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """WordNet's glosses by static text, and 1024 pictures mapped among them."""
     import pyarrow.parquet as pq
 
+    from conjoin.alignment.closed_form.linear import Ridge
     from conjoin.encoders.open import open_encoder
     from conjoin.encoders.run import encode
-    from conjoin.maps.linear import Ridge
 
     lines = [
         line.split("| ", 1)[1].strip()

@@ -136,7 +136,7 @@ def figures(values: list[float]) -> dict:
 
 def run(asked: argparse.Namespace) -> dict:
     """Serve, ask, and measure."""
-    words = [sys.executable, "-m", "conjoin.app.cli", "serve", "-w", str(asked.workspace),
+    words = [sys.executable, "-m", "conjoin.cli.main", "serve", "-w", str(asked.workspace),
              "--port", "0", "--json", "--workers", str(asked.workers)]  # fmt: skip
     began = time.perf_counter()
     served = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)

@@ -53,8 +53,8 @@ def table(n: int, seed: int, changed: int = 0, gone: int = 0) -> pa.Table:
 
 def scores(folder: Path, items: list[str]) -> dict[str, float]:
     """Scores of some queries against one item each, in the index in use."""
-    from conjoin.app.indexing import open_index
-    from conjoin.app.workspace import Workspace
+    from conjoin.project.search.index import open_index
+    from conjoin.project.workspace import Workspace
 
     index = open_index(Workspace(folder))
     rows = {str(i): at for at, i in enumerate(index.spaces["left"].ids.tolist())}
@@ -65,10 +65,10 @@ def scores(folder: Path, items: list[str]) -> dict[str, float]:
 
 def served(ws: Any) -> None:
     """Embed, fit ridge and publish, without the rehearsal of corrections that a verb would do."""
-    from conjoin.app.fits import open_fit, write_facts
-    from conjoin.app.indexing import keep_index
-    from conjoin.binding import Binding
-    from conjoin.search.index import Index
+    from conjoin.alignment.binding import Binding
+    from conjoin.project.fit.stored import open_fit, write_facts
+    from conjoin.project.search.index import keep_index
+    from conjoin.retrieval.index.index import Index
 
     for name in ("left", "right"):
         ws.embed(name)
@@ -91,9 +91,9 @@ def binding_query(index: Any) -> Any:
 
 def measured(n: int) -> dict[str, float]:
     """One run at ``n`` items."""
-    from conjoin.app.indexing import open_index
-    from conjoin.app.syncing import changed_items, sync
-    from conjoin.app.workspace import Workspace
+    from conjoin.project.search.index import open_index
+    from conjoin.project.search.sync import changed_items, sync
+    from conjoin.project.workspace import Workspace
 
     found: dict[str, float] = {"items": n}
     with tempfile.TemporaryDirectory() as made:

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.binding import Binding
-from conjoin.binding.texts import compared, own_found, text_bridge
-from conjoin.claims.data import open_bench
-from conjoin.maps.map import apply_rows
+from conjoin.alignment.binding import Binding
+from conjoin.claims.datasets.registry import open_bench
+from conjoin.maps.base import apply_rows
+from conjoin.selection.text_bridge import compared, own_found, text_bridge
 from conjoin.spaces import unit
 
 OUT = Path(__file__).parent / "results/text_bridge.json"

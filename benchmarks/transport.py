@@ -21,7 +21,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 import ot  # noqa: E402
 
-from conjoin.maps.transport import sinkhorn  # noqa: E402
+from conjoin.alignment.optimal_transport.sinkhorn import sinkhorn  # noqa: E402
 
 #: Error of the marginals at which POT stops, and its most iterations by number of points.
 TOL = 1e-6

@@ -16,11 +16,11 @@ from typing import Any
 import typer
 from typer.models import ArgumentInfo
 
-from conjoin.app.pages import method_page
 from conjoin.catalogue import KINDS, Row, of_kind, rows
+from conjoin.cli.actions.methods import method_page
 from conjoin.report.bibliography import cite, papers
-from conjoin.report.claims_page import claims_page
-from conjoin.report.gallery import gallery_page
+from conjoin.report.pages.claims import claims_page
+from conjoin.report.pages.gallery import gallery_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NOTE = "<!-- Written by scripts/make_docs.py from the code: change that, not this. -->\n\n"
@@ -103,7 +103,7 @@ def _between(page: str, middle: str) -> str:
 
 
 def _commands() -> str:
-    from conjoin.app.cli import app
+    from conjoin.cli.main import app
 
     return "\n".join(_group(app, "conjoin"))
 

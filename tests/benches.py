@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from conjoin.claims.bench import Bench
+from conjoin.evaluation.benchmark import Bench
 from conjoin.spaces import Pairs, Space
 
 DIM = 8

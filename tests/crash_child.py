@@ -18,9 +18,9 @@ import pandas  # noqa: F401
 import pyarrow.compute
 import pyarrow.dataset  # noqa: F401
 
-from conjoin.search.correction import CSLS
-from conjoin.search.index import Index
-from conjoin.search.store import IndexStore
+from conjoin.retrieval.hubness.csls import CSLS
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.index.store import IndexStore
 from conjoin.spaces import Frame, Space, unit
 
 FRAME = Frame.mint("given", "crash", 16, {"name": "crash"})

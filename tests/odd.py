@@ -196,8 +196,8 @@ def _fusions(x, y):
 
 def _choices(x):
     """Choosing a binder, comparing and forecasting."""
-    from conjoin.binding import Choice
-    from conjoin.search.evaluation import TestBed
+    from conjoin.alignment.choice import Choice
+    from conjoin.retrieval.evaluation import TestBed
 
     spaces = {name: conjoin.Space.of(x, name=name) for name in "ab"}
     pairs = conjoin.Pairs.by_id(spaces)

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from conjoin.app.workspace import Workspace
-from conjoin.binding import Binding
-from conjoin.search.calibration import Calibration
-from conjoin.search.index import Index
-from conjoin.spaces.files import write_json
+from conjoin.alignment.binding import Binding
+from conjoin.project.workspace import Workspace
+from conjoin.retrieval.calibration.calibration import Calibration
+from conjoin.retrieval.index.index import Index
+from conjoin.storage.files import write_json
 
 COLOURS = {
     "red": (214, 40, 40), "blue": (30, 80, 200), "green": (40, 150, 60), "yellow": (235, 200, 30),
@@ -164,7 +164,7 @@ class Service:
 def serving(folder: Path, *words: str, **more: str) -> Iterator[Service]:
     """``conjoin serve`` on a free port, until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "conjoin.app.cli", "serve", "--port", "0", "--json", *words],
+        [sys.executable, "-m", "conjoin.cli.main", "serve", "--port", "0", "--json", *words],
         cwd=folder, env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conjoin.app.cli import main
+from conjoin.cli.main import main
 
 #: A fast modality a column; ``c`` is the one that tests add later.
 MODALITIES = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conjoin.spaces.files import map_arrays, read_json, write_arrays, write_json
+from conjoin.storage.files import map_arrays, read_json, write_arrays, write_json
 from shelf import Caller, config, shelf, snapshot, table, write_table
 
 
@@ -337,7 +337,7 @@ def test_a_folder_that_cannot_be_written(conjoin, ready, monkeypatch):
 
 def test_mixed_frames_are_refused(ready):
     from conjoin.errors import FrameError
-    from conjoin.search.index import Index
+    from conjoin.retrieval.index.index import Index
     from conjoin.spaces import Space
 
     x = np.eye(4, dtype=np.float32)

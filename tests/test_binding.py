@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conjoin.binding import Binding
-from conjoin.binding.binding import FEWEST, pairs_digest
-from conjoin.binding.graph import hub_candidates, paths
+from conjoin.alignment.binding import FEWEST, Binding, pairs_digest
+from conjoin.alignment.closed_form.linear import CCA, Ridge
+from conjoin.alignment.modality_graph import hub_candidates, paths
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError, FrameError, StateError
-from conjoin.maps.linear import CCA, Ridge
-from conjoin.measures.relevance import relevance_by_id
-from conjoin.measures.retrieval import chance, evaluate_direction
+from conjoin.metrics.retrieval.relevance import relevance_by_id
+from conjoin.metrics.retrieval.scores import chance, evaluate_direction
 from conjoin.spaces import Pairs, Space, unit
-from conjoin.spaces.files import read_json, write_arrays, write_json
+from conjoin.storage.files import read_json, write_arrays, write_json
 
 D = 6
 BINDERS = sorted(of_kind("binder"))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError
-from conjoin.measures import bootstrap
-from conjoin.measures.bootstrap import (
+from conjoin.stats import bootstrap
+from conjoin.stats.bootstrap import (
     fdr,
     holm,
     interval,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from conjoin.binding import Choice, Trial
-from conjoin.report.card import card_facts, card_markdown, cautions, fold_interval, verdict
+from conjoin.alignment.choice import Choice, Trial
+from conjoin.report.cards.fit import card_facts, card_markdown, cautions, fold_interval, verdict
 
 DATA = {
     "items": 100, "held_out": 30, "groups": 90,

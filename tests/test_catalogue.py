@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from conjoin import catalogue
-from conjoin.app import pages
 from conjoin.catalogue import KINDS, of_kind, ranges, rows
+from conjoin.cli.actions import methods as pages
 from conjoin.errors import ConjoinError
 from conjoin.report import bibliography
 
@@ -128,30 +128,33 @@ def test_methods_say_their_formula_and_their_fields():
 
 #: Where the promise of each kind is written, and the calls it names.
 PROMISES = {
-    "binder": ("conjoin.maps.base:Binder", ("fit",)),
-    "objective": ("conjoin.objectives.base:Objective", ("init", "__call__")),
-    "augmentation": ("conjoin.objectives.augment:Augmentation", ("__call__",)),
-    "correction": ("conjoin.search.correction:Corrector", ("fit", "extend")),
-    "fusion": ("conjoin.fusion.fused:Fusion", ("fit",)),
-    "detector": ("conjoin.doctor.detectors:Detector", ("__call__",)),
-    "curation": ("conjoin.doctor.curation:Curation", ("keep",)),
-    "measure": ("conjoin.measures.retrieval:Metric", ("per_query", "chance")),
+    "binder": ("conjoin.alignment.base:Binder", ("fit",)),
+    "objective": ("conjoin.losses.base:Objective", ("init", "__call__")),
+    "augmentation": ("conjoin.training.augmentations:Augmentation", ("__call__",)),
+    "correction": ("conjoin.retrieval.hubness.csls:Corrector", ("fit", "extend")),
+    "fusion": ("conjoin.fusion.model:Fusion", ("fit",)),
+    "detector": ("conjoin.quality.detectors:Detector", ("__call__",)),
+    "curation": ("conjoin.quality.curation:Curation", ("keep",)),
+    "measure": ("conjoin.metrics.retrieval.scores:Metric", ("per_query", "chance")),
     "head": ("conjoin.transfer.base:Head", ("fit",)),
     "student": ("conjoin.transfer.base:Student", ("fit",)),
-    "mixer": ("conjoin.search.mixers:Mixer", ("mix",)),
-    "composer": ("conjoin.search.composed:Composer", ("fit", "restore")),
-    "aggregation": ("conjoin.search.aggregate:Aggregation", ("fit", "queries", "items", "scores")),
-    "sparse": ("conjoin.search.sparse:Sparse", ("fit",)),
-    "storage": ("conjoin.search.shelves:Shelving", ("find",)),
-    "cutoff": ("conjoin.search.cutting:Cutter", ("choose",)),
-    "suggester": ("conjoin.search.suggest:Suggester", ("words",)),
+    "mixer": ("conjoin.retrieval.ranking.score_fusion:Mixer", ("mix",)),
+    "composer": ("conjoin.retrieval.queries.composition:Composer", ("fit", "restore")),
+    "aggregation": (
+        "conjoin.retrieval.multi_vector.aggregate:Aggregation",
+        ("fit", "queries", "items", "scores"),
+    ),
+    "sparse": ("conjoin.retrieval.sparse.sparse:Sparse", ("fit",)),
+    "storage": ("conjoin.retrieval.engines.two_stage:Shelving", ("find",)),
+    "cutoff": ("conjoin.retrieval.ranking.truncation:Cutter", ("choose",)),
+    "suggester": ("conjoin.retrieval.queries.suggestion:Suggester", ("words",)),
 }
 
 
 def promise_of(row):
     """Measures promise one of two things: to read a ranking, or to read vectors."""
-    if row.kind == "measure" and not row.target.startswith("conjoin.measures.retrieval:"):
-        return "conjoin.measures.geometry:Geometry", ("__call__",)
+    if row.kind == "measure" and not row.target.startswith("conjoin.metrics.retrieval.scores:"):
+        return "conjoin.metrics.base:Geometry", ("__call__",)
     return PROMISES[row.kind]
 
 
@@ -277,7 +280,9 @@ def test_a_row_of_ones_own_stands_among_the_others(guest):
 
 def test_a_row_whose_engine_is_not_there_is_refused(guest):
     with pytest.raises(ConjoinError, match=r"Nobody.*module:class"):
-        catalogue.add(dataclasses.replace(guest, target="conjoin.maps.linear:Nobody"))
+        catalogue.add(
+            dataclasses.replace(guest, target="conjoin.alignment.closed_form.linear:Nobody")
+        )
     assert "guest-ridge" not in catalogue.of_kind("binder")
 
 

@@ -8,19 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conjoin.binding import Binding, Choice, Trial, by_validation
-from conjoin.binding import choose as module
-from conjoin.binding import folds as held_out
-from conjoin.binding import trials as tried_on
-from conjoin.binding.choose import _prefer_cheap, cannot_feed
-from conjoin.binding.climb import Climb, moved
-from conjoin.binding.folds import FOLDS, Folds
-from conjoin.binding.trials import Sweep, afforded, race, shortened, side_by_side
-from conjoin.binding.work import SHORT, Work
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.choice import Choice, Trial
+from conjoin.alignment.closed_form.linear import CCA, Ridge
 from conjoin.catalogue import Search, check_fields, find
 from conjoin.errors import ConjoinError
-from conjoin.maps.linear import CCA, Ridge
-from conjoin.maps.map import identity
+from conjoin.execution.budget import SHORT, Work
+from conjoin.maps.base import identity
+from conjoin.selection import choose as module
+from conjoin.selection import folds as held_out
+from conjoin.selection import trials as tried_on
+from conjoin.selection.choose import _prefer_cheap, by_validation, cannot_feed
+from conjoin.selection.coordinate_search import Climb, moved
+from conjoin.selection.folds import FOLDS, Folds
+from conjoin.selection.trials import Sweep, afforded, race, shortened, side_by_side
 from conjoin.spaces import Pairs, Space
 
 #: Binders without training, so that a choice takes a second.
@@ -155,7 +156,7 @@ def test_a_race_takes_as_many_to_its_end_as_time_allows():
 def test_a_race_says_whom_time_stopped_and_at_what_place(monkeypatch):
     spaces = spaces_of()
     folds = Folds(spaces, Pairs.by_id(spaces), 0)
-    monkeypatch.setattr("conjoin.binding.trials.afforded", lambda whole, *_: min(1, len(whole)))
+    monkeypatch.setattr("conjoin.selection.trials.afforded", lambda whole, *_: min(1, len(whole)))
     names = ["centring", "procrustes", "ridge", "cca"]
     found = race(sweeps_of(names, folds), "a", 0.0, Work())
     (stopped,) = found.unfinished.items()

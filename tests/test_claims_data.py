@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from conjoin.claims import data
-from conjoin.claims.data import embedded, open_bench, texts
-from conjoin.claims.data_emoji import LANGUAGES, VIEWS, Emoji
-from conjoin.claims.data_graphs import degree_profile, read_triples
-from conjoin.claims.data_small import ACIDS, COLOURS, WORDS
-from conjoin.encoders import bundled
+from conjoin.claims.datasets import registry as data
+from conjoin.claims.datasets.emoji import LANGUAGES, VIEWS, Emoji
+from conjoin.claims.datasets.graphs import degree_profile, read_triples
+from conjoin.claims.datasets.registry import embedded, open_bench, texts
+from conjoin.claims.datasets.small import ACIDS, COLOURS, WORDS
+from conjoin.encoders.builtin import bundled
+from conjoin.encoders.builtin.series import Series
 from conjoin.encoders.open import kind_of
-from conjoin.encoders.series import Series
 from conjoin.errors import ConjoinError, MissingDependency
 from conjoin.items import Items
 from conjoin.items.bundled import sample_path

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from benches import bench
-from conjoin.claims.arms import Arm, make, run_arm
-from conjoin.claims.detecting import (
+from conjoin.alignment.closed_form.linear import CCA
+from conjoin.claims.engine import claims_of
+from conjoin.claims.tasks.quality.noise_detection import (
     Detecting,
     Turn,
     among_first,
@@ -14,9 +15,8 @@ from conjoin.claims.detecting import (
     moved,
     parts,
 )
-from conjoin.claims.engine import claims_of
 from conjoin.errors import ConjoinError
-from conjoin.maps.linear import CCA
+from conjoin.evaluation.arms import Arm, make, run_arm
 
 
 def ran(arm, planted, share=0.2, seed=0):

@@ -9,15 +9,15 @@ import pytest
 
 from conjoin.catalogue import Claim, Row, find, rows
 from conjoin.claims import engine
-from conjoin.claims.arms import Arm, judges, run_arm
 from conjoin.claims.engine import Claimed, Job, Store, claims_of, run, work
 from conjoin.claims.results import OFF, RANGES, SAME, _outdone, changed, judge
-from conjoin.claims.statistics import FAILS, HOLDS, ONLY
-from conjoin.claims.tries import TRIES
 from conjoin.errors import ConjoinError
-from conjoin.report.claims_page import claims_page
-from conjoin.report.gallery import VERDICTS
-from conjoin.spaces.files import read_json, write_json
+from conjoin.evaluation.arms import Arm, judges, run_arm
+from conjoin.evaluation.tries import TRIES
+from conjoin.report.pages.claims import claims_page
+from conjoin.report.pages.gallery import VERDICTS
+from conjoin.stats.paired import FAILS, HOLDS, ONLY
+from conjoin.storage.files import read_json, write_json
 
 CLAIM = Claim(
     "retrieval", "wine:acids+colours", "mrr", "nothing", "idea", "Small.", "Nothing.",
@@ -261,7 +261,7 @@ def test_claims_are_found_by_family_and_method():
 
 def wrong_with(row: Row, claim: Claim) -> str:
     """What a claim names and is not there, or nothing."""
-    from conjoin.claims.data import parse
+    from conjoin.claims.datasets.registry import parse
 
     task = find("task", claim.task).make(dict(claim.condition))
     if claim.metric not in task.metrics:

@@ -9,12 +9,12 @@ from typing import Annotated, ClassVar
 
 import pytest
 
+from conjoin.alignment.closed_form.linear import Ridge
 from conjoin.catalogue import Choice, Row, Search, find, of_kind, ranges
 from conjoin.claims import keys
-from conjoin.claims.arms import Arm
 from conjoin.claims.keys import facts_of, key_of
-from conjoin.claims.tries import IMPORTANCE, LAST, MOVED, STARTS, TRIES, knobs_of, tries
-from conjoin.maps.linear import Ridge
+from conjoin.evaluation.arms import Arm
+from conjoin.evaluation.tries import IMPORTANCE, LAST, MOVED, STARTS, TRIES, knobs_of, tries
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,7 +75,7 @@ def test_a_new_field_at_its_neutral_value_changes_nothing(monkeypatch):
 
 
 def test_the_loss_of_a_head_is_part_of_its_key(monkeypatch):
-    from conjoin.objectives.infonce import InfoNCE
+    from conjoin.losses.contrastive.infonce import InfoNCE
 
     before = key("infonce-head")
     monkeypatch.setattr(InfoNCE, "arithmetic", 5, raising=False)
@@ -151,8 +151,8 @@ def committed(task, data):
 
 def test_committed_scores_are_what_the_code_gives_under_the_same_key():
     """Where this fails arithmetic has changed: raise ``arithmetic`` of what it is part of."""
-    from conjoin.claims.arms import run_arm
     from conjoin.claims.engine import SEEDS, Job, open_bench
+    from conjoin.evaluation.arms import run_arm
 
     task, data, checked = "retrieval", "wine:acids+colours", 0
     for table in committed(task, data):

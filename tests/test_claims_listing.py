@@ -4,14 +4,19 @@ import numpy as np
 import pytest
 
 from benches import bench
-from conjoin.claims import suggesting
-from conjoin.claims.arms import Arm, judges, make, run_arm
-from conjoin.claims.cutting import MOST, Cutting, f1
 from conjoin.claims.engine import claims_of
-from conjoin.claims.stored import Stored, _missed
-from conjoin.claims.suggesting import Suggesting, random_precision, vectors_of, worth_of
+from conjoin.claims.tasks.search import query_suggestion as suggesting
+from conjoin.claims.tasks.search.ann_recall import Stored, _missed
+from conjoin.claims.tasks.search.list_truncation import MOST, Cutting, f1
+from conjoin.claims.tasks.search.query_suggestion import (
+    Suggesting,
+    random_precision,
+    vectors_of,
+    worth_of,
+)
 from conjoin.errors import ConjoinError
-from conjoin.spaces import stable_hash
+from conjoin.evaluation.arms import Arm, judges, make, run_arm
+from conjoin.storage.digest import stable_hash
 
 TASKS = (Stored("cca"), Cutting(), Suggesting())
 

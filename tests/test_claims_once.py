@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from benches import bench
-from conjoin.claims.bench import whole_setting
-from conjoin.claims.once import cut_of, once
+from conjoin.evaluation.benchmark import whole_setting
+from conjoin.evaluation.memo import cut_of, once
 
 
 def test_what_arms_share_is_made_once_a_cut():

@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 
-from conjoin.claims.statistics import (
-    CANNOT,
-    FAILS,
-    HOLDS,
-    UNDECIDED,
-    corrected,
-    effect,
-    verdicts,
-)
 from conjoin.errors import ConjoinError
-from conjoin.measures.bootstrap import paired_difference
+from conjoin.stats.bootstrap import paired_difference
+from conjoin.stats.paired import CANNOT, FAILS, HOLDS, UNDECIDED, corrected, effect, verdicts
 
 GROUPS = np.repeat(np.arange(60), 3)
 

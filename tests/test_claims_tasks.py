@@ -6,29 +6,37 @@ import numpy as np
 import pytest
 
 from benches import CLASSES, bench
+from conjoin.alignment.closed_form.linear import CCA, Nothing, Procrustes
+from conjoin.alignment.unpaired import Matching
 from conjoin.catalogue import find
 from conjoin.claims import engine
-from conjoin.claims.arms import Arm, Made, make, run_arm
-from conjoin.claims.bench import Bench
-from conjoin.claims.classify import (
+from conjoin.claims.tasks.alignment.cross_lingual import CrossLingual
+from conjoin.claims.tasks.alignment.domain_shift import DomainShift
+from conjoin.claims.tasks.alignment.kway import KWay
+from conjoin.claims.tasks.alignment.metric_tracking import (
+    Case,
+    Followed,
+    Tracking,
+    measured,
+    plan,
+    spearman,
+    validation,
+)
+from conjoin.claims.tasks.alignment.multi_view import AddedLater, Bridged, ManyToMany, refuse_joined
+from conjoin.claims.tasks.alignment.unpaired import Unpaired, disorder, nameless, refuse_order, told
+from conjoin.claims.tasks.decision.cross_modal_transfer import Transfer, augmented, trained_head
+from conjoin.claims.tasks.decision.zero_shot import (
     ZeroShot,
     held_classes,
     labels_of,
     refuse_seen,
     refuse_tested,
 )
-from conjoin.claims.kway import KWay
-from conjoin.claims.languages import CrossLingual
-from conjoin.claims.retrieval import Prefix, Retrieval, directions
-from conjoin.claims.several import AddedLater, Bridged, ManyToMany, refuse_joined
-from conjoin.claims.shift import DomainShift
-from conjoin.claims.tracking import Case, Followed, Tracking, measured, plan, spearman, validation
-from conjoin.claims.transfer import Transfer, augmented, trained_head
-from conjoin.claims.unpaired import Unpaired, disorder, nameless, refuse_order, told
 from conjoin.errors import ConjoinError, FrameError
-from conjoin.maps.linear import CCA, Nothing, Procrustes
-from conjoin.maps.matching import Matching
-from conjoin.measures.measurement import Measurement
+from conjoin.evaluation.arms import Arm, Made, make, run_arm
+from conjoin.evaluation.benchmark import Bench
+from conjoin.evaluation.retrieval import Prefix, Retrieval, directions
+from conjoin.metrics.measurement import Measurement
 from conjoin.spaces import Pairs, Space
 from conjoin.spaces.pairs import ABSENT
 

@@ -49,7 +49,7 @@ def fitted(tmp_path_factory):
     env = {**os.environ, "PYTHONWARNINGS": "default"}
     for words in (["embed"], ["fit", "--method", "ridge"]):
         done = subprocess.run(
-            [sys.executable, "-m", "conjoin.app.cli", *words], cwd=folder, env=env,
+            [sys.executable, "-m", "conjoin.cli.main", *words], cwd=folder, env=env,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -219,7 +219,7 @@ def judged(fitted, tmp_path_factory):
 
     folder = shutil.copytree(fitted, tmp_path_factory.mktemp("judged") / "ws")
     done = subprocess.run(
-        [sys.executable, "-m", "conjoin.app.cli", "evaluate", "--json", "-w", str(folder)],
+        [sys.executable, "-m", "conjoin.cli.main", "evaluate", "--json", "-w", str(folder)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stderr == ""
@@ -339,14 +339,14 @@ def test_methods_and_weights_read_well(conjoin):
 
 
 def test_a_reader_that_stops_is_no_error(ready):
-    script = f"{sys.executable} -m conjoin.app.cli methods --json | head -c 10"
+    script = f"{sys.executable} -m conjoin.cli.main methods --json | head -c 10"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert len(done.stdout) == 10
 
 
 def test_a_defect_is_one_line_and_code_70(conjoin, ready, monkeypatch):
-    from conjoin.app import verbs
+    from conjoin.cli import core as verbs
 
     def broken(*_args, **_named):
         raise RuntimeError("a\nbug")
@@ -363,7 +363,7 @@ def test_a_defect_is_one_line_and_code_70(conjoin, ready, monkeypatch):
 def test_debug_shows_the_traceback(ready):
     env = {**os.environ, "CONJOIN_DEBUG": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "conjoin.app.cli", "search", "x", "--into", "zz"], cwd=ready,
+        [sys.executable, "-m", "conjoin.cli.main", "search", "x", "--into", "zz"], cwd=ready,
         env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
@@ -389,7 +389,7 @@ def test_stopping_a_job_leaves_what_goes_on(conjoin, tmp_path, monkeypatch):
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     job = subprocess.Popen(
-        [sys.executable, "-c", f"{heed}; from conjoin.app.cli import main; main()", "embed"],
+        [sys.executable, "-c", f"{heed}; from conjoin.cli.main import main; main()", "embed"],
         cwd=folder, env=env,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conjoin.app.ranked import parts_asked
+from conjoin.project.search.ranking import parts_asked
 from golden import defaults
 
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from conjoin.claims import compare as module
-from conjoin.claims.compare import SIMPLE, compare
 from conjoin.errors import ConjoinError
-from conjoin.search import evaluation
+from conjoin.evaluation import compare as module
+from conjoin.evaluation.compare import SIMPLE, compare
+from conjoin.retrieval import evaluation
 from conjoin.spaces import Pairs, Space
 
 CLOSED = ["nothing", "centring", "ridge", "procrustes", "cca", "whitened-procrustes"]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError, FrameError
-from conjoin.search.composed import Conjunction, Term, compose, edits, parts_of
-from conjoin.search.hits import Hit
-from conjoin.search.rerank import Cutoff, rerank, score_pairs
-from conjoin.search.suggest import apart, clusters, suggest
+from conjoin.retrieval.hits import Hit
+from conjoin.retrieval.queries.composition import Conjunction, Term, compose, edits, parts_of
+from conjoin.retrieval.queries.suggestion import apart, clusters, suggest
+from conjoin.retrieval.ranking.rerank import Cutoff, rerank, score_pairs
 from conjoin.spaces import Space, unit
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import Affine
-from conjoin.search.correction import CSLS, Correction, largest, mean_nearest
-from conjoin.search.exact import top_k
+from conjoin.maps.base import Affine
+from conjoin.retrieval.engines.exact import top_k
+from conjoin.retrieval.hubness.csls import CSLS, Correction, largest, mean_nearest
 from conjoin.spaces import unit
 
 rng = np.random.default_rng(3)
@@ -90,7 +90,7 @@ def test_the_largest_of_a_line_are_those_of_a_sort(width, k):
 
 @pytest.mark.parametrize("tile", [(7, 64), (64, 33), (4096, 4096)])
 def test_neighbourhoods_leave_partners_out_however_they_are_walked(monkeypatch, tile):
-    monkeypatch.setattr("conjoin.search.correction.TILE", tile)
+    monkeypatch.setattr("conjoin.retrieval.hubness.csls.TILE", tile)
     rng = np.random.default_rng(4)
     x, bank = (rng.normal(size=(n, 6)).astype(np.float32) for n in (50, 300))
     of_x, of_bank = rng.integers(-1, 20, 50), rng.integers(-1, 20, 300)

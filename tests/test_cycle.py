@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from conjoin.binding import cycle_report
-from conjoin.binding.cycle import _attribute
+from conjoin.alignment.cycle_consistency import _attribute, cycle_report
 from conjoin.spaces import Pairs, Space
 
 TRIANGLE = (("a", "b"), ("a", "c"), ("b", "c"))

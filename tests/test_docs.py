@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conjoin.app.cli import app
-from conjoin.app.output import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED
+from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED
+from conjoin.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Pages whose Python is run, block after block in one namespace.

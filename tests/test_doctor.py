@@ -3,20 +3,21 @@
 import numpy as np
 import pytest
 
-from conjoin.doctor import crossed as crossing
-from conjoin.doctor.case import Case, _leading
-from conjoin.doctor.cells import neighbours
-from conjoin.doctor.crossed import answers, cross
-from conjoin.doctor.examine import examine
-from conjoin.doctor.finding import KINDS, Finding, Report, measured, precision_of
-from conjoin.doctor.fixes import Decision, follow, merged
-from conjoin.doctor.hardness import around, hardness, parts
-from conjoin.doctor.mismatch import suspect, wrong_share
-from conjoin.doctor.near import sureness
-from conjoin.doctor.table import permuted, scripts
 from conjoin.errors import ConjoinError
-from conjoin.measures.neighbours import nearest
-from conjoin.spaces import Pairs, Space, Tokens, stable_hash
+from conjoin.metrics.similarity.mutual_knn import nearest
+from conjoin.quality import cross_fit as crossing
+from conjoin.quality.cross_fit import answers, cross
+from conjoin.quality.decisions import Decision, follow, merged
+from conjoin.quality.duplicates import sureness
+from conjoin.quality.finding import KINDS, Finding, Report, measured, precision_of
+from conjoin.quality.hard_pairs import around, hardness, parts
+from conjoin.quality.inputs import Case, _leading
+from conjoin.quality.mismatch import suspect, wrong_share
+from conjoin.quality.neighbours import neighbours
+from conjoin.quality.run import examine
+from conjoin.quality.table_checks import permuted, scripts
+from conjoin.spaces import Pairs, Space, Tokens
+from conjoin.storage.digest import stable_hash
 
 
 def spaces(n=300, seed=0, noise=0.3, swap=0, copies=0, hidden=8):
@@ -381,7 +382,7 @@ def test_languages_of_one_script_are_told_apart():
 
 
 def test_without_the_library_scripts_are_told_and_the_note_says_so(monkeypatch):
-    monkeypatch.setattr("conjoin.doctor.table.installed", lambda: False)
+    monkeypatch.setattr("conjoin.quality.table_checks.installed", lambda: False)
     words = [ENGLISH[k % 4].format(k) for k in range(62)]
     made = {"a": spaces(62)["a"]}
     read = {"a": lambda: zip(made["a"].ids.tolist(), words, strict=True)}
@@ -410,7 +411,7 @@ def test_neighbours_in_cells_are_nearly_all_of_them(monkeypatch):
         short.extend(rows)
         return nearest(rows, *given)
 
-    monkeypatch.setattr("conjoin.doctor.cells.nearest", counted)
+    monkeypatch.setattr("conjoin.quality.neighbours.nearest", counted)
     neighbours(x, 10, exact=0)
     assert len(short) < 30
 

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from conjoin.app import doctoring
-from conjoin.app.workspace import Workspace
-from conjoin.doctor.finding import KINDS
 from conjoin.errors import ConjoinError
+from conjoin.project.quality import examine
+from conjoin.project.workspace import Workspace
+from conjoin.quality.finding import KINDS
 
 from shelf import Caller, config, shelf, table, write_table  # isort: skip
 
@@ -41,7 +41,7 @@ def made(tmp_path_factory):
         import io
         import sys
 
-        from conjoin.app.cli import main
+        from conjoin.cli.main import main
 
         for words in (["embed"], ["fit", "--method", "ridge"]):
             patch.setattr(sys, "argv", ["conjoin", *words, "-w", str(folder), "--quiet"])
@@ -198,7 +198,7 @@ def test_figures_become_fifths_and_cells_without_a_number_are_empty(tmp_path):
     }  # fmt: skip
     write_table(tmp_path, {**table(100), **more})
     config(tmp_path)
-    named = partial(doctoring._named, Workspace(tmp_path, writes=False))
+    named = partial(examine._named, Workspace(tmp_path, writes=False))
     (weights,) = named(["weight"]).values()
     assert [weights.count(each) for each in dict.fromkeys(weights)] == [20] * 5
     assert weights[0] == "≤ 19.8"

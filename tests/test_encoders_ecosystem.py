@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conjoin.encoders import folders, hub_towers, probe
+from conjoin.encoders import probe
 from conjoin.encoders.base import Encoder
-from conjoin.encoders.hub import HubModel
-from conjoin.encoders.sentence import SentenceModel
+from conjoin.encoders.media import folders
+from conjoin.encoders.pretrained import towers as hub_towers
+from conjoin.encoders.pretrained.sentence import SentenceModel
+from conjoin.encoders.pretrained.transformers import HubModel
 from conjoin.errors import ConjoinError, MissingDependency
 from conjoin.spaces import Tokens
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conjoin.encoders import onnxfile, probe, remote, run
+from conjoin.encoders import probe, remote, run
 from conjoin.encoders.base import CellError, Encoder
 from conjoin.encoders.function import Function
 from conjoin.encoders.names import uri
-from conjoin.encoders.onnxfile import OnnxModel
+from conjoin.encoders.pretrained import onnx as onnxfile
+from conjoin.encoders.pretrained.onnx import OnnxModel
 from conjoin.encoders.remote import Remote
 from conjoin.errors import ConjoinError, FrameError
 

@@ -11,9 +11,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from conjoin.alignment.closed_form.linear import CCA, Ridge
+from conjoin.alignment.sklearn import CCAMap, CenteringMap, ProcrustesMap, RidgeMap
 from conjoin.errors import ConjoinError
-from conjoin.maps.estimators import CCAMap, CenteringMap, ProcrustesMap, RidgeMap
-from conjoin.maps.linear import CCA, Ridge
 from conjoin.spaces import Pairs
 
 RNG = np.random.default_rng(0)
@@ -87,5 +87,5 @@ def test_names_of_what_comes_out_and_frames_of_it():
 
 
 def test_maps_import_without_scikit_learn():
-    code = "import sys, conjoin.maps, conjoin.maps.linear; sys.exit('sklearn' in sys.modules)"
+    code = "import sys, conjoin.maps, conjoin.alignment.closed_form.linear; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from conjoin.binding import Binding, Choice, Trial
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.choice import Choice, Trial
+from conjoin.alignment.closed_form.linear import CCA, Ridge
 from conjoin.errors import ConjoinError
-from conjoin.maps.linear import CCA, Ridge
-from conjoin.maps.map import identity
-from conjoin.measures.retrieval import METRICS
-from conjoin.search.correction import CSLS
-from conjoin.search.evaluation import Evaluation, TestBed, choose_corrections, evaluate
-from conjoin.search.rehearsal import bank_of
+from conjoin.maps.base import identity
+from conjoin.metrics.retrieval.scores import METRICS
+from conjoin.retrieval.calibration.cross_fit import bank_of
+from conjoin.retrieval.evaluation import Evaluation, TestBed, choose_corrections, evaluate
+from conjoin.retrieval.hubness.csls import CSLS
 from conjoin.spaces import Frame, Pairs, Space, unit
 
 D = 6

@@ -5,18 +5,24 @@ from functools import cache
 import numpy as np
 import pytest
 
-from conjoin.binding import Binding
-from conjoin.claims.bench import whole_setting
-from conjoin.claims.data import open_bench
+from conjoin.alignment.binding import Binding
+from conjoin.claims.datasets.registry import open_bench
 from conjoin.errors import ConjoinError
-from conjoin.measures.bootstrap import interval
-from conjoin.search.banks import DualSoftmax, InvertedSoftmax
-from conjoin.search.correction import CSLS
-from conjoin.search.explain import BY_INFLUENCE, BY_NEARNESS, Behind, explain, mixed_shares
-from conjoin.search.fair import MIXINGS, Mixing
-from conjoin.search.index import Index
-from conjoin.search.invgc import InvGC
+from conjoin.evaluation.benchmark import whole_setting
+from conjoin.retrieval.hubness.csls import CSLS
+from conjoin.retrieval.hubness.inverse_gc import InvGC
+from conjoin.retrieval.hubness.query_bank import DualSoftmax, InvertedSoftmax
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.ranking.explain import (
+    BY_INFLUENCE,
+    BY_NEARNESS,
+    Behind,
+    explain,
+    mixed_shares,
+)
+from conjoin.retrieval.ranking.modality_fair import MIXINGS, Mixing
 from conjoin.spaces import Space
+from conjoin.stats.bootstrap import interval
 
 
 @cache
@@ -78,7 +84,7 @@ def test_deleting_the_pairs_named_lowers_the_score_more_than_random_ones(method)
 def test_a_method_without_a_closed_form_says_so():
     class Still:
         def fit(self, views, pairs, *, frames={}, frozen={}, seed=0):  # noqa: B006
-            from conjoin.maps.map import identity
+            from conjoin.maps.base import identity
 
             return {name: identity(view.shape[1]) for name, view in views.items()}
 

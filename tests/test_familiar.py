@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from conjoin.search.calibration import Calibration, nothing_of
-from conjoin.search.exact import Penalty, best_rows, rescore
-from conjoin.search.familiar import NEAREST, familiarity, spread
-from conjoin.search.hits import Hit
+from conjoin.retrieval.calibration.calibration import Calibration, nothing_of
+from conjoin.retrieval.calibration.out_of_distribution import NEAREST, familiarity, spread
+from conjoin.retrieval.engines.exact import Penalty, best_rows, rescore
+from conjoin.retrieval.hits import Hit
 from conjoin.spaces.stack import Stack
 
 
@@ -33,7 +33,7 @@ def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(1)
     q, bank = rng.normal(size=(20, 4)), rng.normal(size=(40, 4))
     whole = familiarity(q, bank)
-    monkeypatch.setattr("conjoin.search.familiar.BLOCK", 3)
+    monkeypatch.setattr("conjoin.retrieval.calibration.out_of_distribution.BLOCK", 3)
     np.testing.assert_allclose(familiarity(q, bank), whole, atol=1e-6)
 
 

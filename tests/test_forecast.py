@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from conjoin.binding import Choice
-from conjoin.claims.forecast import Check, Curve, forecast
-from conjoin.claims.picking import farthest, typical
+from conjoin.alignment.choice import Choice
 from conjoin.errors import ConjoinError
-from conjoin.search import evaluation
+from conjoin.evaluation.learning_curve import Check, Curve, forecast
+from conjoin.evaluation.pair_acquisition import farthest, typical
+from conjoin.retrieval import evaluation
 from conjoin.spaces import Pairs, Space
 
 CHOICE = Choice("ridge", {}, "a")
@@ -141,7 +141,7 @@ def test_a_method_the_pairs_cannot_feed_is_refused(method, says):
 
 def test_what_a_forecast_missed_widens_it(monkeypatch):
     missed = Check(300, 0.9, 0.8, 1.0, 0.5)
-    monkeypatch.setattr("conjoin.claims.forecast._checked", lambda *_: missed)
+    monkeypatch.setattr("conjoin.evaluation.learning_curve._checked", lambda *_: missed)
     for point in forecast(bed(n=200), CHOICE, more=100, count=1).points:
         if not point.measured:
             assert point.low <= max(0.0, point.value - 0.35)

@@ -8,20 +8,20 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import conjoin
 from conjoin.catalogue import find
-from conjoin.claims.deciding import Fusing, fuse
-from conjoin.claims.plain_fusions import PlainFusions
 from conjoin.errors import ConjoinError, StateError
-from conjoin.fusion import masks
-from conjoin.fusion.estimator import FusionEstimator
-from conjoin.fusion.fused import Fused
+from conjoin.fusion import missing as masks
 from conjoin.fusion.inputs import Inputs, Picked
 from conjoin.fusion.losses import FusionLoss
+from conjoin.fusion.model import Fused
 from conjoin.fusion.network import Net
+from conjoin.fusion.sklearn import FusionEstimator
 from conjoin.fusion.target import Target
 from conjoin.fusion.trained import Dropped, FusionNet, LabelledBatches, kept_of
-from conjoin.maps.train import PairBatches
-from conjoin.objectives import Param
+from conjoin.losses import Param
+from conjoin.selection.fusion import Fusing, fuse
+from conjoin.selection.plain_fusions import PlainFusions
 from conjoin.spaces import Pairs
+from conjoin.training.loop import PairBatches
 
 
 def table(items=320, seed=0, strong=("ear", "eye"), gap=1.2):
@@ -87,7 +87,7 @@ def test_a_tie_goes_to_the_better_mean_on_folds_and_is_called_one():
 
 def test_plain_methods_alone_are_tried_where_a_line_is_enough(monkeypatch):
     views, label = table(200)
-    monkeypatch.setattr("conjoin.claims.deciding.Choosing", None)  # nothing else begins
+    monkeypatch.setattr("conjoin.selection.fusion.Choosing", None)  # nothing else begins
     found = fuse(views, label, seed=1)
     names = {trial["method"] for trial in found.trials}
     assert names >= {"best-single", "late", "imputed-logistic"}
@@ -391,7 +391,7 @@ def graded(batch, scalers, loss, body="side", double=True):
     """The value of a loss and its gradient by parameter."""
     import torch
 
-    from conjoin.fusion.bodies import Spec
+    from conjoin.fusion.architectures import Spec
 
     net = Net(Spec(body, ("a", "b"), (3, 4), 3, 8, heads=2), scalers)
     params = {k: Param(p.value).tensor(torch.float32) for k, p in net.init(0).items()}
@@ -440,7 +440,7 @@ def test_a_view_raises_what_its_own_order_changes():
         return divergence(before, out["again"](moved, out["here"])["logits"])
 
     from conjoin.fusion import losses
-    from conjoin.fusion.bodies import Spec
+    from conjoin.fusion.architectures import Spec
 
     net = Net(Spec("side", ("a", "b"), (3, 4), 3, 8), scalers)
     params = {k: p.tensor() for k, p in net.init(0).items()}

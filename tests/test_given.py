@@ -12,10 +12,10 @@ from jaxtyping import TypeCheckError
 
 import conjoin
 import odd
+from conjoin.alignment.sklearn import CCAMap, CenteringMap, ProcrustesMap, RidgeMap
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
-from conjoin.maps.estimators import CCAMap, CenteringMap, ProcrustesMap, RidgeMap
-from conjoin.search.filters import parse
+from conjoin.retrieval.index.filters import parse
 from conjoin.spaces import unit
 from conjoin.spaces.given import cells_of, frame_columns, labels_of, mask_of, matrix_of
 from odd import escaped

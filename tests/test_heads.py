@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from conjoin import catalogue
+from conjoin.alignment.closed_form.linear import CCA
+from conjoin.alignment.trained.contrastive_heads import ContrastiveHeads
 from conjoin.errors import ConjoinError
-from conjoin.maps.heads import ContrastiveHeads
-from conjoin.maps.linear import CCA
-from conjoin.maps.map import load_map, save_map
+from conjoin.losses import Param
+from conjoin.losses.regularizers.hypersphere import Alignment
+from conjoin.maps.base import load_map, save_map
 from conjoin.maps.mlp import ResidualMLP, hidden_part
-from conjoin.maps.train import PairBatches, Schedule, train
-from conjoin.maps.trainables import Heads, same_rows
-from conjoin.objectives import Param
-from conjoin.objectives.hypersphere import Alignment
 from conjoin.spaces import Pairs
+from conjoin.training.loop import PairBatches, Schedule, train
+from conjoin.training.networks import Heads, same_rows
 
 QUICK = ContrastiveHeads(lam=0.1, hidden=32, steps=30, batch=128, noise=0.1, dropout=0.0, lr=1e-2)
 

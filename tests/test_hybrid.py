@@ -5,7 +5,7 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.search.hybrid import (
+from conjoin.retrieval.ranking.hybrid import (
     Fusion,
     Judged,
     _Table,
@@ -15,7 +15,7 @@ from conjoin.search.hybrid import (
     place_of,
     tune,
 )
-from conjoin.search.mixers import Combination, RankFusion, Scored
+from conjoin.retrieval.ranking.score_fusion import Combination, RankFusion, Scored
 
 NAMES = ("dense", "bm25")
 

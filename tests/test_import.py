@@ -36,8 +36,8 @@ def test_a_room_can_be_imported_without_torch(room):
 def test_the_core_runs_without_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import conjoin.spaces, conjoin.measures.retrieval, conjoin.maps.linear\n"
-        "import conjoin.binding, conjoin.items"
+        "import conjoin.spaces, conjoin.metrics.retrieval.scores, conjoin.alignment.closed_form.linear\n"
+        "import conjoin.alignment, conjoin.items"
     )
     assert "torch._C" not in loaded_by(code)
 
@@ -45,7 +45,7 @@ def test_the_core_runs_without_torch():
 def test_help_loads_nothing_heavy():
     code = (
         "import sys\n"
-        "from conjoin.app.cli import main\n"
+        "from conjoin.cli.main import main\n"
         "sys.argv = ['conjoin', '--help']\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
         "0"

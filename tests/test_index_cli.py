@@ -12,8 +12,8 @@ def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ws") / "ws"
     shelf(folder, n=48)
     with pytest.MonkeyPatch.context() as patch:
-        from conjoin.app import jobs
-        from conjoin.app.workspace import Workspace
+        from conjoin.project.fit import pipeline as jobs
+        from conjoin.project.workspace import Workspace
 
         patch.setattr(jobs, "write_card", lambda *_: None)
         ws = Workspace(folder)

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from conjoin.errors import ConjoinError
-from conjoin.search.connect import Layout, export_faiss, open_remote, search_remote
-from conjoin.search.correction import CSLS, Correction
-from conjoin.search.index import Index
+from conjoin.retrieval.hubness.csls import CSLS, Correction
+from conjoin.retrieval.index.export import Layout, export_faiss, open_remote, search_remote
+from conjoin.retrieval.index.index import Index
 from conjoin.spaces import Frame, Space, unit
 
 FRAME = Frame.mint("given", "bound", 12, {})

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("lancedb")
 
-from conjoin.search.store import IndexStore
+from conjoin.retrieval.index.store import IndexStore
 from crash_child import rows, whole
 
 JOBS = ["add"] * 8 + ["compact"] * 6 + ["build"] * 6

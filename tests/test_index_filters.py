@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conjoin.errors import ConjoinError
-from conjoin.search.filters import Filter, Join, Term, parse
+from conjoin.retrieval.index.filters import Filter, Join, Term, parse
 
 TABLE = pa.table(
     {

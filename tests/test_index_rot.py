@@ -10,12 +10,13 @@ import pytest
 pytest.importorskip("lancedb")
 
 from conjoin.errors import ConjoinError, StateError
-from conjoin.search import integrity
-from conjoin.search.correction import CSLS
-from conjoin.search.index import Index
-from conjoin.search.store import IndexStore
-from conjoin.spaces import Space, files
-from conjoin.spaces.files import map_arrays, mark_of, read_json, write_arrays, write_json
+from conjoin.retrieval.hubness.csls import CSLS
+from conjoin.retrieval.index import integrity
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.index.store import IndexStore
+from conjoin.spaces import Space
+from conjoin.storage import files
+from conjoin.storage.files import map_arrays, mark_of, read_json, write_arrays, write_json
 
 
 def space(ids, seed=0, dim=5):
@@ -69,7 +70,7 @@ def test_a_snapshot_of_an_earlier_version_is_aligned_when_it_is_read(tmp_path):
 
 
 def test_a_table_that_kept_too_little_is_not_served_and_the_snapshot_stays(tmp_path, monkeypatch):
-    from conjoin.search.lance import Tables
+    from conjoin.retrieval.index.lance import Tables
 
     index().save(tmp_path)
     before, said = place(tmp_path), answers(Index.open(tmp_path))
@@ -95,7 +96,7 @@ def test_a_table_that_kept_too_little_is_not_served_and_the_snapshot_stays(tmp_p
 
 
 def test_what_the_database_raises_is_said_as_what_it_is(tmp_path, monkeypatch):
-    from conjoin.search.lance import Tables
+    from conjoin.retrieval.index.lance import Tables
 
     store = IndexStore(tmp_path / "store")
     store.build(index())

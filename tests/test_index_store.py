@@ -11,10 +11,11 @@ import pytest
 pytest.importorskip("lancedb")
 
 from conjoin.errors import ConjoinError, FrameError, StateError
-from conjoin.search import approximate, cache
-from conjoin.search.correction import CSLS
-from conjoin.search.index import Index
-from conjoin.search.store import IndexStore
+from conjoin.retrieval.engines import ann
+from conjoin.retrieval.hubness.csls import CSLS
+from conjoin.retrieval.index import cache
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.index.store import IndexStore
 from conjoin.spaces import Frame, Space, unit
 
 FRAME = Frame.mint("given", "bound", 8, {"name": "bound"})
@@ -133,7 +134,7 @@ def test_derived_rows_are_reused_and_may_be_lost(tmp_path, monkeypatch):
     store.open()
     monkeypatch.setattr(cache.Cache, "_derive", None)
     code = (
-        "import sys; from pathlib import Path; from conjoin.search.index import Index\n"
+        "import sys; from pathlib import Path; from conjoin.retrieval.index.index import Index\n"
         f"Index.open(Path({str(tmp_path)!r})); assert 'lancedb' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -195,7 +196,7 @@ def test_a_snapshot_becomes_a_store(tmp_path):
 def test_inverted_lists_follow_additions_and_deletions(tmp_path, engine, monkeypatch):
     if engine == "faiss":
         pytest.importorskip("faiss")
-    monkeypatch.setattr("conjoin.search.scan.FEW", 10)
+    monkeypatch.setattr("conjoin.retrieval.engines.scan.FEW", 10)
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((30, 16))
     frame = Frame.mint("given", "wide", 16, {})
@@ -211,8 +212,8 @@ def test_inverted_lists_follow_additions_and_deletions(tmp_path, engine, monkeyp
     index = Index.build({"image": gallery, "text": queries}, {("text", "image"): fix})
     store.build(index, {"image": about(gallery)})
     asked = {"text": frame.query(np.asarray(queries.vectors))}
-    found = approximate.tune(store, asked, engine=engine)["image"]
-    assert found.low >= approximate.GOAL
+    found = ann.tune(store, asked, engine=engine)["image"]
+    assert found.low >= ann.GOAL
     told = store.version().engines["image"]
     assert told["engine"] == engine
     assert told["recall"]["queries"] == 80
@@ -275,7 +276,7 @@ def test_rows_of_items_are_found_without_looking_through_ids(tmp_path):
 @pytest.mark.parametrize("needed", [40, 500, 3000])
 @pytest.mark.parametrize("rows", [3.0, 300.0])
 def test_the_cheapest_setting_that_reaches_the_goal_is_taken(needed, rows):
-    steps, asked = approximate._steps(1024), []
+    steps, asked = ann._steps(1024), []
 
     def enough(nprobe, wide):
         return nprobe * wide >= needed
@@ -284,13 +285,13 @@ def test_the_cheapest_setting_that_reaches_the_goal_is_taken(needed, rows):
         asked.append((nprobe, wide))
         return enough(nprobe, wide)
 
-    both = [(n, w) for n in steps for w in approximate.WIDES if enough(n, w)]
-    wanted = min(both, key=lambda one: approximate._cost(*one, rows))
-    assert approximate._cheapest(steps, rows, reaches) == wanted
-    assert len(asked) < len(steps) * len(approximate.WIDES) / 2
-    assert approximate._cost(20, 10, rows) > approximate._cost(10, 10, rows)
-    assert approximate._cost(10, 20, rows) > approximate._cost(10, 10, rows)
+    both = [(n, w) for n in steps for w in ann.WIDES if enough(n, w)]
+    wanted = min(both, key=lambda one: ann._cost(*one, rows))
+    assert ann._cheapest(steps, rows, reaches) == wanted
+    assert len(asked) < len(steps) * len(ann.WIDES) / 2
+    assert ann._cost(20, 10, rows) > ann._cost(10, 10, rows)
+    assert ann._cost(10, 20, rows) > ann._cost(10, 10, rows)
 
 
 def test_where_nothing_reaches_the_goal_there_is_no_setting():
-    assert approximate._cheapest(approximate._steps(64), 10.0, lambda *_: False) is None
+    assert ann._cheapest(ann._steps(64), 10.0, lambda *_: False) is None

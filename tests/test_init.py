@@ -14,7 +14,7 @@ from PIL import Image
 
 from conjoin.errors import ConjoinError
 from conjoin.items import Config
-from conjoin.items.guess import look
+from conjoin.items.reading.guess import look
 from shelf import Caller
 
 
@@ -122,7 +122,7 @@ def test_a_path_that_is_not_unicode_is_one_line(tmp_path):
 
 
 def test_the_command_line_runs_as_a_module_and_k_has_two_spellings(tmp_path):
-    for module in ("conjoin", "conjoin.app.cli"):
+    for module in ("conjoin", "conjoin.cli.main"):
         told = subprocess.run(
             [sys.executable, "-m", module, "search", "x", "--k", "3", "-w", str(tmp_path)],
             capture_output=True, text=True, check=False,

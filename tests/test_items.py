@@ -16,16 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conjoin.errors import CellError, ConjoinError
-from conjoin.items import (
-    Config,
-    Items,
-    cell_parts,
-    content_hash,
-    read_table,
-    resolve,
-)
+from conjoin.items import Config, Items, cell_parts, content_hash, read_table, resolve
 from conjoin.items.cells import is_missing
-from conjoin.items.table import open_source
+from conjoin.items.reading.table import open_source
 
 TABLE = pa.table(
     {
@@ -150,7 +143,7 @@ def test_numbers_in_csv_are_only_what_is_written_as_one(tmp_path, cells, read):
 
 
 def test_json_rows_may_lack_keys_and_grow_types(tmp_path, monkeypatch):
-    monkeypatch.setattr("conjoin.items.records.BLOCK", 1)
+    monkeypatch.setattr("conjoin.items.reading.records.BLOCK", 1)
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2.5, "b": "x"}\n')
     assert read_table(tmp_path / "a.jsonl").to_pylist() == [
         {"a": 1.0, "b": None}, {"a": 2.5, "b": "x"}
@@ -159,7 +152,7 @@ def test_json_rows_may_lack_keys_and_grow_types(tmp_path, monkeypatch):
 
 def test_json_types_that_disagree_are_kept_as_they_are(tmp_path, monkeypatch):
     for block in (1, 10):
-        monkeypatch.setattr("conjoin.items.records.BLOCK", block)
+        monkeypatch.setattr("conjoin.items.reading.records.BLOCK", block)
         (tmp_path / "a.jsonl").write_text('{"a": 1, "b": 1}\n{"a": "x", "b": 2}\n{"a": null}\n')
         source = open_source(tmp_path / "a.jsonl")
         assert list(source.values("a")) == [1, "x", None]
@@ -239,7 +232,7 @@ def test_importing_and_reading_do_not_import_pandas(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from conjoin.items.table import open_source
+from conjoin.items.reading.table import open_source
 for name in ("items.parquet", "items.csv"):
     source = open_source(Path(sys.argv[1]) / name)
     assert source.at("id", 1) == "b" and list(source.values("size")) == [1, 2, None]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from conjoin.app.fits import current_fit
-from conjoin.app.indexing import open_index
-from conjoin.app.workspace import Workspace
+from conjoin.project.fit.stored import current_fit
+from conjoin.project.search.index import open_index
+from conjoin.project.workspace import Workspace
 from shelf import Caller, snapshot
 from upgrades import NEW, encoders, fitted, table
 
@@ -71,8 +71,8 @@ def test_two_workspaces_merge_through_the_items_they_share(at_hand, tmp_path, ca
     assert said["a", "b"]["after"] > 0.5
     assert said["text", "a"]["gain"] == 0
     assert abs(said["other.text", "b"]["gain"]) < 0.3
-    from conjoin.binding import Binding
-    from conjoin.search.index import Index
+    from conjoin.alignment.binding import Binding
+    from conjoin.retrieval.index.index import Index
 
     binding, index = Binding.load(tmp_path / "both/maps"), Index.open(tmp_path / "both/index")
     assert binding.frame == index.frame == current_fit(Workspace(ws)).binding.frame

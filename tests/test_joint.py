@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import joints
-from conjoin.app import joint
-from conjoin.app.indexing import open_index
-from conjoin.app.workspace import Workspace
-from conjoin.binding import Binding
+from conjoin.alignment.binding import Binding
 from conjoin.encoders import devices
 from conjoin.encoders.open import open_encoder, towers
 from conjoin.encoders.run import encode
 from conjoin.errors import ConjoinError, FrameError
+from conjoin.project.fit import joint
+from conjoin.project.search.index import open_index
+from conjoin.project.workspace import Workspace
 from conjoin.spaces import Space, unit
 from shelf import Caller
 
@@ -50,7 +50,7 @@ def album(tmp_path_factory, clip, photos) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         import sys
 
-        from conjoin.app.cli import main
+        from conjoin.cli.main import main
 
         for words in (["init", folder / "photos", "--encoder", f"hf:{clip}"], ["embed", "-q"]):
             patch.setattr(sys, "argv", ["conjoin", *map(str, words), "-w", str(folder)])
@@ -205,9 +205,9 @@ def test_the_service_reads_words_by_the_tower(album):
     pytest.importorskip("fastapi")
     from starlette.testclient import TestClient
 
-    from conjoin.app.asking import Query, search
-    from conjoin.app.serve.desk import Settings
-    from conjoin.app.serve.service import create_app
+    from conjoin.project.search.queries import Query, search
+    from conjoin.server.routes import create_app
+    from conjoin.server.state import Settings
 
     with TestClient(create_app(Settings(album)), base_url="http://127.0.0.1") as client:
         found = client.post("/search", json={"text": "a blue square", "k": 5}).json()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import joints
-from conjoin.app.bridging import on_pairs, own_reader, read_texts
-from conjoin.app.fits import current_fit
-from conjoin.app.workspace import Workspace
-from conjoin.binding.texts import compared, own_found, text_bridge
 from conjoin.errors import ConjoinError
+from conjoin.project.fit.stored import current_fit
+from conjoin.project.fit.text_bridge import on_pairs, own_reader, read_texts
+from conjoin.project.workspace import Workspace
+from conjoin.selection.text_bridge import compared, own_found, text_bridge
 from conjoin.spaces import Space, unit
 from shelf import Caller
 

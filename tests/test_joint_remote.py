@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import joints
-from conjoin.app.workspace import Workspace
 from conjoin.encoders import remote
 from conjoin.encoders.open import kind_of, open_encoder, towers
 from conjoin.errors import ConjoinError, FrameError
+from conjoin.project.workspace import Workspace
 from shelf import Caller
 
 INK = {name: np.array(rgb) / 255 for name, rgb in joints.COLOURS.items()}

@@ -8,10 +8,10 @@ import pytest
 
 from conjoin.errors import ConjoinError, StateError
 from conjoin.items.journal import Journal, Overlay, overlaid
-from conjoin.items.sources import Held
+from conjoin.items.reading.sources import Held
 from conjoin.spaces import Frame, Tokens
-from conjoin.spaces.files import alone
 from conjoin.spaces.store import Key, SpaceStore
+from conjoin.storage.files import alone
 
 TABLE = Held(pa.table({"id": [1, 2, 3], "name": ["a", "b", "c"], "size": [1.5, None, 3.0]}))
 IDS = np.array(["1", "2", "3"])

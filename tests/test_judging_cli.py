@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from conjoin.app import judges
-from conjoin.app.budget import bytes_of, seconds_of
-from conjoin.claims import compare as comparing
+from conjoin.cli.commands import compare as judges
+from conjoin.cli.units import bytes_of, seconds_of
 from conjoin.errors import ConjoinError
-from conjoin.report.claims_page import claims_page
+from conjoin.evaluation import compare as comparing
+from conjoin.report.pages.claims import claims_page
 
 from shelf import Caller, shelf  # isort: skip
 
@@ -30,7 +30,7 @@ def made(tmp_path_factory):
         import io
         import sys
 
-        from conjoin.app.cli import main
+        from conjoin.cli.main import main
 
         patch.setattr(comparing, "methods_of", lambda families: FEW)
         for words in (["embed"], ["fit", "--method", "ridge"]):
@@ -109,7 +109,7 @@ def test_an_unknown_family_is_one_line(monkeypatch, capsys, ready):
 def test_forecast_draws_the_curve(conjoin, ready, monkeypatch):
     for room in ("forecast", "picking"):
         monkeypatch.setattr(f"conjoin.claims.{room}.SEEDS", 2)
-    monkeypatch.setattr("conjoin.claims.forecast.DRAWS", 100)
+    monkeypatch.setattr("conjoin.evaluation.learning_curve.DRAWS", 100)
     found = conjoin.good("forecast", "-w", ready, "--more", "50", "--json", "--quiet").json
     sizes = [point["pairs"] for point in found["points"]]
     assert sizes == sorted(sizes)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from conjoin import catalogue
-from conjoin.binding.work import Work
-from conjoin.claims.deciding import Fusing
-from conjoin.claims.fusion_trials import FusionFolds, FusionSweep
 from conjoin.errors import ConjoinError
+from conjoin.execution.budget import Work
+from conjoin.execution.checkpoint import Kept
 from conjoin.fusion.inputs import Inputs
 from conjoin.fusion.linear import HELD, Concat, Late
-from conjoin.transfer import teaching
-from conjoin.transfer.kept import Kept
+from conjoin.selection import students as teaching
+from conjoin.selection.fusion import Fusing
+from conjoin.selection.fusion_trials import FusionFolds, FusionSweep
 
 
 class Killed(BaseException):
@@ -131,7 +131,7 @@ def test_a_design_that_is_not_held_gives_nearly_the_same(monkeypatch, numbers):
 
 
 def test_methods_are_chosen_on_fewer_items_where_time_is_short(monkeypatch):
-    monkeypatch.setattr("conjoin.claims.deciding.LEAST", 40)
+    monkeypatch.setattr("conjoin.selection.fusion.LEAST", 40)
     asked = job(Kept())
     assert asked._sample(None) >= len(asked.learn)
     assert asked._sample(1e-6) == 40
@@ -156,13 +156,13 @@ def ticking(monkeypatch):
     clock, fits = Ticking(), []
     made = timed(100)
     fused = made.fit("late", {}, made.learn)
-    monkeypatch.setattr("conjoin.claims.deciding.PROBE", 60)
-    monkeypatch.setattr("conjoin.claims.deciding.LEAST", 60)
-    monkeypatch.setattr("conjoin.claims.deciding.DRAWS", 100)
-    monkeypatch.setattr("conjoin.fusion.masks.DRAWS", 9)
+    monkeypatch.setattr("conjoin.selection.fusion.PROBE", 60)
+    monkeypatch.setattr("conjoin.selection.fusion.LEAST", 60)
+    monkeypatch.setattr("conjoin.selection.fusion.DRAWS", 100)
+    monkeypatch.setattr("conjoin.fusion.missing.DRAWS", 9)
     # Scores are made up: that plain ones tie does not end it here.
-    monkeypatch.setattr("conjoin.claims.deciding.PlainFusions.run", lambda self: {})
-    monkeypatch.setattr("conjoin.claims.deciding.PlainFusions.settled", False)
+    monkeypatch.setattr("conjoin.selection.fusion.PlainFusions.run", lambda self: {})
+    monkeypatch.setattr("conjoin.selection.fusion.PlainFusions.settled", False)
     monkeypatch.setattr(FusionFolds, "score", lambda self, number, fused: 0.5 + number / 100)
 
     def fit(self, name, fields, lines):

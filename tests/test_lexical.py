@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError
-from conjoin.search.lexical import Lexical
+from conjoin.retrieval.lexical.bm25 import Lexical
 
 pytest.importorskip("lancedb")
 

@@ -12,20 +12,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from conjoin.binding.arms import Arm, Rates, recommend
-from conjoin.binding.choose import Choice
-from conjoin.binding.plan import Fits, Sample, curve
-from conjoin.binding.regression import Change
-from conjoin.binding.trials import Trial
-from conjoin.binding.upgrade import Way
-from conjoin.claims import compare, deciding, picking
-from conjoin.claims.statistics import Effect
-from conjoin.fusion.fused import Fused
-from conjoin.fusion.masks import Absence, Collect, Missing
-from conjoin.report.card import verdict
-from conjoin.search import masks
-from conjoin.search.hybrid import Fusion
+from conjoin.alignment.choice import Choice, Trial
+from conjoin.evaluation import compare
+from conjoin.evaluation import pair_acquisition as picking
+from conjoin.fusion.missing import Absence, Collect, Missing
+from conjoin.fusion.model import Fused
+from conjoin.report.cards.fit import verdict
+from conjoin.retrieval import missing_modality
+from conjoin.retrieval.ranking.hybrid import Fusion
+from conjoin.selection import fusion as deciding
 from conjoin.spaces import Pairs, Space
+from conjoin.stats.paired import Effect
+from conjoin.upgrade.options import Arm, Rates, recommend
+from conjoin.upgrade.plan import Fits, Sample, curve
+from conjoin.upgrade.refit import Way
+from conjoin.upgrade.regression import Change
 
 EDGE = 1e-9
 ends = pytest.mark.parametrize(("low", "above"), [(EDGE, True), (0.0, False), (-EDGE, False)])
@@ -115,7 +116,12 @@ def test_a_fusion_is_relied_on_only_where_it_beats_the_labels_alone(monkeypatch,
 
 @ends
 def test_a_modality_is_collected_for_search_only_for_a_gain(low, above):
-    said = masks._said([masks.Gain("sound", 0.1, low, 0.2), masks.Gain("text", 0.0, -0.1, 0.1)])
+    said = missing_modality._said(
+        [
+            missing_modality.Gain("sound", 0.1, low, 0.2),
+            missing_modality.Gain("text", 0.0, -0.1, 0.1),
+        ]
+    )
     assert said.startswith("collect sound next") is above
     assert said.startswith("no further modality is shown to help; sound") is not above
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError, FrameError, StateError
-from conjoin.maps.map import Affine, Chain, Map, Normalise, identity, load_map, save_map
+from conjoin.maps.base import Affine, Chain, Map, Normalise, identity, load_map, save_map
 from conjoin.spaces import Frame, Space, Tokens
 from conjoin.spaces.stack import Stack
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError
-from conjoin.search.evaluation import TestBed as Bed
-from conjoin.search.masks import DEPTH, masked
+from conjoin.retrieval.evaluation import TestBed as Bed
+from conjoin.retrieval.missing_modality import DEPTH, masked
 from conjoin.spaces import Frame, Pairs, Space, unit
 
 DIM = 16

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conjoin.app.measure import AFTER, ASKED, BEFORE, measure_workspace
-from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError
-from conjoin.measures.gap import CentroidDistance
-from conjoin.measures.geometry import geometry_rows
+from conjoin.metrics.base import geometry_rows
+from conjoin.metrics.geometry.modality_gap import CentroidDistance
+from conjoin.project.fit.measure import AFTER, ASKED, BEFORE, measure_workspace
+from conjoin.project.workspace import Workspace
 from shelf import Caller, shelf
 
 
@@ -24,8 +24,8 @@ def conjoin(monkeypatch, capsys):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Few draws: what an interval is worth is tested with the measures."""
-    monkeypatch.setattr("conjoin.app.measure.DRAWS", 5)
-    monkeypatch.setattr("conjoin.app.measure.SHUFFLES", 3)
+    monkeypatch.setattr("conjoin.project.fit.measure.DRAWS", 5)
+    monkeypatch.setattr("conjoin.project.fit.measure.SHUFFLES", 3)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def fitted(tmp_path_factory):
 
 def call(folder: Path, words: list[str]) -> Path:
     done = subprocess.run(
-        [sys.executable, "-m", "conjoin.app.cli", *words], cwd=folder, env=dict(os.environ),
+        [sys.executable, "-m", "conjoin.cli.main", *words], cwd=folder, env=dict(os.environ),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -77,7 +77,7 @@ def test_values_are_those_of_the_vectors(fitted):
         row for row in made.found
         if row.measurement.name == "centroid-distance" and row.views == ("a", "b")
     ]  # fmt: skip
-    from conjoin.app.fits import current_fit
+    from conjoin.project.fit.stored import current_fit
 
     binding = current_fit(ws).binding
     bound = {n: binding.bind(n, s).vectors for n, s in ws.spaces(["a", "b"]).items()}
@@ -105,7 +105,7 @@ def test_the_seed_decides_and_nothing_is_written(fitted, conjoin):
 
 
 def test_a_row_stands_on_one_line_at_most():
-    from conjoin.app.measure import lines
+    from conjoin.project.fit.measure import lines
     from conjoin.spaces import Pairs
 
     pairs = Pairs.of(a=[0, 0, 1, 2, 3, -1], b=[0, 1, 1, 2, 2, 4])
@@ -134,7 +134,7 @@ def test_a_table_says_value_interval_chance_and_what_to_do(fitted, conjoin):
 
 
 def test_what_a_measure_refuses_is_a_note_not_an_end(fitted, monkeypatch):
-    import conjoin.app.measure as verb
+    import conjoin.project.fit.measure as verb
 
     monkeypatch.setattr(verb, "LINES", 8)  # fewer lines than neighbours
     made = measure_workspace(Workspace(fitted, writes=False), names=["mutual-knn", "cka"])

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conjoin.encoders import containers, media, pixels, waves
 from conjoin.encoders.base import CellError
+from conjoin.encoders.media import containers, media, pixels
+from conjoin.encoders.media import waveforms as waves
 from conjoin.encoders.remarks import listening
-from conjoin.items.folder import KINDS
+from conjoin.items.reading.folder import KINDS
 
 soundfile = pytest.importorskip("soundfile")
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conjoin.alignment.closed_form.covariance import Joint, Moments, Root
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import Affine, Normalise, identity
-from conjoin.maps.moments import Joint, Moments, Root
+from conjoin.maps.base import Affine, Normalise, identity
 from conjoin.spaces import Pairs, Tokens
 from conjoin.spaces.stack import Stack
 

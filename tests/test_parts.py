@@ -8,18 +8,19 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from conjoin.app import jobs, parts
-from conjoin.app.asking import Query, search
-from conjoin.app.fits import current_fit
-from conjoin.app.indexing import open_index, pending
-from conjoin.app.serve.asked import Ask, Piece
-from conjoin.app.serve.live import Live
-from conjoin.app.serve.metrics import Metrics
-from conjoin.app.workspace import Workspace
 from conjoin.catalogue import Choice
 from conjoin.errors import ConjoinError, FrameError
 from conjoin.items.config import ModalityPart
-from conjoin.search.aggregate import Pooling, one_each
+from conjoin.project.fit import multi_part as parts
+from conjoin.project.fit import pipeline as jobs
+from conjoin.project.fit.stored import current_fit
+from conjoin.project.search.index import open_index, pending
+from conjoin.project.search.queries import Query, search
+from conjoin.project.workspace import Workspace
+from conjoin.retrieval.multi_vector.aggregate import Pooling, one_each
+from conjoin.server.prometheus import Metrics
+from conjoin.server.requests import Ask, Piece
+from conjoin.server.session import Live
 from conjoin.spaces import Space, Tokens, unit
 from shelf import Caller, config, table, write_table
 

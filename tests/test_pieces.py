@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from conjoin.app.pieces import pieces_of
-from conjoin.app.workspace import Workspace
-from conjoin.encoders.pieces import piece
+from conjoin.encoders.media.crops import piece
 from conjoin.errors import CellError, ConjoinError
+from conjoin.project.fit.crops import pieces_of
+from conjoin.project.workspace import Workspace
 
 
 def test_a_run_of_words():
@@ -89,7 +89,7 @@ def test_pieces_are_embedded_once_a_side_and_anew_where_a_cell_changed(tmp_path,
         seen.append(given[-1])
         return piece(*given)
 
-    monkeypatch.setattr("conjoin.app.pieces.piece", counted)
+    monkeypatch.setattr("conjoin.project.fit.crops.piece", counted)
 
     def asked(ws, side):
         seen.clear()

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from conjoin.binding import Binding
-from conjoin.binding.pretrained import FILES
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.hub import FILES
 from conjoin.errors import ConjoinError, MissingDependency
-from conjoin.report.gallery import VERDICTS, gallery_page, picture
+from conjoin.report.pages.gallery import VERDICTS, gallery_page, picture
 from conjoin.spaces import Space
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from conjoin.catalogue import find
-from conjoin.measures.late import maxsim_scores
-from conjoin.search.aggregate import Pooling, one_each
-from conjoin.search.index import Index
+from conjoin.metrics.retrieval.late_interaction import maxsim_scores
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.multi_vector.aggregate import Pooling, one_each
 from conjoin.spaces import Frame, Space, Tokens, unit
 from shelf import Caller, shelf, table, write_table
 
@@ -22,13 +22,13 @@ def made(tmp_path_factory):
     columns = table(80)
     columns["note"] = [f"note{row} {'alpha' if row % 2 else 'beta'}" for row in range(80)]
     write_table(folder, columns)
-    from conjoin.app import jobs
-    from conjoin.app.workspace import Workspace
+    from conjoin.project.fit import pipeline
+    from conjoin.project.workspace import Workspace
 
     ws = Workspace(folder)
     for name in ("text", "a", "b"):
         ws.embed(name)
-    jobs.fit(ws, method="ridge", hub="text")
+    pipeline.fit(ws, method="ridge", hub="text")
     return folder
 
 

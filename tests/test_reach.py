@@ -12,7 +12,7 @@ from PIL import Image
 from conjoin.errors import CellError, ConjoinError, Unreachable
 from conjoin.items import Items, resolve
 from conjoin.items.config import Config
-from conjoin.items.reach import Reach, inside, locate
+from conjoin.items.web.reach import Reach, inside, locate
 
 
 def png(colour="red"):
@@ -151,9 +151,9 @@ def test_the_configuration_says_which_folders_and_hosts_are_allowed(tmp_path):
 
 
 def test_the_service_reads_what_the_configuration_allows_and_nothing_else(tmp_path, monkeypatch):
-    from conjoin.app.serve.limits import Limits, Problem
-    from conjoin.app.serve.media import Shelf
-    from conjoin.app.workspace import Workspace
+    from conjoin.project.workspace import Workspace
+    from conjoin.server.limits import Limits, Problem
+    from conjoin.server.media import Shelf
 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "reads_red.py").write_text(

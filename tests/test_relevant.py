@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError
-from conjoin.search.calibrate import Lists, auroc, calibrate
-from conjoin.search.calibration import CONTEXT, Calibration, evidence, nothing_of
-from conjoin.search.hits import Hit
-from conjoin.search.rehearsal import Rehearsal
-from conjoin.search.relevant import Grades, far, graded
-from conjoin.search.reliability import expected_error
-from conjoin.search.rules import Rules
+from conjoin.retrieval.calibration.calibration import CONTEXT, Calibration, evidence, nothing_of
+from conjoin.retrieval.calibration.cross_fit import Rehearsal
+from conjoin.retrieval.calibration.fit import Lists, auroc, calibrate
+from conjoin.retrieval.calibration.graded_relevance import Grades, far, graded
+from conjoin.retrieval.calibration.policy import Rules
+from conjoin.retrieval.calibration.reliability import expected_error
+from conjoin.retrieval.hits import Hit
 from reference.relevant import relevant_slowly
 from test_evaluation import bed_of, fitted, planted
 
@@ -167,7 +167,7 @@ def test_scenes_are_graded_by_the_ids_of_their_rows():
 
 
 def test_a_larger_gallery_is_read_as_much_further_down():
-    from conjoin.search.calibration import READ, features
+    from conjoin.retrieval.calibration.calibration import READ, features
 
     s = np.linspace(1, 0.1, READ)[None]
     assert np.array_equal(features(s, "context"), features(s, "context", 1.0))
@@ -185,7 +185,7 @@ def test_init_names_columns_that_items_share_and_no_others(tmp_path):
     import pyarrow.parquet as pq
 
     from conjoin.items.config import Config
-    from conjoin.items.guess import look
+    from conjoin.items.reading.guess import look
 
     rows = range(60)
     columns = {
@@ -223,8 +223,8 @@ def test_reliability_has_twenty_queries_a_bin(queries, bins):
 def test_words_are_read_by_the_one_searched_into_else_by_the_best_on_validation():
     from pathlib import Path
 
-    from conjoin.app.asking import readers
-    from conjoin.app.fits import Fit
+    from conjoin.project.fit.stored import Fit
+    from conjoin.project.search.queries import readers
 
     _, binding, _ = world(4)
     assert binding.hub == "a"

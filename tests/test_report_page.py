@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 pytest.importorskip("plotly")
 
-from conjoin.app import reporting
-from conjoin.app.report_extras import layers_of
-from conjoin.app.workspace import Workspace
+from conjoin.project.report import build as reporting
+from conjoin.project.report.extras import layers_of
+from conjoin.project.workspace import Workspace
 from conjoin.report import plots
-from conjoin.report.hub_card import hub_card
-from conjoin.report.page import embedded, figures_of, report_page
+from conjoin.report.cards.hub import hub_card
+from conjoin.report.pages.report import embedded, figures_of, report_page
 from conjoin.report.projection import flat
 from conjoin.spaces import Space
-from conjoin.spaces.files import write_json
+from conjoin.storage.files import write_json
 from served import COLOURS, EYES, SHAPES, picture
 from shelf import Caller, shelf
 
@@ -95,7 +95,7 @@ def build(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A fitted workspace, the facts of it, and its page."""
-    from conjoin.app import jobs
+    from conjoin.project.fit import pipeline
 
     folder = build(tmp_path_factory.mktemp("report"))
     with pytest.MonkeyPatch.context() as patch:
@@ -103,7 +103,7 @@ def made(tmp_path_factory):
         ws = Workspace(folder)
         for modality in ws.modalities:
             ws.embed(modality.name)
-        jobs.fit(ws, method="ridge", hub="numbers")
+        pipeline.fit(ws, method="ridge", hub="numbers")
         facts = reporting.facts_of(ws, label="colour", budget=0.0, seed=0, note=lambda _: None)
     facts["forecast"], facts["trust"] = FORECAST, TRUST
     (folder / "report.html").write_text(report_page(facts), encoding="utf-8")

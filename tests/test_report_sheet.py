@@ -12,10 +12,10 @@ from PIL import Image
 from rich.console import Console
 
 from conjoin.errors import ConjoinError
-from conjoin.report.sheet import QueryResult, Shown, contact_png, contact_sheet, wrapped
+from conjoin.report.pages.sheet import QueryResult, Shown, contact_png, contact_sheet, wrapped
 from conjoin.report.terminal import can_draw, half_blocks, print_hits
 from conjoin.report.thumbs import MOST_TEXT, picture, thumb
-from conjoin.search.hits import Hit, Hits
+from conjoin.retrieval.hits import Hit, Hits
 
 NASTY = '"><script>alert(1)</script>'
 

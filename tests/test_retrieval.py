@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError, FrameError
-from conjoin.measures.measurement import Measurement
-from conjoin.measures.ranking import FEW, Ranking, rank_queries
-from conjoin.measures.relevance import Relevance, relevance, relevance_by_id
-from conjoin.measures.retrieval import (
+from conjoin.metrics.measurement import Measurement
+from conjoin.metrics.retrieval.ranks import FEW, Ranking, rank_queries
+from conjoin.metrics.retrieval.relevance import Relevance, relevance, relevance_by_id
+from conjoin.metrics.retrieval.scores import (
     MRR,
     NDCG,
     MedianRank,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from conjoin.spaces.files import pack_strings, unpack_strings
 from conjoin.spaces.frame import Frame
 from conjoin.spaces.rownumbers import item_numbers, places, row_numbers
 from conjoin.spaces.store import Key, SpaceStore
+from conjoin.storage.files import pack_strings, unpack_strings
 
 FRAME = Frame.mint("given", "two", 2, {"name": "two"})
 

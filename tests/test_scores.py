@@ -6,19 +6,19 @@ from functools import cache
 import numpy as np
 import pytest
 
-from conjoin.binding import Binding
+from conjoin.alignment.binding import Binding
 from conjoin.errors import ConjoinError, FrameError
-from conjoin.search.calibrate import Fitted, Lists, calibrate, carried, fit_curve, logistic
-from conjoin.search.calibration import CONTEXT, GROWN, Calibration, told
-from conjoin.search.decide import best_ranks, simultaneous
-from conjoin.search.fair import MIXINGS, Mixing
-from conjoin.search.fairness import Mixed, choose
-from conjoin.search.hits import Hit
-from conjoin.search.hubs import Hubness, never, skewness
-from conjoin.search.index import Index
-from conjoin.search.rehearsal import Rehearsal
-from conjoin.search.reliability import expected_error, trust
-from conjoin.search.rules import Rules
+from conjoin.retrieval.calibration.calibration import CONTEXT, GROWN, Calibration, told
+from conjoin.retrieval.calibration.cross_fit import Rehearsal
+from conjoin.retrieval.calibration.fit import Fitted, Lists, calibrate, carried, fit_curve, logistic
+from conjoin.retrieval.calibration.policy import Rules
+from conjoin.retrieval.calibration.reliability import expected_error, trust
+from conjoin.retrieval.hits import Hit
+from conjoin.retrieval.hubness.choose import best_ranks, simultaneous
+from conjoin.retrieval.hubness.report import Hubness, never, skewness
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.ranking.choose_fair import Mixed, choose
+from conjoin.retrieval.ranking.modality_fair import MIXINGS, Mixing
 from conjoin.spaces import Frame, Space, unit
 from test_evaluation import bed_of, fitted, planted
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conjoin.errors import ConjoinError, FrameError, StateError
-from conjoin.search import exact
-from conjoin.search.correction import CSLS
-from conjoin.search.exact import top_k
-from conjoin.search.fair import Mixing
-from conjoin.search.index import Index
-from conjoin.search.kernels import Tiles
+from conjoin.retrieval.engines import exact
+from conjoin.retrieval.engines.exact import top_k
+from conjoin.retrieval.engines.kernels import Tiles
+from conjoin.retrieval.hubness.csls import CSLS
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.ranking.modality_fair import Mixing
 from conjoin.spaces import Frame, Space, unit
 from conjoin.spaces.stack import Stack
 

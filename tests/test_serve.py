@@ -12,13 +12,13 @@ from PIL import Image
 
 pytest.importorskip("fastapi")
 
-from conjoin.app.asking import Query
-from conjoin.app.asking import search as ask_cli
-from conjoin.app.serve.desk import Settings
-from conjoin.app.serve.limits import Limits
-from conjoin.app.serve.live import Live
-from conjoin.app.serve.service import create_app
-from conjoin.app.workspace import Workspace
+from conjoin.project.search.queries import Query
+from conjoin.project.search.queries import search as ask_cli
+from conjoin.project.workspace import Workspace
+from conjoin.server.limits import Limits
+from conjoin.server.routes import create_app
+from conjoin.server.session import Live
+from conjoin.server.state import Settings
 from served import COLOURS, build, picture, sound
 
 PROBLEM = {"type", "title", "status", "detail", "argument", "found", "remedy"}
@@ -170,8 +170,8 @@ def test_a_hit_is_explained(client):
 
 def test_words_are_mixed_in_as_asked(client, folder, monkeypatch):
     pytest.importorskip("lancedb")
-    from conjoin.app.ranked import Ranking, parts_asked
-    from conjoin.app.ranked import answer as ask_ranked
+    from conjoin.project.search.ranking import Ranking, parts_asked
+    from conjoin.project.search.ranking import answer as ask_ranked
 
     monkeypatch.chdir(folder)
     asked = {"text": "green frame", "k": 5, "mixer": "rrf"}
@@ -203,8 +203,8 @@ def test_filters_and_exclusions(client):
 
 
 def test_answers_do_not_depend_on_what_shares_their_batch(client):
-    from conjoin.app.serve.asked import Ask, Piece
-    from conjoin.app.serve.metrics import Metrics
+    from conjoin.server.prometheus import Metrics
+    from conjoin.server.requests import Ask, Piece
 
     live = client.desk.live
     asks = [Ask((Piece("text", words),), k=k, into=into) for words, k, into in (

@@ -13,9 +13,9 @@ from PIL import Image
 
 pytest.importorskip("fastapi")
 
-from conjoin.app.serve.limits import Limits, Problem
-from conjoin.app.serve.media import sound as media_sound
-from conjoin.app.serve.uploads import LARGE, SIDE, Entrance, is_large, kind_of_upload, smaller
+from conjoin.server.limits import Limits, Problem
+from conjoin.server.media import sound as media_sound
+from conjoin.server.uploads import LARGE, SIDE, Entrance, is_large, kind_of_upload, smaller
 from served import picture, sound
 
 LIMITS = Limits(pixels=4_000_000, audio_seconds=30)

@@ -19,7 +19,7 @@ pytest.importorskip("fastapi")
 if sys.platform == "win32":
     pytest.skip("signals of POSIX", allow_module_level=True)
 
-from conjoin.spaces.files import read_json, write_json
+from conjoin.storage.files import read_json, write_json
 from served import build, environment, picture, publish, serving
 from shelf import Caller
 
@@ -295,7 +295,7 @@ def _upload(url):
 
 def test_without_the_extra_one_line_says_what_to_install(folder):
     hide = "import sys; sys.modules['fastapi'] = None; sys.argv = ['conjoin', 'serve']; " \
-           "from conjoin.app.cli import main; main()"  # fmt: skip
+           "from conjoin.cli.main import main; main()"  # fmt: skip
     done = subprocess.run([sys.executable, "-c", hide], cwd=folder, env=environment(),
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 2

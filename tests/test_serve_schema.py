@@ -11,7 +11,8 @@ import jsonschema_rs as validators
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conjoin.app.serve.asked import (
+from conjoin.server.limits import Limits, Problem
+from conjoin.server.requests import (
     EmbedBody,
     Piece,
     SearchBody,
@@ -21,7 +22,6 @@ from conjoin.app.serve.asked import (
     piece_of,
     schema_of,
 )
-from conjoin.app.serve.limits import Limits, Problem
 
 LIMITS = Limits(k=20, text=12, terms=3)
 WORDS = st.sampled_from(["a", "", "   ", "\t", "x" * 12, "x" * 13, "é", None, 7, True])

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from conjoin.app.serve.limits import Limits, Problem
-from conjoin.app.serve.media import AT_ONCE, Readers
+from conjoin.server.limits import Limits, Problem
+from conjoin.server.media import AT_ONCE, Readers
 from served import build, serving
 
 SHORT = ["head_seconds=1.5", "body_seconds=1", "request_seconds=2", "send_seconds=1",
@@ -201,8 +201,8 @@ def test_cells_outside_the_folder_and_at_this_machine_are_not_served(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from conjoin.app.serve.media import Shelf
-    from conjoin.app.workspace import Workspace
+    from conjoin.project.workspace import Workspace
+    from conjoin.server.media import Shelf
     from served import picture
 
     folder = tmp_path / "ws"

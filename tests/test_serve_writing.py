@@ -10,11 +10,11 @@ pytest.importorskip("lancedb")
 
 from starlette.testclient import TestClient
 
-from conjoin.app.indexing import index_folder, is_store, open_index, open_store
-from conjoin.app.serve.desk import Settings
-from conjoin.app.serve.service import create_app
-from conjoin.app.syncing import sync
-from conjoin.app.workspace import Workspace
+from conjoin.project.search.index import index_folder, is_store, open_index, open_store
+from conjoin.project.search.sync import sync
+from conjoin.project.workspace import Workspace
+from conjoin.server.routes import create_app
+from conjoin.server.state import Settings
 from served import build, picture, publish
 
 TOKEN = "t" * 24

@@ -11,9 +11,9 @@ from shelf import Caller, config, shelf, snapshot, table, write_table
 
 pytest.importorskip("lancedb")
 
-from conjoin.search import kernels
-from conjoin.search.store import IndexStore
-from conjoin.spaces.files import read_json, write_json
+from conjoin.retrieval.engines import kernels
+from conjoin.retrieval.index.store import IndexStore
+from conjoin.storage.files import read_json, write_json
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def call(monkeypatch, capsys):
 
 def lay(folder, modalities=("a", "b"), n=48):
     """A workspace embedded and fitted, without its card."""
-    from conjoin.app import jobs
-    from conjoin.app.workspace import Workspace
+    from conjoin.project.fit import pipeline
+    from conjoin.project.workspace import Workspace
 
     shelf(folder, list(modalities), n=n)
     ws = Workspace(folder)
     for modality in ws.modalities:
         ws.embed(modality.name)
-    jobs.fit(ws, method="ridge")
+    pipeline.fit(ws, method="ridge")
     return folder
 
 
@@ -54,7 +54,8 @@ def snapshotted(tmp_path_factory):
 
 def hide(patch):
     """No LanceDB."""
-    from conjoin.app import index_verbs, indexing
+    from conjoin.cli.actions import index as index_verbs
+    from conjoin.project.search import index as indexing
 
     for room in (kernels, indexing, index_verbs):
         patch.setattr(room, "have", lambda name: name != "lancedb" and kernels_have(name))
@@ -173,8 +174,8 @@ def test_a_flipped_bit_anywhere_in_a_workspace_changes_no_answer(call, ws):
 )  # fmt: skip
 def test_large_files_are_found_by_doctor_and_mended_as_it_says(call, ws, monkeypatch, pattern):
     asked = call.good(*ASK, "-w", ws).json
-    from conjoin.search import cache, store
-    from conjoin.spaces import files
+    from conjoin.retrieval.index import cache, store
+    from conjoin.storage import files
 
     for room in (files, cache, store):
         monkeypatch.setattr(room, "WHOLE", 0)  # all files are large
@@ -232,7 +233,7 @@ def test_names_that_lead_out_of_the_state_are_refused(call, ws, tmp_path):
 
 def test_add_stopped_at_any_write_is_done_again(call, ws, monkeypatch):
     """As killed between any two writes: what was in use is, and `add c` ends as at first."""
-    from conjoin.spaces import files
+    from conjoin.storage import files
 
     before = call.good(*ASK, "-w", ws).json
     config(ws, ["a", "b", "c"])
@@ -287,7 +288,7 @@ def test_add_keeps_what_was_deleted_and_its_card_tells_of_the_new_modality(call,
 
 
 def test_a_folder_that_may_not_be_written_gives_its_evaluation(call, ws, monkeypatch):
-    from conjoin.spaces import files
+    from conjoin.storage import files
 
     def refused(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
@@ -303,7 +304,7 @@ def test_a_folder_that_may_not_be_written_gives_its_evaluation(call, ws, monkeyp
 
 
 def test_a_full_disk_that_names_no_file_is_said_as_one(tmp_path, call, monkeypatch):
-    from conjoin.app import verbs
+    from conjoin.cli import core as verbs
 
     shelf(tmp_path, ["a", "b"])
     for number, code, says in (
@@ -323,7 +324,7 @@ def test_a_full_disk_that_names_no_file_is_said_as_one(tmp_path, call, monkeypat
 
 
 def test_two_at_once_are_told_of_each_other(call, ws):
-    from conjoin.spaces.files import alone
+    from conjoin.storage.files import alone
 
     for lock, words in (
         (min((ws / ".conjoin" / "locks").glob("*")), ["embed", "a", "b"]),
@@ -336,7 +337,7 @@ def test_two_at_once_are_told_of_each_other(call, ws):
 
 def _killed_at(path):
     """What a writer leaves that dies before its file is whole."""
-    from conjoin.spaces.files import atomic
+    from conjoin.storage.files import atomic
 
     child = os.fork()
     if child == 0:
@@ -349,9 +350,9 @@ def _killed_at(path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows neither forks nor sweeps")
 @pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_the_next_change_sweeps_what_killed_writers_left_and_nothing_at_work(call, ws):
-    from conjoin.app import jobs
-    from conjoin.app.workspace import Workspace
-    from conjoin.spaces.files import atomic, temporaries
+    from conjoin.project.fit import pipeline
+    from conjoin.project.workspace import Workspace
+    from conjoin.storage.files import atomic, temporaries
 
     own = ws / ".notes.of.mine.tmp"
     own.write_text("not ours")
@@ -365,7 +366,7 @@ def test_the_next_change_sweeps_what_killed_writers_left_and_nothing_at_work(cal
         with Workspace(ws).changing():
             pass
 
-    changes = (changed, lambda: Workspace(ws).embed("a"), lambda: jobs.fit(Workspace(ws)))
+    changes = (changed, lambda: Workspace(ws).embed("a"), lambda: pipeline.fit(Workspace(ws)))
     for change in (*changes, lambda: call("clean", "-w", ws, "--yes")):
         with atomic(ws / ".conjoin" / "runs" / "at-work.json") as file:
             file.write(b"{}")
@@ -382,7 +383,7 @@ def test_the_next_change_sweeps_what_killed_writers_left_and_nothing_at_work(cal
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sweeps nothing")
 def test_a_file_swept_before_its_writer_held_it_is_begun_again(tmp_path, monkeypatch):
-    from conjoin.spaces import files
+    from conjoin.storage import files
 
     real, made = files.tempfile.mkstemp, []
 
@@ -405,8 +406,8 @@ def test_index_add_on_a_full_disk_leaves_the_old_index_or_the_new_and_ends_with_
     call, ws, monkeypatch
 ):
     """Full at writes of files and of the database, early and late; rows come and go."""
-    from conjoin.search.lance import Tables
-    from conjoin.spaces import files
+    from conjoin.retrieval.index.lance import Tables
+    from conjoin.storage import files
 
     def seen(folder):
         index = IndexStore(index_of(folder)).open()

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from conjoin import catalogue
-from conjoin.app.standing import Reach
-from conjoin.binding import Choice, by_validation, costs
-from conjoin.binding import choose as module
-from conjoin.binding.choose import on_folds
-from conjoin.binding.costs import Shape
-from conjoin.binding.folds import Folds
-from conjoin.binding.trials import Sweep, race
-from conjoin.binding.work import SHORT, Work
-from conjoin.maps import linear
-from conjoin.search.decide import _contest
-from conjoin.search.evaluation import Result, beaten
+from conjoin.alignment.choice import Choice
+from conjoin.alignment.closed_form import linear
+from conjoin.execution import costs
+from conjoin.execution.budget import SHORT, Work
+from conjoin.execution.costs import Shape
+from conjoin.project.fit.incumbent import Reach
+from conjoin.retrieval.evaluation import Result, beaten
+from conjoin.retrieval.hubness.choose import _contest
+from conjoin.selection import choose as module
+from conjoin.selection.choose import by_validation, on_folds
+from conjoin.selection.folds import Folds
+from conjoin.selection.trials import Sweep, race
 from conjoin.spaces import Pairs, Space
 
 QUICK = ["centring", "ridge", "procrustes", "cca"]

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from conjoin.app import jobs
-from conjoin.app.cli import app
-from conjoin.app.forgetting import forget, traces
-from conjoin.app.indexing import index_folder, is_store, open_index, open_store
-from conjoin.app.sync_verbs import sentence
-from conjoin.app.syncing import changed_items, follow, one_at_a_time, signature, sync
-from conjoin.app.workspace import Workspace
+from conjoin.cli.actions.sync import sentence
+from conjoin.cli.main import app
 from conjoin.errors import ConjoinError
+from conjoin.project.fit import pipeline
+from conjoin.project.search.index import index_folder, is_store, open_index, open_store
+from conjoin.project.search.sync import changed_items, follow, one_at_a_time, signature, sync
+from conjoin.project.state.forget import forget, traces
+from conjoin.project.workspace import Workspace
 
 N, D = 60, 6
 CONFIG = """version = 1
@@ -58,7 +58,7 @@ def fitted(tmp_path_factory):
     ws = Workspace(folder)
     for name in ("left", "right"):
         ws.embed(name)
-    jobs.fit(ws)
+    pipeline.fit(ws)
     assert is_store(index_folder(ws))
     return folder
 
@@ -154,7 +154,7 @@ def test_items_put_and_deleted_are_served_stay_and_survive_a_fit(made):
     changed_items(Workspace(made), {}, ["item-004"])
     assert not sync(Workspace(made)).changed
     assert "item-004" not in held(made)
-    jobs.fit(Workspace(made))
+    pipeline.fit(Workspace(made))
     assert "put-1" in held(made)
     assert "item-004" not in held(made)
     changed_items(Workspace(made), {"item-004": rows()["item-004"]}, ())
@@ -176,7 +176,7 @@ def test_what_cannot_be_put_changes_nothing(made):
 
 def test_gone_means_gone_after_compact_and_the_check_proves_it(made):
     ws = Workspace(made)
-    jobs.evaluate_workspace(ws)
+    pipeline.evaluate_workspace(ws)
     changed_items(ws, {"put-1": {"left": [0.5] * D, "right": [1.5] * D}}, ())
     changed_items(Workspace(made), {}, ["put-1", "item-005"])
     left = traces(Workspace(made), ["put-1", "item-005", "never-there"])
@@ -224,7 +224,7 @@ def test_files_are_followed_once_they_stand_still(made):
         def __init__(self):
             self.mark = next(marks)
 
-    import conjoin.app.syncing as module
+    import conjoin.project.search.sync as module
 
     real = module.signature
     module.signature = lambda ws: ws.mark

@@ -13,8 +13,8 @@ from PIL import Image
 
 from conjoin.errors import ConjoinError
 from conjoin.items import Config, Items
-from conjoin.items.encodings import guess_encoding
-from conjoin.items.table import open_source
+from conjoin.items.reading.encodings import guess_encoding
+from conjoin.items.reading.table import open_source
 
 ROWS = [
     {"id": 1, "image": "a.png", "caption": "un café noir, chaud"},

@@ -7,26 +7,26 @@ import pytest
 import torch
 
 from conjoin import catalogue
-from conjoin.binding import Binding
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.closed_form.linear import CCA
+from conjoin.alignment.pair_trust import losses, trusted
+from conjoin.alignment.trained.contrastive_heads import ContrastiveHeads, by_group
+from conjoin.alignment.trained.hyperbolic import HyperbolicHeads, LorentzHeads, LorentzMap
+from conjoin.alignment.trained.space_bonding import SpaceBonds
+from conjoin.alignment.trained.token_heads import TokenHeads, TrainedTokens
+from conjoin.alignment.trained.universal_projection import Layers, OneEncoder, UniversalProjection
 from conjoin.errors import ConjoinError
-from conjoin.maps.bonds import SpaceBonds
-from conjoin.maps.heads import ContrastiveHeads, by_group
-from conjoin.maps.hyperbolic import HyperbolicHeads, LorentzHeads, LorentzMap
-from conjoin.maps.late import TokenHeads, TrainedTokens
-from conjoin.maps.linear import CCA
-from conjoin.maps.map import load_map, save_map, stages
-from conjoin.maps.standard import Standardise
-from conjoin.maps.tie import tied
-from conjoin.maps.train import PairBatches
-from conjoin.maps.trainables import FreshHeads
-from conjoin.maps.trusted import losses, trusted
-from conjoin.maps.universal import Layers, OneEncoder, UniversalProjection
-from conjoin.measures.late import maxsim_scores
-from conjoin.measures.ranking import rank_queries
-from conjoin.measures.relevance import relevance_by_id
-from conjoin.measures.retrieval import evaluate_direction
-from conjoin.search.index import Index
+from conjoin.maps.base import load_map, save_map, stages
+from conjoin.maps.standardise import Standardise
+from conjoin.metrics.retrieval.late_interaction import maxsim_scores
+from conjoin.metrics.retrieval.ranks import rank_queries
+from conjoin.metrics.retrieval.relevance import relevance_by_id
+from conjoin.metrics.retrieval.scores import evaluate_direction
+from conjoin.retrieval.index.index import Index
 from conjoin.spaces import Pairs, Space, Tokens, unit
+from conjoin.training.loop import PairBatches
+from conjoin.training.networks import FreshHeads
+from conjoin.training.weight_tying import tied
 
 RNG = np.random.default_rng(5)
 N = 96

@@ -7,18 +7,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from conjoin.app import jobs
-from conjoin.app.distilling import FILE
-from conjoin.app.workspace import Workspace
-from conjoin.binding import Binding
+from conjoin.alignment.binding import Binding
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import load_map
+from conjoin.evaluation.few_shot import draw_shots, few_shot, held_level
+from conjoin.maps.base import load_map
+from conjoin.project.fit import pipeline
+from conjoin.project.transfer.distill import FILE
+from conjoin.project.workspace import Workspace
+from conjoin.selection.heads import Lesson, choose_head
+from conjoin.selection.students import distill, found_own, retention
 from conjoin.transfer.base import Prototypes
-from conjoin.transfer.choosing import Lesson, choose_head
-from conjoin.transfer.few import draw_shots, few_shot, held_level
-from conjoin.transfer.fitted import Rejecting, load_head, save_head
-from conjoin.transfer.linear import NearestMean, ZeroShot
-from conjoin.transfer.teaching import distill, found_own, retention
+from conjoin.transfer.heads import Rejecting, load_head, save_head
+from conjoin.transfer.linear_heads import NearestMean, ZeroShot
 from shelf import Caller, shelf, table, write_table
 
 CENTRES = np.linalg.qr(np.random.default_rng(5).normal(size=(12, 12)))[0][:6]
@@ -160,7 +160,7 @@ def make_bench(tmp_path_factory):
     ws = Workspace(folder)
     for name in ("text", "a", "b"):
         ws.embed(name)
-    jobs.fit(ws, method="ridge")
+    pipeline.fit(ws, method="ridge")
     return folder
 
 

@@ -11,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from conjoin.errors import ConjoinError
-from conjoin.transfer.estimators import HeadClassifier, HeadRegressor
-from conjoin.transfer.linear import NearestMean, RidgeClassifier, RidgeRegressor
+from conjoin.transfer.linear_heads import NearestMean, RidgeClassifier, RidgeRegressor
 from conjoin.transfer.logistic import Logistic
+from conjoin.transfer.sklearn import HeadClassifier, HeadRegressor
 
 RNG = np.random.default_rng(0)
 OWNER = RNG.integers(0, 5, 300)

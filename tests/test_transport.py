@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conjoin.binding.binding import Binding
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.optimal_transport import sinkhorn as transport
+from conjoin.alignment.optimal_transport.gromov_wasserstein import Factors, gromov_wasserstein
+from conjoin.alignment.optimal_transport.sinkhorn import sinkhorn
 from conjoin.errors import ConjoinError
-from conjoin.maps import transport
-from conjoin.maps.gromov import Factors, gromov_wasserstein
-from conjoin.maps.map import load_map, save_map
-from conjoin.maps.transport import sinkhorn
+from conjoin.maps.base import load_map, save_map
 from conjoin.spaces import Pairs, Space
 
 

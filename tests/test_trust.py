@@ -2,8 +2,8 @@
 
 import pytest
 
-from conjoin.app import trust
 from conjoin.encoders import function
+from conjoin.project import trust
 from served import build, picture
 from shelf import Caller, write_table
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conjoin.app import upgrade_embed, upgrade_state, upgrading
-from conjoin.app.fits import current_fit
-from conjoin.app.indexing import open_index
-from conjoin.app.upgrade_check import verify
-from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import Affine
+from conjoin.maps.base import Affine
+from conjoin.project.fit.stored import current_fit
+from conjoin.project.search.index import open_index
+from conjoin.project.upgrade import lifecycle as upgrading
+from conjoin.project.upgrade import sample_embedding as upgrade_embed
+from conjoin.project.upgrade import state as upgrade_state
+from conjoin.project.upgrade.verify import verify
+from conjoin.project.workspace import Workspace
 from shelf import Caller, snapshot
 from upgrades import NEW, OLD, THIRD, N, encoders, fitted
 
@@ -341,10 +343,10 @@ def test_a_new_encoder_that_drifted_since_the_plan_is_refused(ws, monkeypatch):
 
 def test_a_plan_of_another_fit_is_refused(ws):
     planned(ws)
-    from conjoin.app import jobs
+    from conjoin.project.fit import pipeline
 
     arm = upgrading.chosen_arm(upgrade_state.read_plan(Workspace(ws)), "bridge")
-    jobs.fit(Workspace(ws), method="procrustes")
+    pipeline.fit(Workspace(ws), method="procrustes")
     with pytest.raises(ConjoinError, match="of another fit"):
         upgrading.apply(Workspace(ws), arm)
 
@@ -434,8 +436,8 @@ def new(cells):
     return real(cells)
 e.new = new
 from pathlib import Path
-from conjoin.app import upgrade_state, upgrading
-from conjoin.app.workspace import Workspace
+from conjoin.project.upgrade import state as upgrade_state, lifecycle as upgrading
+from conjoin.project.workspace import Workspace
 ws = Workspace(Path(sys.argv[1]))
 if sys.argv[4] == "plan":
     upgrading.plan(ws, upgrading.Wanted("text", sys.argv[5], sample=100))

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from conjoin.binding import Binding, guards
-from conjoin.binding.arms import Curve, Rates, together
-from conjoin.binding.merge import merge
-from conjoin.binding.plan import Sample, curve, hits
-from conjoin.binding.regression import Asked, regression
-from conjoin.binding.upgrade import Way, by_row, chain_report, upgraded
+from conjoin.alignment import guards
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.merge import merge
 from conjoin.errors import ConjoinError, FrameError
-from conjoin.maps.map import Affine, identity
-from conjoin.measures.bootstrap import interval
-from conjoin.measures.relevance import relevance_by_id
-from conjoin.search.calibration import Calibration
+from conjoin.maps.base import Affine, identity
+from conjoin.metrics.retrieval.relevance import relevance_by_id
+from conjoin.retrieval.calibration.calibration import Calibration
 from conjoin.spaces import Pairs, Space
+from conjoin.stats.bootstrap import interval
+from conjoin.upgrade.options import Curve, Rates, together
+from conjoin.upgrade.plan import Sample, curve, hits
+from conjoin.upgrade.refit import Way, by_row, chain_report, upgraded
+from conjoin.upgrade.regression import Asked, regression
 
 RNG = np.random.default_rng(0)
 N, D = 300, 12

@@ -12,12 +12,13 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from conjoin.app import upgrade_state, upgrading
-from conjoin.app.asking import Query, search
-from conjoin.app.cascade import SCORE
-from conjoin.app.fits import current_fit
-from conjoin.app.workspace import Workspace
 from conjoin.errors import ConjoinError
+from conjoin.project.fit.stored import current_fit
+from conjoin.project.search.cascade import SCORE
+from conjoin.project.search.queries import Query, search
+from conjoin.project.upgrade import lifecycle as upgrading
+from conjoin.project.upgrade import state as upgrade_state
+from conjoin.project.workspace import Workspace
 from served import CONFIG, build, publish, serving
 
 #: A new encoder of the captions, of another width: each word at a place of its own.

@@ -8,16 +8,16 @@ import pytest
 
 import clips
 import joints
-from conjoin.app.indexing import open_index
-from conjoin.app.workspace import Workspace
-from conjoin.encoders import films
-from conjoin.encoders.media import read_picture, read_sound
+from conjoin.encoders.media import video as films
+from conjoin.encoders.media.media import read_picture, read_sound
 from conjoin.encoders.remarks import listening
 from conjoin.encoders.run import encode
 from conjoin.errors import CellError, ConjoinError
 from conjoin.items.config import Config
 from conjoin.items.items import Items
 from conjoin.items.moments import Cut, Moment, moments
+from conjoin.project.search.index import open_index
+from conjoin.project.workspace import Workspace
 from conjoin.spaces import Frame
 from shelf import Caller
 
@@ -316,8 +316,8 @@ def _served(folder, video):
     pytest.importorskip("fastapi")
     from starlette.testclient import TestClient
 
-    from conjoin.app.serve.desk import Settings
-    from conjoin.app.serve.service import create_app
+    from conjoin.server.routes import create_app
+    from conjoin.server.state import Settings
 
     token = "t" * 24
     settings = Settings(folder, token=token)
@@ -360,8 +360,8 @@ def test_a_stretch_of_sound_is_served_and_shown_as_a_wave(films_of):
 
     import soundfile
 
-    from conjoin.app.serve.media import sound
     from conjoin.report.thumbs import thumb
+    from conjoin.server.media import sound
 
     moment = Moment(str(films_of[0]), 4.0, Cut(2.0))
     data, mime = sound(moment, 10**6)

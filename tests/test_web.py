@@ -10,11 +10,11 @@ import pytest
 
 from conjoin.errors import CellError, Unreachable
 from conjoin.items import Items, resolve
-from conjoin.items import network as network_module
-from conjoin.items import web as web_module
-from conjoin.items.network import is_public
-from conjoin.items.reach import Reach
-from conjoin.items.web import Web
+from conjoin.items.web import network as network_module
+from conjoin.items.web import web as web_module
+from conjoin.items.web.network import is_public
+from conjoin.items.web.reach import Reach
+from conjoin.items.web.web import Web
 
 
 class Host:

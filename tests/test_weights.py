@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conjoin.encoders import aisfx, weights
-from conjoin.encoders.aisfx import SoundEffects
+from conjoin.encoders import weights
 from conjoin.encoders.base import Encoder
+from conjoin.encoders.builtin import aisfx
+from conjoin.encoders.builtin.aisfx import SoundEffects
 from conjoin.errors import ConjoinError
 
 torch = pytest.importorskip("torch")

@@ -19,7 +19,7 @@ def conjoin(monkeypatch, capsys):
 
 
 def vectors(folder: Path, name: str) -> dict[str, np.ndarray]:
-    from conjoin.app.workspace import Workspace
+    from conjoin.project.workspace import Workspace
 
     space = Workspace(folder, writes=False).space(name)
     rows = np.asarray(space.take(np.arange(len(space))).vectors)
@@ -79,7 +79,7 @@ def test_add_leaves_what_is_stored_as_it_is(conjoin, tmp_path):
 
 
 def test_an_add_that_was_stopped_goes_on(conjoin, tmp_path, monkeypatch):
-    from conjoin.app import extending
+    from conjoin.project.fit import extend as extending
 
     shelf(tmp_path, ["a", "b"])
     conjoin.good("embed", "-w", tmp_path)
@@ -141,9 +141,9 @@ def test_again_is_nothing(conjoin, tmp_path, monkeypatch):
     def never(*_args, **_named):
         raise AssertionError("computed again")
 
-    from conjoin.app import jobs
-    from conjoin.binding import Binding
-    from conjoin.encoders.chargram import CharGram
+    from conjoin.alignment.binding import Binding
+    from conjoin.encoders.builtin.chargram import CharGram
+    from conjoin.project.fit import pipeline as jobs
 
     monkeypatch.setattr(CharGram, "forward", never)
     monkeypatch.setattr(Binding, "fit", never)
@@ -257,7 +257,7 @@ def test_state_of_older_versions_opens(conjoin, golden, tmp_path):
 
 
 def test_there_is_a_golden_workspace_of_this_format():
-    from conjoin.spaces.files import FORMAT
+    from conjoin.storage.files import FORMAT
 
     assert f"format-{FORMAT}" in [path.name for path in GOLDEN]
     for path in GOLDEN:

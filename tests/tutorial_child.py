@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import conjoin
-from conjoin.app.cli import main
-from conjoin.binding import choose
-from conjoin.search import decide
-from conjoin.search.correction import CSLS
+from conjoin.cli.main import main
+from conjoin.retrieval.hubness import choose as decide
+from conjoin.retrieval.hubness.csls import CSLS
+from conjoin.selection import choose
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Rows of each group that the tutorials' catalogue takes, and items that pages name.
@@ -138,7 +138,7 @@ class Reader:
 
     def serve(self) -> None:
         """A service on a free port, once it answers."""
-        code = "import sys; from conjoin.app.cli import main; sys.argv[0] = 'conjoin'; main()"
+        code = "import sys; from conjoin.cli.main import main; sys.argv[0] = 'conjoin'; main()"
         self.service = subprocess.Popen(
             [sys.executable, "-c", code, "serve", "--port", "0", "--json"],
             cwd=self.here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from conjoin.app import jobs
-from conjoin.app.workspace import Workspace
+from conjoin.project.fit import pipeline
+from conjoin.project.workspace import Workspace
 from shelf import config, write_table
 
 #: The old encoder reads a blurred column, the new one a sharp one of another width: whatever is
@@ -82,5 +82,5 @@ def fitted(folder, uri=OLD, more=None):
     space = Workspace(folder)
     for name in ("text", *names):
         space.embed(name)
-    jobs.fit(space, method="ridge", **({"hub": "text"} if more else {}))
+    pipeline.fit(space, method="ridge", **({"hub": "text"} if more else {}))
     return folder

@@ -18,17 +18,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conjoin.app import cards, extending, index_verbs, indexing, jobs
-from conjoin.app.cli import main
-from conjoin.app.workspace import Workspace
-from conjoin.binding import Binding
+from conjoin.alignment.binding import Binding
+from conjoin.cli.actions import index as index_verbs
+from conjoin.cli.main import main
 from conjoin.errors import ConjoinError
-from conjoin.search import kernels
-from conjoin.search.index import Index
-from conjoin.search.rules import Rules
-from conjoin.search.store import IndexStore
-from conjoin.spaces import files
-from conjoin.spaces.files import read_json
+from conjoin.project.fit import card as cards
+from conjoin.project.fit import extend as extending
+from conjoin.project.fit import pipeline as jobs
+from conjoin.project.search import index as indexing
+from conjoin.project.workspace import Workspace
+from conjoin.retrieval.calibration.policy import Rules
+from conjoin.retrieval.engines import kernels
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.index.store import IndexStore
+from conjoin.storage import files
+from conjoin.storage.files import read_json
 from shelf import write_table
 
 #: Column, width, of each modality; all are given vectors.
@@ -176,7 +180,7 @@ class World:
 
         patch.setattr(files.os, "replace", mortal(files.os.replace))
         if self.database:
-            from conjoin.search.lance import Tables
+            from conjoin.retrieval.index.lance import Tables
 
             for name in ("create", "append", "delete", "restore", "tag"):
                 patch.setattr(Tables, name, mortal(getattr(Tables, name)))

@@ -27,11 +27,11 @@ import lancedb  # noqa: F401
 import numpy as np
 import pandas  # noqa: F401
 
-from conjoin.app import cards, extending, jobs, syncing, upgrading  # noqa: F401
-from conjoin.app.cli import main
-from conjoin.app.indexing import open_index
-from conjoin.app.workspace import Workspace
-from conjoin.spaces.files import read_json
+from conjoin.cli.main import main
+from conjoin.project.search.index import open_index
+from conjoin.project.upgrade import lifecycle as upgrading  # noqa: F401
+from conjoin.project.workspace import Workspace
+from conjoin.storage.files import read_json
 from shelf import config, table, write_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

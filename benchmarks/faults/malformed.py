@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 
-from conjoin.app.cli import main
+from conjoin.cli.main import main
 
 SECONDS = 20
 ROWS = 40

@@ -26,7 +26,7 @@ from typing import Any
 
 from children import RESULTS, Told, lay, must, scratch
 
-from conjoin.app.cli import main
+from conjoin.cli.main import main
 
 ASKED = (
     ("search", "--item", "i3", "--from", "a", "--into", "b", "--json"),

@@ -7,32 +7,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conjoin.binding import Binding as Binding
-    from conjoin.binding import by_validation as by_validation
-    from conjoin.claims.compare import compare as compare
-    from conjoin.claims.deciding import fuse as fuse
-    from conjoin.claims.forecast import forecast as forecast
+    from conjoin.alignment.binding import Binding as Binding
     from conjoin.encoders.columns import embed as embed
     from conjoin.errors import ConjoinError as ConjoinError
-    from conjoin.fusion.estimator import FusionEstimator as FusionEstimator
-    from conjoin.fusion.fused import Fused as Fused
+    from conjoin.evaluation.compare import compare as compare
+    from conjoin.evaluation.few_shot import few_shot as few_shot
+    from conjoin.evaluation.learning_curve import forecast as forecast
+    from conjoin.fusion.model import Fused as Fused
+    from conjoin.fusion.sklearn import FusionEstimator as FusionEstimator
     from conjoin.items import Items as Items
     from conjoin.items import sample_path as sample_path
-    from conjoin.search.index import Index as Index
+    from conjoin.retrieval.index.index import Index as Index
+    from conjoin.selection.choose import by_validation as by_validation
+    from conjoin.selection.fusion import fuse as fuse
+    from conjoin.selection.heads import Lesson as Lesson
+    from conjoin.selection.heads import choose_head as choose_head
+    from conjoin.selection.students import distill as distill
     from conjoin.spaces import Frame as Frame
     from conjoin.spaces import Pairs as Pairs
     from conjoin.spaces import Space as Space
     from conjoin.spaces import Tokens as Tokens
     from conjoin.transfer.base import Prototypes as Prototypes
-    from conjoin.transfer.choosing import Lesson as Lesson
-    from conjoin.transfer.choosing import choose_head as choose_head
-    from conjoin.transfer.estimators import HeadClassifier as HeadClassifier
-    from conjoin.transfer.estimators import HeadRegressor as HeadRegressor
-    from conjoin.transfer.few import few_shot as few_shot
-    from conjoin.transfer.fitted import load_head as load_head
-    from conjoin.transfer.fitted import save_head as save_head
+    from conjoin.transfer.heads import load_head as load_head
+    from conjoin.transfer.heads import save_head as save_head
+    from conjoin.transfer.sklearn import HeadClassifier as HeadClassifier
+    from conjoin.transfer.sklearn import HeadRegressor as HeadRegressor
     from conjoin.transfer.teachers import Similarities as Similarities
-    from conjoin.transfer.teaching import distill as distill
 
 _HOMES = {
     "Binding": "binding",

@@ -1,6 +1,6 @@
 """``python -m conjoin``: the command line."""
 
-from conjoin.app.cli import main
+from conjoin.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -35,7 +35,7 @@ def table() -> dict[str, dict[str, Any]]:
     """Defaults by command and option; arguments by their name."""
     import typer
 
-    from conjoin.app.cli import app
+    from conjoin.cli.main import app
 
     return {
         words: {

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conjoin.app import jobs
-from conjoin.app.workspace import Workspace
+from conjoin.project.fit import pipeline
+from conjoin.project.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent
 
@@ -50,7 +50,7 @@ def make(folder: Path) -> None:
     ws = Workspace(folder)
     for name in ("a", "b"):
         ws.embed(name)
-    jobs.fit(ws, method="ridge")
+    pipeline.fit(ws, method="ridge")
     # Hidden folders are easily left out of a commit.
     (folder / ".conjoin").rename(folder / "state")
 

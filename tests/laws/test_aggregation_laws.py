@@ -5,7 +5,7 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.search.aggregate import Aggregation
+from conjoin.retrieval.multi_vector.aggregate import Aggregation
 from conjoin.spaces import Tokens, unit
 
 ROWS = of_kind("aggregation")

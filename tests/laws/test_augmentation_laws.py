@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from conjoin import catalogue
-from conjoin.objectives.augment import Augmentation
 from conjoin.spaces import Batch
+from conjoin.training.augmentations import Augmentation
 
 NAMES = ("text", "image", "sound")
 ROWS = catalogue.of_kind("augmentation")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from conjoin import catalogue
+from conjoin.alignment.base import Binder
 from conjoin.errors import ConjoinError
-from conjoin.maps.base import Binder
-from conjoin.maps.map import Map, load_map, save_map
+from conjoin.maps.base import Map, load_map, save_map
 from conjoin.spaces import Frame, Pairs, Tokens
 from conjoin.spaces.stack import Stack
 
@@ -190,7 +190,7 @@ def test_a_weight_of_two_is_the_pair_twice(name):
 
 @CLOSED
 def test_blocks_change_nothing(name, monkeypatch):
-    from conjoin.maps.moments import Moments
+    from conjoin.alignment.closed_form.covariance import Moments
 
     views, binder, real = two(planted(name)), make(name), Moments.of
     maps = binder.fit(views, lines(120))

@@ -5,7 +5,7 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.search.composed import Composer, load_composed, save_composed
+from conjoin.retrieval.queries.composition import Composer, load_composed, save_composed
 from conjoin.spaces import unit
 
 ROWS = of_kind("composer")

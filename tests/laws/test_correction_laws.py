@@ -5,11 +5,11 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.measures.relevance import Relevance
-from conjoin.search import banks
-from conjoin.search import correction as module
-from conjoin.search.correction import Correction, Corrector
-from conjoin.search.exact import top_k
+from conjoin.metrics.retrieval.relevance import Relevance
+from conjoin.retrieval.engines.exact import top_k
+from conjoin.retrieval.hubness import csls as module
+from conjoin.retrieval.hubness import query_bank as banks
+from conjoin.retrieval.hubness.csls import Correction, Corrector
 from conjoin.spaces import unit
 
 ROWS = of_kind("correction")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conjoin.catalogue import of_kind
-from conjoin.doctor.curation import Curation
+from conjoin.quality.curation import Curation
 
 ROWS = of_kind("curation")
 ENTRIES = [["a"]] * 400 + [["b"]] * 60 + [["c"]] * 5 + [["a", "c"]] * 3

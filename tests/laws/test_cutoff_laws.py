@@ -5,7 +5,7 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.search.cutting import Cutter
+from conjoin.retrieval.ranking.truncation import Cutter
 
 ROWS = of_kind("cutoff")
 RNG = np.random.default_rng(0)

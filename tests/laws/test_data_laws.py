@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from conjoin.catalogue import of_kind
-from conjoin.claims.bench import refuse_leak, whole_setting
-from conjoin.claims.data import Data, open_bench
+from conjoin.claims.datasets.registry import Data, open_bench
 from conjoin.errors import ConjoinError
+from conjoin.evaluation.benchmark import refuse_leak, whole_setting
 from conjoin.spaces import Tokens
 from conjoin.spaces.pairs import ABSENT
 

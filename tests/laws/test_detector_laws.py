@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from conjoin.catalogue import of_kind
-from conjoin.doctor import crossed as module
-from conjoin.doctor.crossed import Crossed
-from conjoin.doctor.detectors import Detector
+from conjoin.quality import cross_fit as module
+from conjoin.quality.cross_fit import Crossed
+from conjoin.quality.detectors import Detector
 from conjoin.spaces import unit
 
 ROWS = of_kind("detector")

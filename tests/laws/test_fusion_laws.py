@@ -7,7 +7,7 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.fusion.fused import Fused, Fusion
+from conjoin.fusion.model import Fused, Fusion
 
 ROWS = of_kind("fusion")
 SHORT = {"steps": 12, "hidden": 16, "batch": 64}

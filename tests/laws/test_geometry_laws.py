@@ -7,7 +7,7 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.measures.geometry import (
+from conjoin.metrics.base import (
     FAMILIES,
     INVARIANCES,
     Geometry,
@@ -17,7 +17,7 @@ from conjoin.measures.geometry import (
     measure_named,
     subsampled,
 )
-from conjoin.measures.measurement import Measurement
+from conjoin.metrics.measurement import Measurement
 
 MADE = {name: row.make() for name, row in geometry_rows().items()}
 LAYERED = {"best-layers"}
@@ -114,7 +114,7 @@ def moved(views, law, seed=1):
 def test_every_row_is_of_a_known_family_and_has_a_known_value():
     assert MADE.keys() == KNOWN.keys()
     reads = {n for n, r in of_kind("measure").items() if not r.target.startswith(
-        "conjoin.measures.retrieval:")}  # fmt: skip
+        "conjoin.metrics.retrieval.scores:")}  # fmt: skip
     assert reads == MADE.keys()
     assert {row.family for row in geometry_rows().values()} == set(FAMILIES)
 

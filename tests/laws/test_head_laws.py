@@ -7,9 +7,9 @@ import pytest
 
 from conjoin import catalogue
 from conjoin.errors import ConjoinError, StateError
-from conjoin.spaces.files import write_arrays
+from conjoin.storage.files import write_arrays
 from conjoin.transfer.base import Classifier, Head, Prototypes
-from conjoin.transfer.fitted import load_head, save_head
+from conjoin.transfer.heads import load_head, save_head
 
 ROWS = catalogue.of_kind("head")
 CLASSES = ("bird", "boat", "book", "bread")

@@ -5,22 +5,22 @@ import dataclasses
 import numpy as np
 import pytest
 
+from conjoin.alignment.closed_form.relative import SIMILARITIES, RelativeMap
+from conjoin.alignment.trained.hyperbolic import LorentzMap
+from conjoin.alignment.trained.token_heads import TokenMap
+from conjoin.alignment.trained.universal_projection import AlignmentLayer, UniversalProjection
+from conjoin.alignment.unpaired import Guessed
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError, FrameError, StateError
-from conjoin.maps.bridges import LocalAffine
-from conjoin.maps.bridges_basis import BasisChange
-from conjoin.maps.hyperbolic import LorentzMap
-from conjoin.maps.late import TokenMap
-from conjoin.maps.map import Affine, Chain, Map, Normalise, load_map, save_map
-from conjoin.maps.matching import Guessed
-from conjoin.maps.mix import Mix
+from conjoin.maps.average import Mix
+from conjoin.maps.base import Affine, Chain, Map, Normalise, load_map, save_map
 from conjoin.maps.mlp import ResidualMLP
-from conjoin.maps.relative import SIMILARITIES, RelativeMap
-from conjoin.maps.standard import Standardise
-from conjoin.maps.universal import AlignmentLayer, UniversalProjection
-from conjoin.search.invgc import PushedAway
+from conjoin.maps.standardise import Standardise
+from conjoin.retrieval.hubness.inverse_gc import PushedAway
 from conjoin.spaces import Frame, Space
 from conjoin.spaces.stack import Stack
+from conjoin.upgrade.bridges.linear_bridges import LocalAffine
+from conjoin.upgrade.bridges.orthogonal_bridges import BasisChange
 
 D_IN, D_OUT = 5, 5
 RNG = np.random.default_rng(3)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from conjoin.catalogue import of_kind
-from conjoin.measures.measurement import Measurement
-from conjoin.measures.ranking import Ranking, rank_queries
-from conjoin.measures.relevance import Relevance
-from conjoin.measures.retrieval import Metric, chance_measurements, with_intervals
+from conjoin.metrics.measurement import Measurement
+from conjoin.metrics.retrieval.ranks import Ranking, rank_queries
+from conjoin.metrics.retrieval.relevance import Relevance
+from conjoin.metrics.retrieval.scores import Metric, chance_measurements, with_intervals
 
 MADE = {name: row.make() for name, row in of_kind("measure").items()
-        if row.target.startswith("conjoin.measures.retrieval:")}  # fmt: skip
+        if row.target.startswith("conjoin.metrics.retrieval.scores:")}  # fmt: skip
 
 #: Toy rankings among 20 items: ranks 1 and 3; rank 4; ranks 11 and 12.
 TOY = Ranking(np.array([1, 3, 4, 11, 12]), np.array([0, 2, 3, 5]), 20)

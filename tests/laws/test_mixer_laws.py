@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.search.mixers import Mixer, Scored
+from conjoin.retrieval.ranking.score_fusion import Mixer, Scored
 
 ROWS = of_kind("mixer")
 each = pytest.mark.parametrize("name", sorted(ROWS))

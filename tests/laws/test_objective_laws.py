@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from conjoin import catalogue
-from conjoin.objectives import Param, Ramp, Sum
-from conjoin.objectives.infonce import InfoNCE
+from conjoin.losses import Param, Ramp, Sum
+from conjoin.losses.contrastive.infonce import InfoNCE
 from conjoin.spaces import Batch
-from conjoin.spaces.files import map_arrays, write_arrays
+from conjoin.storage.files import map_arrays, write_arrays
 
 NAMES = ("text", "image", "sound")
 ROWS = catalogue.of_kind("objective")

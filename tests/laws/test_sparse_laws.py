@@ -8,7 +8,7 @@ from scipy import sparse
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.search.sparse import Inverted, Sparse, densified, sliced, words_of
+from conjoin.retrieval.sparse.sparse import Inverted, Sparse, densified, sliced, words_of
 from conjoin.spaces import Pairs, unit
 
 ROWS = of_kind("sparse")

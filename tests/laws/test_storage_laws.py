@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from conjoin.catalogue import of_kind
-from conjoin.search.exact import top_k
-from conjoin.search.shelves import Shelving
+from conjoin.retrieval.engines.exact import top_k
+from conjoin.retrieval.engines.two_stage import Shelving
 from conjoin.spaces import unit
 
 ROWS = of_kind("storage")

@@ -5,7 +5,7 @@ import pytest
 
 from conjoin import catalogue
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import load_map, save_map
+from conjoin.maps.base import load_map, save_map
 from conjoin.transfer.base import Student
 from conjoin.transfer.students import own_ranks
 from conjoin.transfer.teachers import Similarities, side_by_side, teachers_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conjoin.catalogue import of_kind
-from conjoin.search.suggest import Suggester, suggest, words_in
+from conjoin.retrieval.queries.suggestion import Suggester, suggest, words_in
 from conjoin.spaces import unit
 
 ROWS = of_kind("suggester")

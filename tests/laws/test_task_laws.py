@@ -8,15 +8,15 @@ from scipy import sparse
 
 from benches import bench
 from conjoin.catalogue import of_kind
-from conjoin.claims.arms import Arm, Made, Task, judges, make, run_arm
-from conjoin.claims.bench import refuse_leak
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import Affine, Composable
-from conjoin.measures.geometry import Reads
-from conjoin.measures.measurement import Measurement
-from conjoin.search.correction import Correction
-from conjoin.search.mixers import Scored
-from conjoin.spaces import stable_hash
+from conjoin.evaluation.arms import Arm, Made, Task, judges, make, run_arm
+from conjoin.evaluation.benchmark import refuse_leak
+from conjoin.maps.base import Affine, Composable
+from conjoin.metrics.base import Reads
+from conjoin.metrics.measurement import Measurement
+from conjoin.retrieval.hubness.csls import Correction
+from conjoin.retrieval.ranking.score_fusion import Scored
+from conjoin.storage.digest import stable_hash
 
 TWO, THREE = ("image", "text"), ("image", "text", "speech")
 VIEWS = {

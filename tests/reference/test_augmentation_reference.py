@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from conjoin.objectives.augment import CovarianceNoise, FuseMix, Noise
 from conjoin.spaces import Batch
+from conjoin.training.augmentations import CovarianceNoise, FuseMix, Noise
 
 
 def a_batch(lines: int, widths: dict, *, kind=torch.float64, **changes) -> Batch:

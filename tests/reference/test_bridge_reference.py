@@ -5,15 +5,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from conjoin.alignment.closed_form.linear import Nothing, Ridge
 from conjoin.errors import ConjoinError
-from conjoin.maps.bridges import LocalAffine, LocalBridge, LowRank, Reached, ReEmbed, k_means
-from conjoin.maps.bridges_basis import BasisBridge, BasisChange, completed, turned, turned_tensor
-from conjoin.maps.bridges_simplex import FixedHead, SimplexHeads, named, simplex
-from conjoin.maps.bridges_trained import XBT, ResidualBridge
-from conjoin.maps.class_maps import ClassMaps
-from conjoin.maps.linear import Nothing, Ridge
-from conjoin.maps.map import identity
+from conjoin.maps.base import identity
 from conjoin.spaces import Batch, Pairs
+from conjoin.upgrade.bridges.class_maps import ClassMaps
+from conjoin.upgrade.bridges.linear_bridges import (
+    LocalAffine,
+    LocalBridge,
+    LowRank,
+    Reached,
+    ReEmbed,
+    k_means,
+)
+from conjoin.upgrade.bridges.orthogonal_bridges import (
+    BasisBridge,
+    BasisChange,
+    completed,
+    turned,
+    turned_tensor,
+)
+from conjoin.upgrade.bridges.simplex_classifier import FixedHead, SimplexHeads, named, simplex
+from conjoin.upgrade.bridges.trained_bridges import XBT, ResidualBridge
 
 RNG = np.random.default_rng(0)
 
@@ -191,7 +204,9 @@ def test_residual_and_xbt_start_at_ridge_and_never_end_farther_from_held_out_row
 
 def starts(engine, views, pairs, monkeypatch):
     """Where training to find the stop starts from, and which lines decide when to stop."""
-    from conjoin.maps import bridges_basis, bridges_simplex, bridges_trained
+    from conjoin.upgrade.bridges import orthogonal_bridges as bridges_basis
+    from conjoin.upgrade.bridges import simplex_classifier as bridges_simplex
+    from conjoin.upgrade.bridges import trained_bridges as bridges_trained
 
     follow, found = bridges_trained.follow, []
 
@@ -252,7 +267,7 @@ def test_what_decides_when_to_stop_is_held_out_of_the_start(engine, labels, monk
 
 
 def test_training_looks_early_and_those_looks_cost_no_patience():
-    from conjoin.maps.train import Schedule
+    from conjoin.training.loop import Schedule
 
     plain, early = Schedule(40, every=10), Schedule(40, every=10, early=True)
     assert [n for n in range(1, 41) if plain.looks(n)] == [10, 20, 30, 40]
@@ -421,7 +436,7 @@ def test_a_bridge_by_least_squares_goes_down_the_slope_of_the_squared_distance()
     import torch
 
     from conjoin.catalogue import find
-    from conjoin.maps.bridges_trained import Beside
+    from conjoin.upgrade.bridges.trained_bridges import Beside
 
     y, target = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4))
     at, here = torch.arange(6), torch.ones(6, dtype=torch.bool)

@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import norm, t
 
 from benches import bench
-from conjoin.claims.arms import Made
-from conjoin.claims.statistics import (
+from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.evaluation.arms import Made
+from conjoin.stats.paired import (
     CANNOT,
     FAILS,
     HOLDS,
@@ -23,7 +24,6 @@ from conjoin.claims.statistics import (
     said_of,
     verdicts,
 )
-from conjoin.maps.linear import Nothing
 
 GROUPS = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 6])
 
@@ -118,7 +118,7 @@ def test_the_resampled_means_weigh_seeds_and_groups():
     """A draw's mean by hand from the counts it was made of."""
     arm, base = planted(3, seed=9)
     paired = Paired.of({"arm": arm, "base": base}, GROUPS, draws=40, seed=2)
-    from conjoin.spaces import stable_hash
+    from conjoin.storage.digest import stable_hash
 
     rng = np.random.default_rng([2, stable_hash("effect")])
     picked = rng.integers(0, 7, (40, 7))
@@ -228,11 +228,11 @@ def test_a_verdict_is_judged_at_the_level_that_holm_leaves():
 
 def test_moments_of_a_training_are_those_of_one_run(monkeypatch):
     """``Tracking(over="training")``: each stop is what one long training passes through."""
+    from conjoin.alignment.trained.contrastive_heads import fresh, training
     from conjoin.catalogue import find
-    from conjoin.claims import tracking
-    from conjoin.maps.heads import fresh, training
-    from conjoin.maps.map import Normalise
-    from conjoin.maps.stopping import Training
+    from conjoin.claims.tasks.alignment import metric_tracking as tracking
+    from conjoin.maps.base import Normalise
+    from conjoin.training.early_stopping import Training
 
     made = bench("image", "text", items=120, noise=0.5)
     monkeypatch.setattr(tracking, "TRAININGS", ((0.1, 16), (0.3, 16)))

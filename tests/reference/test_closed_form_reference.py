@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from conjoin.binding import Binding
+from conjoin.alignment.binding import Binding
+from conjoin.alignment.closed_form.collapse import Collapse
+from conjoin.alignment.closed_form.linear import CCA, Centring, Ridge
+from conjoin.alignment.closed_form.relative import SIMILARITIES, Relative, RelativeMap, nearness
+from conjoin.alignment.closed_form.whitening import Subspace, Whitening
 from conjoin.errors import ConjoinError
-from conjoin.maps.collapse import Collapse
-from conjoin.maps.linear import CCA, Centring, Ridge
-from conjoin.maps.map import Affine
-from conjoin.maps.relative import SIMILARITIES, Relative, RelativeMap, nearness
-from conjoin.maps.whiten import Subspace, Whitening
+from conjoin.maps.base import Affine
 from conjoin.spaces import Frame, Pairs, Space
 
 RNG = np.random.default_rng(11)
@@ -286,8 +286,8 @@ def test_collapse_weighs_lines_and_follows_frozen_partners():
 
 
 def test_moments_of_mapped_views_are_those_of_views_mapped_row_by_row():
-    from conjoin.maps.moments import Joint
-    from conjoin.maps.whiten import _plain, through
+    from conjoin.alignment.closed_form.covariance import Joint
+    from conjoin.alignment.closed_form.whitening import _plain, through
 
     joint = Joint.of({"y": Y, "x": X}, Pairs.of(y=ALL, x=ALL))
     a, b = RNG.normal(size=(6, 3)), RNG.normal(size=(9, 5))

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from conjoin.errors import ConjoinError
-from conjoin.objectives.cwcl import CWCL
-from conjoin.objectives.gap import ContrastiveGap
-from conjoin.objectives.hypersphere import Alignment, CrossUniformity, Uniformity
-from conjoin.objectives.infonce import InfoNCE
-from conjoin.objectives.matryoshka import Matryoshka
-from conjoin.objectives.onetok import OneToK
-from conjoin.objectives.rankclip import RankCLIP, RankConsistency
-from conjoin.objectives.symile import Symile
+from conjoin.losses.contrastive.contrastive_gap import ContrastiveGap
+from conjoin.losses.contrastive.cwcl import CWCL
+from conjoin.losses.contrastive.infonce import InfoNCE
+from conjoin.losses.contrastive.one_to_k import OneToK
+from conjoin.losses.contrastive.rankclip import RankCLIP, RankConsistency
+from conjoin.losses.contrastive.symile import Symile
+from conjoin.losses.regularizers.hypersphere import Alignment, CrossUniformity, Uniformity
+from conjoin.losses.regularizers.matryoshka import Matryoshka
 from conjoin.spaces import Batch
 
 N, DIM = 8, 5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from conjoin.search.correction import CSLS
+from conjoin.retrieval.hubness.csls import CSLS
 
 
 def cosine(a, b) -> float:

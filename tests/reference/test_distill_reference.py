@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from conjoin.errors import ConjoinError
-from conjoin.objectives.cross_affinity import CrossAffinity
-from conjoin.objectives.distill import Affinity, Relational, TeacherContrast
-from conjoin.objectives.infonce import InfoNCE
-from conjoin.objectives.rank import RankPenalty, RankReduced
-from conjoin.objectives.spectrum import Consistency, Decorrelation, DominantSingular
+from conjoin.losses.contrastive.cross_affinity import CrossAffinity
+from conjoin.losses.contrastive.infonce import InfoNCE
+from conjoin.losses.distill import Affinity, Relational, TeacherContrast
+from conjoin.losses.regularizers.rank import RankPenalty, RankReduced
+from conjoin.losses.regularizers.spectral import Consistency, Decorrelation, DominantSingular
 from conjoin.spaces import Batch
 
 RNG = np.random.default_rng(0)
@@ -239,8 +239,8 @@ def test_cross_affinity_is_the_divergence_of_both_matrices_beside_the_contrast(
 
 def test_a_teacher_of_heads_does_not_see_what_decides_when_to_stop(monkeypatch):
     """It is fitted to the learning part first, and to all pairs for the last training."""
+    from conjoin.alignment.closed_form.linear import CCA
     from conjoin.catalogue import find
-    from conjoin.maps.linear import CCA
     from conjoin.spaces import Pairs
 
     seen, fit = [], CCA.fit
@@ -260,10 +260,10 @@ def test_a_teacher_of_heads_does_not_see_what_decides_when_to_stop(monkeypatch):
 
 def test_heads_in_stages_go_on_from_where_they_were_and_see_a_part_once(monkeypatch):
     """Halves along the widest direction; the second starts at, and is taught by, the first."""
+    from conjoin.alignment.trained.staged import in_stages
     from conjoin.catalogue import find
-    from conjoin.maps.staged import in_stages
-    from conjoin.maps.stopping import Training
     from conjoin.spaces import Pairs
+    from conjoin.training.early_stopping import Training
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(96, 6)).astype(np.float32)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from conjoin.doctor.curation import ClusterCap, EntryCap
-from conjoin.doctor.detectors import (
+from conjoin.quality.curation import ClusterCap, EntryCap
+from conjoin.quality.detectors import (
     ContrastiveLoss,
     LossMixture,
     NeighbourVote,
     PartnerRank,
     beta_split,
 )
-from conjoin.measures.mixture import gaussian_split
+from conjoin.stats.mixture import gaussian_split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "laws"))
 from test_detector_laws import lines

@@ -13,13 +13,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from conjoin.fusion import losses
+from conjoin.fusion.architectures import Spec
 from conjoin.fusion.attention import WIDE
-from conjoin.fusion.bodies import Spec
-from conjoin.fusion.fused import standardised
+from conjoin.fusion.backend import NumpyOps, TorchOps
 from conjoin.fusion.inputs import Inputs
 from conjoin.fusion.linear import Concat, Late
+from conjoin.fusion.model import standardised
 from conjoin.fusion.network import KINDS, fuse, started, stem
-from conjoin.fusion.ops import NumpyOps, TorchOps
 from conjoin.fusion.tabular import BoostedTrees, ImputedLogistic
 from conjoin.spaces import Batch
 

@@ -10,13 +10,24 @@ from sklearn.cross_decomposition import CCA as PeerCCA
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_distances
 
-from conjoin.measures.alignment import CKA, SVCCA, BestLayers, UnbiasedCKA
-from conjoin.measures.gap import Alignment, CentroidDistance, LinearSeparability, Uniformity
-from conjoin.measures.mir import MIR, frechet
-from conjoin.measures.neighbours import MutualKNN
-from conjoin.measures.rank_variance import MeanRankVariance
-from conjoin.measures.rsa import RSA, RaterAgreement, dissimilarities, noise_ceiling, pairs_of
-from conjoin.measures.spectrum import EffectiveDimension, EffectiveRank, RankMe, StableRank
+from conjoin.metrics.geometry.mir import MIR, frechet
+from conjoin.metrics.geometry.modality_gap import (
+    Alignment,
+    CentroidDistance,
+    LinearSeparability,
+    Uniformity,
+)
+from conjoin.metrics.geometry.rank import EffectiveDimension, EffectiveRank, RankMe, StableRank
+from conjoin.metrics.geometry.rank_variance import MeanRankVariance
+from conjoin.metrics.similarity.cka import CKA, SVCCA, BestLayers, UnbiasedCKA
+from conjoin.metrics.similarity.mutual_knn import MutualKNN
+from conjoin.metrics.similarity.rsa import (
+    RSA,
+    RaterAgreement,
+    dissimilarities,
+    noise_ceiling,
+    pairs_of,
+)
 
 
 def views(seed=0, n=50, dims=(6, 4), noise=0.6, shift=1.0):
@@ -147,7 +158,7 @@ def test_centroid_distance():
 
 def test_linear_separability_by_a_plane_found_otherwise():
     """The same split; the plane by plain gradient steps on the regularised loss."""
-    from conjoin.spaces import stable_hash
+    from conjoin.storage.digest import stable_hash
 
     rng = np.random.default_rng(10)
     u, v = rng.normal(size=(60, 4)), rng.normal((1.2, 0, 0, 0), size=(60, 4))
@@ -175,7 +186,7 @@ def test_alignment(power):
 
 @pytest.mark.parametrize("t", [0.5, 2.0, 8.0])
 def test_uniformity(t, monkeypatch):
-    monkeypatch.setattr("conjoin.measures.gap.BLOCK", 16)
+    monkeypatch.setattr("conjoin.metrics.geometry.modality_gap.BLOCK", 16)
     x = views(12)["a"]
     z = on_sphere(x)
     each = [math.exp(-t * math.dist(z[i], z[j]) ** 2) for i in range(50) for j in range(i)]

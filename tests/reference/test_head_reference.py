@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import minimize
 
 from conjoin.transfer.base import Prototypes
-from conjoin.transfer.cache import CacheHead, RetrievalHead
-from conjoin.transfer.linear import (
+from conjoin.transfer.cache_heads import CacheHead, RetrievalHead
+from conjoin.transfer.linear_heads import (
     AttributeHead,
     Majority,
     NearestMean,
@@ -17,9 +17,9 @@ from conjoin.transfer.linear import (
     ZeroShot,
 )
 from conjoin.transfer.logistic import Logistic
-from conjoin.transfer.margin import LinearMargin
+from conjoin.transfer.retrieved_support import SupportHead
 from conjoin.transfer.students import RidgeStudent
-from conjoin.transfer.support import SupportHead
+from conjoin.transfer.svm import LinearMargin
 
 RNG = np.random.default_rng(0)
 N, D, C = 24, 5, 3

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from conjoin.search.banks import DualSoftmax, InvertedSoftmax, bank_sums
-from conjoin.search.invgc import InvGC
+from conjoin.retrieval.hubness.inverse_gc import InvGC
+from conjoin.retrieval.hubness.query_bank import DualSoftmax, InvertedSoftmax, bank_sums
 from conjoin.spaces import unit
 
 RNG = np.random.default_rng(11)
@@ -51,7 +51,7 @@ def test_inverted_softmax(beta):
 @pytest.mark.parametrize("several", [False, True])
 def test_sums_over_a_bank_of_many_tiles(monkeypatch, beta, several):
     """The nearest bank rows come last, so that the running maximum rises from tile to tile."""
-    monkeypatch.setattr("conjoin.search.banks.TILE", (5, 7))
+    monkeypatch.setattr("conjoin.retrieval.hubness.query_bank.TILE", (5, 7))
     rng = np.random.default_rng(3)
     bank, gallery = unit(rng.normal(size=(40, 4))), unit(rng.normal(size=(12, 4)))
     bank = bank[np.argsort(bank @ gallery.mean(axis=0))]

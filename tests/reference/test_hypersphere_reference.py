@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from conjoin.objectives.hypersphere import Alignment, Uniformity
+from conjoin.losses.regularizers.hypersphere import Alignment, Uniformity
 from conjoin.spaces import Batch
 
 N, DIM = 9, 4

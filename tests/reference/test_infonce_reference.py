@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from conjoin.errors import ConjoinError
-from conjoin.objectives.infonce import InfoNCE
+from conjoin.losses.contrastive.infonce import InfoNCE
 from conjoin.spaces import Batch
 
 TEMPERATURES = (1.0, 0.07, 0.01, 0.003)

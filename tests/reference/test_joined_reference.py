@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from conjoin.maps.bonds import Joined, SpaceBonds
-from conjoin.maps.map import Normalise
-from conjoin.maps.mix import Mix
-from conjoin.maps.universal import OneEncoder, UniversalProjection
+from conjoin.alignment.trained.space_bonding import Joined, SpaceBonds
+from conjoin.alignment.trained.universal_projection import OneEncoder, UniversalProjection
+from conjoin.maps.average import Mix
+from conjoin.maps.base import Normalise
 from conjoin.spaces import Pairs
 
 EPS = 1e-5
@@ -82,7 +82,7 @@ def test_one_encoder_is_its_formula_and_leaves_the_projection_to_what_comes_late
 
 
 def _stages(item):
-    from conjoin.maps.map import stages
+    from conjoin.maps.base import stages
 
     return stages(item)
 

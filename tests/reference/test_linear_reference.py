@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from conjoin.maps.linear import CCA, Centring, Nothing, Procrustes, Ridge
+from conjoin.alignment.closed_form.linear import CCA, Centring, Nothing, Procrustes, Ridge
 from conjoin.spaces import Pairs
 
 RNG = np.random.default_rng(5)
@@ -146,8 +146,8 @@ def test_multiset_cca_solves_its_eigenproblem():
 
 
 def test_multiset_cca_of_two_views_is_cca():
-    from conjoin.maps.linear import _canonical, _multiset
-    from conjoin.maps.moments import Joint, Root
+    from conjoin.alignment.closed_form.covariance import Joint, Root
+    from conjoin.alignment.closed_form.linear import _canonical, _multiset
 
     joint = Joint.of({"x": X, "y": Y}, Pairs.of(x=ROWS, y=ROWS))
     m = joint.between("x", "y")
@@ -160,7 +160,7 @@ def test_multiset_cca_of_two_views_is_cca():
 
 
 def test_a_star_of_views_solves_the_same_eigenproblem_by_singular_vectors():
-    from conjoin.maps.linear import _across, _leading
+    from conjoin.alignment.closed_form.linear import _across, _leading
 
     rng = np.random.default_rng(3)
     names, widths = ["hub", "a", "b"], {"hub": 5, "a": 7, "b": 6}
@@ -174,7 +174,7 @@ def test_a_star_of_views_solves_the_same_eigenproblem_by_singular_vectors():
 
 
 def test_wide_views_are_cut_with_next_to_no_loss():
-    from conjoin.maps.linear import _leading, _leading_reduced
+    from conjoin.alignment.closed_form.linear import _leading, _leading_reduced
 
     rng = np.random.default_rng(5)
     shared = rng.normal(size=(400, 12))
@@ -201,7 +201,7 @@ def test_wide_views_are_cut_with_next_to_no_loss():
 @pytest.mark.parametrize("shape", [(5, 30), (30, 5), (6, 7)])
 @pytest.mark.parametrize("least", [1e-3, 1e-4, 1e-7, 0.0])
 def test_the_gram_matrix_gives_the_same_singular_vectors(shape, least):
-    from conjoin.maps.linear import thin_svd
+    from conjoin.alignment.closed_form.linear import thin_svd
 
     rng = np.random.default_rng(4)
     u, s, vt = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
@@ -217,7 +217,7 @@ def test_the_gram_matrix_gives_the_same_singular_vectors(shape, least):
 
 
 def test_views_have_two_sides_unless_couples_close_an_odd_ring():
-    from conjoin.maps.linear import _two_sides
+    from conjoin.alignment.closed_form.linear import _two_sides
 
     star = np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0]])
     assert _two_sides(star).tolist() == [0, 1, 1]

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from conjoin.search.cutting import ByCount, ByScore
-from conjoin.search.shelves import Shelf
-from conjoin.search.suggest import Central, Distinctive
+from conjoin.retrieval.engines.two_stage import Shelf
+from conjoin.retrieval.queries.suggestion import Central, Distinctive
+from conjoin.retrieval.ranking.truncation import ByCount, ByScore
 from conjoin.spaces import unit
 
 RNG = np.random.default_rng(4)

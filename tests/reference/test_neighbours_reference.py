@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from conjoin.measures.geometry import unit_rows
-from conjoin.measures.hubness import AntiHubs, HubSkewness, LargestHub, occurrences
-from conjoin.measures.neighbours import CKNNA, MutualKNN, knn, nearest, partner_ranks
+from conjoin.metrics.base import unit_rows
+from conjoin.metrics.geometry.hubness import AntiHubs, HubSkewness, LargestHub, occurrences
+from conjoin.metrics.similarity.mutual_knn import CKNNA, MutualKNN, knn, nearest, partner_ranks
 
 
 def views(seed=0, n=60, noise=0.5):

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from conjoin.errors import ConjoinError  # noqa: E402
-from conjoin.maps.pooling import TrainedPooling  # noqa: E402
+from conjoin.retrieval.multi_vector.pooling import TrainedPooling  # noqa: E402
 from conjoin.spaces import Tokens, unit  # noqa: E402
 
 D, HEADS = 6, 6

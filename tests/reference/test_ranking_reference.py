@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from conjoin.search.aggregate import (
+from conjoin.retrieval.multi_vector.aggregate import (
     Attention,
     Ensemble,
     Gaussians,
@@ -15,9 +15,9 @@ from conjoin.search.aggregate import (
     as_item,
     as_query,
 )
-from conjoin.search.composed import Conjunction, Sum
-from conjoin.search.mixers import Alone, Combination, RankFusion, Scored
-from conjoin.search.sparse import NearestWords, sliced
+from conjoin.retrieval.queries.composition import Conjunction, Sum
+from conjoin.retrieval.ranking.score_fusion import Alone, Combination, RankFusion, Scored
+from conjoin.retrieval.sparse.sparse import NearestWords, sliced
 from conjoin.spaces import Pairs, Tokens, unit
 
 DENSE = {"a": 0.9, "b": 0.4, "c": 0.4, "d": -0.2}
@@ -126,7 +126,7 @@ def relu(x):
 
 
 def test_combiner():
-    from conjoin.maps.composers import Combiner
+    from conjoin.retrieval.queries.composers import Combiner
 
     rng = np.random.default_rng(2)
     r, c, t = (unit(rng.normal(size=(20, 6))) for _ in range(3))
@@ -145,7 +145,7 @@ def test_combiner():
 def test_trans_agg():
     from scipy.special import erf, softmax
 
-    from conjoin.maps.composers import TransAgg
+    from conjoin.retrieval.queries.composers import TransAgg
 
     rng = np.random.default_rng(3)
     d, heads = 16, 8
@@ -330,7 +330,7 @@ def test_nearest_words_and_slices():
 
 
 def test_lexical_head():
-    from conjoin.search.sparse import LexicalHead
+    from conjoin.retrieval.sparse.sparse import LexicalHead
 
     rng = np.random.default_rng(9)
     view, vocabulary = unit(rng.normal(size=(12, 4))), rng.normal(size=(10, 4))
@@ -352,8 +352,8 @@ def test_lexical_head():
 def test_overuse_is_the_squared_mean_of_rows():
     import torch
 
-    from conjoin.maps.lexicon import Overuse
-    from conjoin.objectives.infonce import InfoNCE
+    from conjoin.losses.contrastive.infonce import InfoNCE
+    from conjoin.retrieval.sparse.head import Overuse
     from conjoin.spaces import Batch
 
     rng = np.random.default_rng(10)

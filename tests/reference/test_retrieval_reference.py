@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conjoin.measures.ranking import rank_queries
-from conjoin.measures.relevance import Relevance, relevance, relevance_by_id
-from conjoin.measures.retrieval import MAP, MRR, NDCG, MedianRank, Recall
+from conjoin.metrics.retrieval.ranks import rank_queries
+from conjoin.metrics.retrieval.relevance import Relevance, relevance, relevance_by_id
+from conjoin.metrics.retrieval.scores import MAP, MRR, NDCG, MedianRank, Recall
 from conjoin.spaces import Frame, Pairs, Space
 
 METRICS = [Recall(1), Recall(3), Recall(10), MRR(), NDCG(3), NDCG(10), MAP(), MedianRank()]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from conjoin.objectives import lorentz
-from conjoin.objectives.infonce import InfoNCE
-from conjoin.objectives.meru import MERU, Entailment
+from conjoin.losses.contrastive.infonce import InfoNCE
+from conjoin.losses.hyperbolic import lorentz
+from conjoin.losses.hyperbolic.meru import MERU, Entailment
 from conjoin.spaces import Batch
 
 N = 7
@@ -217,7 +217,7 @@ def test_meru_is_contrast_and_a_fifth_of_the_cones():
 
 @pytest.mark.parametrize("held", [1, 200, 1000])
 def test_token_scores_held_in_slices_do_not_change_the_loss(monkeypatch, held):
-    from conjoin.objectives import infonce
+    from conjoin.losses.contrastive import infonce
 
     rng = np.random.default_rng(0)
     out = {name: torch.from_numpy(rng.normal(size=(7, 3, 4))) for name in ("a", "b")}

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
+from conjoin.alignment.optimal_transport.gromov_wasserstein import (
+    Descent,
+    Factors,
+    gromov_wasserstein,
+)
+from conjoin.alignment.optimal_transport.sinkhorn import sinkhorn
+from conjoin.alignment.unpaired import Matching, MomentMatching, _axes, _nearest, _profiles
 from conjoin.catalogue import of_kind
-from conjoin.maps.gromov import Descent, Factors, gromov_wasserstein
-from conjoin.maps.matching import Matching, MomentMatching, _axes, _nearest, _profiles
-from conjoin.maps.transport import sinkhorn
 from conjoin.spaces import Pairs
 
 RNG = np.random.default_rng(11)
@@ -80,7 +84,7 @@ def test_the_gradient_is_the_sum_over_four_indices():
     a, b = p.sum(1), p.sum(0)
     fast = 2 * ((c**2 @ a)[:, None] + d**2 @ b - 2 * c @ p @ d)
     np.testing.assert_allclose(fast, slow_gradient(c, d, p), rtol=1e-10)
-    from conjoin.maps.gromov import Problem, _squares
+    from conjoin.alignment.optimal_transport.gromov_wasserstein import Problem, _squares
 
     for inner in ((c, d), (Factors.squared(X[:7]), Factors.squared(Y[:6])),
                   (c, Factors.squared(Y[:6])), (Factors.squared(X[:7]), d)):  # fmt: skip
@@ -137,7 +141,7 @@ def slow_csls(alike, k=10):
 
 
 def test_nearest_rows_are_those_of_csls(monkeypatch):
-    from conjoin.maps import matching
+    from conjoin.alignment import unpaired as matching
 
     x, y = unit(X), unit(Y)
     slow = slow_csls(x @ y.T)

@@ -14,11 +14,11 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.catalogue import Claim, Row
-from conjoin.claims.arms import CHANCE, Arm, Task, beside, judges, run_arm
-from conjoin.claims.bench import Bench
 from conjoin.claims.keys import key_of
 from conjoin.errors import ConjoinError
-from conjoin.spaces.files import map_arrays, write_arrays
+from conjoin.evaluation.arms import CHANCE, Arm, Task, beside, judges, run_arm
+from conjoin.evaluation.benchmark import Bench
+from conjoin.storage.files import map_arrays, write_arrays
 
 #: Seeds of every arm.
 SEEDS = 5
@@ -221,7 +221,7 @@ def _run(
 @cache
 def open_bench(name: str) -> Bench:
     """A data set, kept open by the process."""
-    from conjoin.claims.data import open_bench as opened
+    from conjoin.claims.datasets.registry import open_bench as opened
 
     return opened(name)
 

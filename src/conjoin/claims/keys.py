@@ -14,9 +14,9 @@ from typing import Any
 
 from conjoin import catalogue
 from conjoin.catalogue import Row
-from conjoin.claims.arms import CHANCE, Arm
-from conjoin.claims.tries import drawn_fields
-from conjoin.spaces import digest
+from conjoin.evaluation.arms import CHANCE, Arm
+from conjoin.evaluation.tries import drawn_fields
+from conjoin.storage.digest import digest
 
 #: Versions of what methods of a cost class share: moments and solvers, and the training loop.
 SHARED: Mapping[str, int] = {"free": 1, "closed": 1, "trained": 1}

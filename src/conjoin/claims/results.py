@@ -8,9 +8,9 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.catalogue import FIDELITIES
-from conjoin.claims.arms import CHANCE
 from conjoin.claims.engine import SEEDS, Claimed, Done, Job, Store
-from conjoin.claims.statistics import (
+from conjoin.evaluation.arms import CHANCE
+from conjoin.stats.paired import (
     DRAWS,
     HOLDS,
     LEVEL,
@@ -179,7 +179,7 @@ def simple_arms(task: catalogue.Row) -> frozenset[str]:
 
     A task whose tables hold the claims' own arms only, such as one of measures, has none.
     """
-    from conjoin.claims.arms import beside, judges
+    from conjoin.evaluation.arms import beside, judges
 
     engine = task.load()
     if not beside(engine):

@@ -12,7 +12,7 @@ import numpy as np
 
 from conjoin.encoders import probe
 from conjoin.encoders.base import CellError
-from conjoin.encoders.media import read_picture, read_sound, read_text
+from conjoin.encoders.media.media import read_picture, read_sound, read_text
 from conjoin.encoders.names import uri
 from conjoin.encoders.options import Options
 from conjoin.errors import ConjoinError, nearest

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from conjoin.errors import StateError
-from conjoin.spaces import stable_hash
-from conjoin.spaces.files import map_arrays, write_arrays
 from conjoin.spaces.store import Key
+from conjoin.storage.digest import stable_hash
+from conjoin.storage.files import map_arrays, write_arrays
 
 FILE = "cells.safetensors"
 #: Kinds of remark of one store, at most: a bit each.

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from conjoin.errors import ConjoinError, FrameError
-from conjoin.spaces.files import map_arrays, write_arrays
-from conjoin.spaces.frame import Frame, digest
+from conjoin.spaces.frame import Frame
+from conjoin.storage.digest import digest
+from conjoin.storage.files import map_arrays, write_arrays
 
 #: Kinds of cell that have probes.
 KINDS = ("text", "image", "audio", "vector", "series")

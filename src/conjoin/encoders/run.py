@@ -15,8 +15,8 @@ from conjoin.encoders.ledger import Ledger
 from conjoin.encoders.remarks import listening
 from conjoin.errors import ConjoinError, MissingDependency, Unreachable, one_line
 from conjoin.spaces import Tokens
-from conjoin.spaces.files import FORMAT, read_json, write_json
 from conjoin.spaces.store import Key, Plan, SpaceStore
+from conjoin.storage.files import FORMAT, read_json, write_json
 
 #: Threads that read cells while the encoder computes.
 READERS = 2

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.encoders import aisfx
+from conjoin.encoders.builtin import aisfx
 from conjoin.errors import ConjoinError, nearest, optional
-from conjoin.spaces.files import write_arrays
+from conjoin.storage.files import write_arrays
 
 
 @dataclass(frozen=True)

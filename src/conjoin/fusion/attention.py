@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.fusion.bodies import Found, Params, Spec, dense, head_of, scored
-from conjoin.fusion.ops import layer_norm, mean_of, softmax
+from conjoin.fusion.architectures import Found, Params, Spec, dense, head_of, scored
+from conjoin.fusion.backend import layer_norm, mean_of, softmax
 
 #: Spread of learned tokens at the start, as in BERT.
 TOKEN = 0.02

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.errors import ConjoinError, nearest
-from conjoin.maps.standard import Standardise
+from conjoin.maps.standardise import Standardise
 from conjoin.spaces import Rows, Tokens
 from conjoin.spaces.given import mapping_of, mask_of, matrix_of
 

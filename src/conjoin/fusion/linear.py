@@ -8,13 +8,13 @@ import numpy as np
 
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
-from conjoin.fusion.fused import Fused, Out, likelihood, standardised
+from conjoin.fusion.backend import NumpyOps, softmax
 from conjoin.fusion.inputs import Inputs, Table
-from conjoin.fusion.ops import NumpyOps, softmax
+from conjoin.fusion.model import Fused, Out, likelihood, standardised
 from conjoin.fusion.target import Target
-from conjoin.maps.standard import Standardise
-from conjoin.spaces import stable_hash
+from conjoin.maps.standardise import Standardise
 from conjoin.spaces.given import labels_of, trust_of
+from conjoin.storage.digest import stable_hash
 
 #: Numbers a design may hold in memory; a larger one is read again at every step.
 HELD = 2**25
@@ -70,7 +70,7 @@ class Late:
         weight: np.ndarray | None = None,
         seed: int = 0,
     ) -> Fused:
-        """Fit a head a view; see :class:`~conjoin.fusion.fused.Fusion`."""
+        """Fit a head a view; see :class:`~conjoin.fusion.model.Fusion`."""
         inputs, target, y, w = prepared(views, present, labels, weight)
         if target.classes is None and self.weigh not in ("even", "best"):
             raise ConjoinError(
@@ -159,7 +159,7 @@ class Concat:
         weight: np.ndarray | None = None,
         seed: int = 0,
     ) -> Fused:
-        """Fit one head; see :class:`~conjoin.fusion.fused.Fusion`."""
+        """Fit one head; see :class:`~conjoin.fusion.model.Fusion`."""
         inputs, target, y, w = prepared(views, present, labels, weight)
         scalers = {name: inputs.scaler(name, w) for name in inputs.names}
         fills = {

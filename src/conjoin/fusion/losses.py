@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conjoin.objectives import Param
-from conjoin.spaces import Batch, stable_hash
+from conjoin.losses import Param
+from conjoin.spaces import Batch
+from conjoin.storage.digest import stable_hash
 
 #: Weight of a state's mean squared change beside its error, as the authors set it.
 CHANGE = 0.01

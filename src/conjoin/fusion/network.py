@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.fusion.architectures import PLAIN, Found, Params, Spec, dense
 from conjoin.fusion.attention import ATTENTION
-from conjoin.fusion.bodies import PLAIN, Found, Params, Spec, dense
-from conjoin.fusion.fused import Out
-from conjoin.fusion.ops import NumpyOps, TorchOps
-from conjoin.maps.standard import Standardise
-from conjoin.maps.trainables import dropped
-from conjoin.objectives import Param
-from conjoin.spaces import Batch, stable_hash
+from conjoin.fusion.backend import NumpyOps, TorchOps
+from conjoin.fusion.model import Out
+from conjoin.losses import Param
+from conjoin.maps.standardise import Standardise
+from conjoin.spaces import Batch
+from conjoin.storage.digest import stable_hash
+from conjoin.training.networks import dropped
 
 #: Every body by name: how it starts and how it fuses.
 KINDS = {**PLAIN, **ATTENTION}

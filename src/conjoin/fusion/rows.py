@@ -5,7 +5,7 @@ from typing import Any
 from conjoin.catalogue import Claim, Row
 
 _HERE = "conjoin.fusion"
-_NET = f"{_HERE}.trained:FusionNet"
+_NET = "conjoin.fusion.trained:FusionNet"
 _LABELS = frozenset({"labels"})
 _FROZEN = "frozen vectors and small networks of this project's, views dropped at random"
 _RANDOM = {"missing": 0.4, "how": "random"}
@@ -26,10 +26,10 @@ def _claim(
 
 
 LINEAR: tuple[Row, ...] = (
-    Row("fusion", "best-single", f"{_HERE}.linear:Late",
+    Row("fusion", "best-single", "conjoin.fusion.linear:Late",
         "Decide by the one view that predicts best, of those an item has.", (), _LABELS,
         settings={"weigh": "best"}, family="late"),
-    Row("fusion", "late", f"{_HERE}.linear:Late",
+    Row("fusion", "late", "conjoin.fusion.linear:Late",
         "The mean of what a linear head a view says, over the views an item has.",
         ("du2023umt",), _LABELS, settings={"weigh": "even"}, family="late",
         claims=(
@@ -42,13 +42,13 @@ LINEAR: tuple[Row, ...] = (
             _claim("concat", "No figure where absence told the label in training and tells another "
                    "in the test.", condition={**_TELLING, "turned": True}, differs=_HEADS),
         )),
-    Row("fusion", "entropy-late", f"{_HERE}.linear:Late",
+    Row("fusion", "entropy-late", "conjoin.fusion.linear:Late",
         "The same, trusting a view the more the surer it is of an item.",
         ("simons2023summit",), _LABELS, settings={"weigh": "entropy"}, family="late",
         claims=(_claim("late", "Pseudo-labels so weighed gain up to 12 points of mIoU in adapting; "
                        "no figure on deciding.", fidelity="idea",
                        differs="decisions and not pseudo-labels; heads on frozen vectors"),)),
-    Row("fusion", "concat", f"{_HERE}.linear:Concat",
+    Row("fusion", "concat", "conjoin.fusion.linear:Concat",
         "One linear head over all views side by side, means for what is absent and a mark of it.",
         ("zhang2023rich", "akumalla2020contextual"), _LABELS,
         settings={"fill": "mean", "indicator": True}, family="early",
@@ -65,14 +65,14 @@ LINEAR: tuple[Row, ...] = (
                      "in the test; no attack and no term that weakens a branch")
               for baseline in ("best-single", "late")),
         )),
-    Row("fusion", "concat-zero", f"{_HERE}.linear:Concat",
+    Row("fusion", "concat-zero", "conjoin.fusion.linear:Concat",
         "The same with zeros for what is absent, and no mark.",
         (), _LABELS, settings={"fill": "zero", "indicator": False}, family="early"),
 )  # fmt: skip
 
 #: What people would try without this project.
 PLAIN: tuple[Row, ...] = (
-    Row("fusion", "imputed-logistic", f"{_HERE}.tabular:ImputedLogistic",
+    Row("fusion", "imputed-logistic", "conjoin.fusion.tabular:ImputedLogistic",
         "Means for what is absent, columns scaled, a flag a view, one logistic or ridge "
         "regression.",
         ("pedregosa2011scikit", "josse2019consistency"), _LABELS, family="early",
@@ -81,7 +81,7 @@ PLAIN: tuple[Row, ...] = (
                    "flexible learner; no figure on views.", differs=_HEADS),
             _claim("best-single", "As above.", data=_TABLE, differs=_HEADS),
         )),
-    Row("fusion", "boosted-trees", f"{_HERE}.tabular:BoostedTrees",
+    Row("fusion", "boosted-trees", "conjoin.fusion.tabular:BoostedTrees",
         "Gradient-boosted trees over all columns, which send what is absent to either side.",
         ("friedman2001boosting", "ke2017lightgbm", "josse2019consistency"), _LABELS, "trained",
         family="trees",

@@ -8,10 +8,10 @@ import numpy as np
 
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError
-from conjoin.fusion.fused import Fused, Out, standardised
 from conjoin.fusion.inputs import Inputs, Table
 from conjoin.fusion.linear import Concat, prepared
-from conjoin.maps.standard import Standardise
+from conjoin.fusion.model import Fused, Out, standardised
+from conjoin.maps.standardise import Standardise
 from conjoin.spaces.given import labels_of, trust_of
 
 #: The parts of a tree's nodes that a decision needs, as scikit-learn names them, and their types.
@@ -60,7 +60,7 @@ class ImputedLogistic:
         weight: np.ndarray | None = None,
         seed: int = 0,
     ) -> Fused:
-        """Fit one head; see :class:`~conjoin.fusion.fused.Fusion`."""
+        """Fit one head; see :class:`~conjoin.fusion.model.Fusion`."""
         if labels is None:
             return Concat().fit(views, present)  # which refuses that
         kinds = labels_of(labels, "labels")
@@ -118,7 +118,7 @@ class BoostedTrees:
         weight: np.ndarray | None = None,
         seed: int = 0,
     ) -> Fused:
-        """Grow the trees; see :class:`~conjoin.fusion.fused.Fusion`."""
+        """Grow the trees; see :class:`~conjoin.fusion.model.Fusion`."""
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         inputs, target, y, w = prepared(views, present, labels, weight)

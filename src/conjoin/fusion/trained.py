@@ -8,17 +8,18 @@ import numpy as np
 
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError, optional
-from conjoin.fusion.bodies import Spec
-from conjoin.fusion.fused import Fused
+from conjoin.fusion.architectures import Spec
 from conjoin.fusion.inputs import Inputs, Table
 from conjoin.fusion.linear import prepared
 from conjoin.fusion.losses import BALANCES, BODIES_OF, EXTRAS, FusionLoss
+from conjoin.fusion.model import Fused
 from conjoin.fusion.network import KINDS, Net, NetworkBody
 from conjoin.fusion.target import Target
-from conjoin.maps.standard import Standardise
-from conjoin.maps.train import Arrays, PairBatches, Schedule, Trained, train
-from conjoin.spaces import Batch, Pairs, stable_hash
+from conjoin.maps.standardise import Standardise
+from conjoin.spaces import Batch, Pairs
 from conjoin.spaces.pairs import ABSENT
+from conjoin.storage.digest import stable_hash
+from conjoin.training.loop import Arrays, PairBatches, Schedule, Trained, train
 
 #: One item in so many decides when to stop; at most so many of them.
 HOLD_OUT, HELD = 8, 2048
@@ -100,7 +101,7 @@ class FusionNet:
         weight: np.ndarray | None = None,
         seed: int = 0,
     ) -> Fused:
-        """Train the network; see :class:`~conjoin.fusion.fused.Fusion`.
+        """Train the network; see :class:`~conjoin.fusion.model.Fusion`.
 
         Raises
         ------

@@ -3,10 +3,10 @@
 from conjoin.items.bundled import sample_path
 from conjoin.items.cells import cell_parts, content_hash, resolve
 from conjoin.items.config import Config, write_schema
-from conjoin.items.guess import guess
 from conjoin.items.items import Items
+from conjoin.items.reading.guess import guess
+from conjoin.items.reading.table import read_table
 from conjoin.items.split import Split, make_split
-from conjoin.items.table import read_table
 
 __all__ = [
     "Config",

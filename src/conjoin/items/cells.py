@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.errors import CellError, Unreachable, one_line
-from conjoin.items.reach import Reach, inside, is_address, missing
+from conjoin.items.web.reach import Reach, inside, is_address, missing
 
 #: Kinds whose strings name files or URLs.
 MEDIA = frozenset({"image", "audio", "video"})
@@ -96,9 +96,9 @@ def resolve(value: Any, base: Path, kind: str, reach: Reach | None = None) -> An
     ======== =================================================================================
     text     ``str``
     media    absolute path as ``str``; ``bytes``, also of a ``data:`` URI; other objects (a PIL
-             picture) as they are. An address is fetched (:class:`~conjoin.items.web.Web`);
+             picture) as they are. An address is fetched (:class:`~conjoin.items.web.web.Web`);
              ``{"bytes", "path"}`` gives the one that is there, ``{"array", "sampling_rate"}``
-             the pair of both. How a path may be written: :func:`~conjoin.items.reach.locate`
+             the pair of both. How a path may be written: :func:`~conjoin.items.web.reach.locate`
     vector   1-d float32 array, from numbers, JSON text or a ``.npy`` file
     series   1-d or 2-d float64 array ``[steps]`` or ``[steps, channels]``, likewise
     table    ``dict``, with ``None`` for what is missing

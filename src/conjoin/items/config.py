@@ -19,7 +19,7 @@ from pydantic import (
 
 from conjoin.errors import ConjoinError, nearest
 from conjoin.items.moments import MOST, Cut
-from conjoin.spaces.files import atomic
+from conjoin.storage.files import atomic
 
 #: Version of the file's form.
 VERSION = 1

@@ -35,13 +35,21 @@ from conjoin.items.links import (
     same_row,
 )
 from conjoin.items.moments import STREAMS, Cut, Moment, moments, seconds_of
-from conjoin.items.reach import Reach, is_address
-from conjoin.items.sources import with_classes
+from conjoin.items.reading.sources import with_classes
+from conjoin.items.reading.table import (
+    Held,
+    Source,
+    is_scalar,
+    open_source,
+    require_columns,
+    table_base,
+)
 from conjoin.items.split import Split, column_split, make_split
-from conjoin.items.table import Held, Source, is_scalar, open_source, require_columns, table_base
-from conjoin.spaces import Pairs, Space, stable_hash
+from conjoin.items.web.reach import Reach, is_address
+from conjoin.spaces import Pairs, Space
 from conjoin.spaces.given import frame_columns
 from conjoin.spaces.store import Key
+from conjoin.storage.digest import stable_hash
 
 
 class Look(NamedTuple):

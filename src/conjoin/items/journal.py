@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from conjoin.errors import ConjoinError, StateError
-from conjoin.items.sources import Held, Joined, Source, first_line
-from conjoin.spaces.files import FORMAT, alone, atomic, read_json, write_json
+from conjoin.items.reading.sources import Held, Joined, Source, first_line
+from conjoin.storage.files import FORMAT, alone, atomic, read_json, write_json
 
 #: Folder of the files that put items hold as pictures or sounds.
 MEDIA = "media"

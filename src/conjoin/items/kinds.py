@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from conjoin.items.cells import is_missing
-from conjoin.items.folder import kind_of_name
-from conjoin.items.sources import Source
+from conjoin.items.reading.folder import kind_of_name
+from conjoin.items.reading.sources import Source
 
 _SAMPLE = 200
 #: Share of the cells that must be of a kind.

@@ -9,9 +9,10 @@ import numpy as np
 from conjoin.errors import ConjoinError
 from conjoin.items.cells import is_missing
 from conjoin.items.config import Config
-from conjoin.items.table import open_source, require_columns
-from conjoin.spaces import Pairs, Space, stable_hash
+from conjoin.items.reading.table import open_source, require_columns
+from conjoin.spaces import Pairs, Space
 from conjoin.spaces.pairs import ABSENT
+from conjoin.storage.digest import stable_hash
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from conjoin.errors import CellError, MissingDependency, Unreachable, one_line, optional
-from conjoin.spaces import stable_hash
+from conjoin.storage.digest import stable_hash
 
 #: Moments of one recording, at most, where the configuration says nothing else.
 MOST = 600

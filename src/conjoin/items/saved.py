@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from conjoin.errors import ConjoinError
-from conjoin.items.sources import Held, Source, first_line, with_classes
+from conjoin.items.reading.sources import Held, Source, first_line, with_classes
 
 
 def is_saved(path: Path) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from conjoin.errors import ConjoinError
 from conjoin.items.cells import is_missing
-from conjoin.spaces import stable_hash
+from conjoin.storage.digest import stable_hash
 
 _TRAIN = ("train", "training", "val", "valid", "validation", "dev")
 _TEST = ("test", "testing")

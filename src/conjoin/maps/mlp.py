@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import Composable, as_array
+from conjoin.maps.base import Composable, as_array
 from conjoin.spaces import Frame
 
 #: Added to variances before their root is divided by; torch's default, for equal outputs.

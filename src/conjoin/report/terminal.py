@@ -12,9 +12,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from conjoin.encoders.films import clock
+from conjoin.encoders.media.video import clock
 from conjoin.report.thumbs import Thumb
-from conjoin.search.hits import Hit, Hits
+from conjoin.retrieval.hits import Hit, Hits
 
 #: Columns of a small picture; it has half as many lines.
 WIDE = 12

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from conjoin.encoders.films import wave_at
-from conjoin.encoders.media import read_picture
-from conjoin.encoders.pixels import declared_scale, flat, of_array
+from conjoin.encoders.media.media import read_picture
+from conjoin.encoders.media.pixels import declared_scale, flat, of_array
+from conjoin.encoders.media.video import wave_at
 from conjoin.items.moments import Moment
 
 #: Longest side of a thumbnail, pixels.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.spaces.frame import stable_hash
+from conjoin.storage.digest import stable_hash
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,5 @@
 """The coordinate system vectors live in: equal frames compare, others are refused."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,20 +7,10 @@ from typing import Any
 import numpy as np
 
 from conjoin.errors import ConjoinError, FrameError, nearest
+from conjoin.storage.digest import digest
 
 #: Ways two vectors of a frame are scored.
 SCORES = ("cosine", "dot", "lorentz", "maxsim")
-
-
-def digest(value: Any, size: int = 8) -> str:
-    """Hexadecimal BLAKE2b of a value's canonical JSON, or of bytes as they are."""
-    data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
-    return hashlib.blake2b(data, digest_size=size).hexdigest()
-
-
-def stable_hash(text: str) -> int:
-    """A 63-bit integer of a string, the same on every machine and in every run."""
-    return int(digest(text.encode()), 16) >> 1
 
 
 def unit(x: np.ndarray) -> np.ndarray:

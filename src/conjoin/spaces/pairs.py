@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from conjoin.errors import ConjoinError, nearest
-from conjoin.spaces.frame import stable_hash
 from conjoin.spaces.given import row_numbers
 from conjoin.spaces.space import Space, require_spaces
+from conjoin.storage.digest import stable_hash
 
 ABSENT = -1
 

@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conjoin.errors import FrameError, StateError
-from conjoin.spaces.files import (
+from conjoin.spaces.frame import Frame
+from conjoin.spaces.rownumbers import item_numbers, row_numbers
+from conjoin.spaces.space import Space
+from conjoin.spaces.stack import Stack
+from conjoin.spaces.tokens import Tokens
+from conjoin.storage.digest import digest
+from conjoin.storage.files import (
     FORMAT,
     check_arrays,
     map_arrays,
@@ -27,11 +33,6 @@ from conjoin.spaces.files import (
     write_arrays,
     write_json,
 )
-from conjoin.spaces.frame import Frame, digest
-from conjoin.spaces.rownumbers import item_numbers, row_numbers
-from conjoin.spaces.space import Space
-from conjoin.spaces.stack import Stack
-from conjoin.spaces.tokens import Tokens
 
 
 class Key(NamedTuple):

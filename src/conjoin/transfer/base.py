@@ -7,16 +7,9 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from conjoin.errors import ConjoinError
-from conjoin.maps.map import Map
+from conjoin.maps.base import Map
 from conjoin.spaces.frame import unit
-from conjoin.spaces.given import (
-    instance_of,
-    labels_of,
-    matrix_of,
-    numbers_of,
-    one_line,
-    trust_of,
-)
+from conjoin.spaces.given import instance_of, labels_of, matrix_of, numbers_of, one_line, trust_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from conjoin.transfer.base import (
     pulls,
     require_prototypes,
 )
-from conjoin.transfer.fitted import Linear
+from conjoin.transfer.heads import Linear
 
 #: Steps of the solver at most, and the change of the loss at which it ends.
 STEPS, CHANGE = 200, 1e-7

@@ -28,9 +28,9 @@ def _shots(
 
 
 BASELINES: tuple[Row, ...] = (
-    Row("head", "majority", f"{_HERE}.linear:Majority",
+    Row("head", "majority", "conjoin.transfer.linear_heads:Majority",
         "The class met most often, whatever the row.", (), _LABELS, "free", family=_FEW),
-    Row("head", "nearest-mean", f"{_HERE}.linear:NearestMean",
+    Row("head", "nearest-mean", "conjoin.transfer.linear_heads:NearestMean",
         "The class whose mean is nearest.", ("arora2019curl",), _LABELS, family=_FEW,
         claims=tuple(
             _shots(
@@ -42,20 +42,20 @@ BASELINES: tuple[Row, ...] = (
             )
             for shots in (1, 4, 16)
         )),
-    Row("head", "zero-shot-head", f"{_HERE}.linear:ZeroShot",
+    Row("head", "zero-shot-head", "conjoin.transfer.linear_heads:ZeroShot",
         "The class whose name, as another encoder reads it, is nearest.",
         ("radford2021clip",), frozenset(), "free", family=_FEW),
-    Row("head", "ridge-classifier", f"{_HERE}.linear:RidgeClassifier",
+    Row("head", "ridge-classifier", "conjoin.transfer.linear_heads:RidgeClassifier",
         "Least squares on indicators of the classes.", ("hoerl1970ridge",), _LABELS, family=_FEW),
-    Row("head", "ridge-regressor", f"{_HERE}.linear:RidgeRegressor",
+    Row("head", "ridge-regressor", "conjoin.transfer.linear_heads:RidgeRegressor",
         "Least squares on numbers.", ("hoerl1970ridge",), _LABELS, family=_FEW),
-    Row("head", "logistic", f"{_HERE}.logistic:Logistic",
+    Row("head", "logistic", "conjoin.transfer.logistic:Logistic",
         "Multinomial logistic regression on vectors.", (), _LABELS, family=_FEW,
         settings={"share": 0.0, "blend": 0.0, "toward": "zero", "scale": 10.0}),
 )  # fmt: skip
 
 HEADS: tuple[Row, ...] = (
-    Row("head", "cross-modal", f"{_HERE}.logistic:Logistic",
+    Row("head", "cross-modal", "conjoin.transfer.logistic:Logistic",
         "Logistic regression that counts the names of classes as shots.",
         ("lin2023crossmodal",), _LABELS, family=_FEW,
         settings={"share": 0.5, "blend": 0.0},
@@ -78,7 +78,7 @@ HEADS: tuple[Row, ...] = (
                 condition={"shots": 1},
             ),
         )),
-    Row("head", "tip-adapter", f"{_HERE}.cache:CacheHead",
+    Row("head", "tip-adapter", "conjoin.transfer.cache_heads:CacheHead",
         "Names, and labelled rows as a cache that is looked into without training.",
         ("zhang2022tipadapter",), _LABELS, "free", family=_FEW, settings={"gamma": 0.0},
         claims=(
@@ -89,7 +89,7 @@ HEADS: tuple[Row, ...] = (
                 condition={"shots": 16},
             ),
         )),
-    Row("head", "tip-x", f"{_HERE}.cache:CacheHead",
+    Row("head", "tip-x", "conjoin.transfer.cache_heads:CacheHead",
         "The same with agreement on the names' distributions.",
         ("udandarao2023susx",), _LABELS, "free", family=_FEW, settings={"gamma": 5.0},
         claims=(
@@ -100,7 +100,7 @@ HEADS: tuple[Row, ...] = (
                 "rows", "restated", condition={"shots": 4},
             ),
         )),
-    Row("head", "x-more", f"{_HERE}.cache:RetrievalHead",
+    Row("head", "x-more", "conjoin.transfer.cache_heads:RetrievalHead",
         "Names, asked by a row and by the texts it retrieves; the surer counts more.",
         ("eom2023xmore",), frozenset({"unpaired"}), "free", family=_FEW,
         claims=(
@@ -112,7 +112,7 @@ HEADS: tuple[Row, ...] = (
                 "restated", condition={"source": "text", "target": "image"},
             ),
         )),
-    Row("head", "nmtune", f"{_HERE}.tuned:NMTune",
+    Row("head", "nmtune", "conjoin.transfer.nmtune:NMTune",
         "A small network that gives the vectors a better spectrum, and a linear head on it.",
         ("chen2024nmtune",), _LABELS, "trained", extra="train", family=_FEW,
         claims=(
@@ -123,7 +123,7 @@ HEADS: tuple[Row, ...] = (
                 "were not made noisy on purpose", "restated", condition={"shots": 16},
             ),
         )),
-    Row("head", "cones", f"{_HERE}.logistic:Logistic",
+    Row("head", "cones", "conjoin.transfer.logistic:Logistic",
         "One vector a class, trained from the vector of its name and kept near it.",
         ("yi2023cones",), _LABELS, family=_FEW,
         settings={"share": 0.0, "blend": 0.0, "toward": "names"},
@@ -137,7 +137,7 @@ HEADS: tuple[Row, ...] = (
             )
             for baseline in ("zero-shot-head", "logistic")
         )),
-    Row("head", "linear-svm", f"{_HERE}.margin:LinearMargin",
+    Row("head", "linear-svm", "conjoin.transfer.svm:LinearMargin",
         "A linear support vector machine on vectors at unit length.",
         ("razavian2014offtheshelf", "fan2008liblinear"), _LABELS, family=_FEW,
         claims=tuple(
@@ -149,7 +149,7 @@ HEADS: tuple[Row, ...] = (
             )
             for data in ("emoji-groups:image+text", "digits:whole+name")
         )),
-    Row("head", "sus-x", f"{_HERE}.support:SupportHead",
+    Row("head", "sus-x", "conjoin.transfer.retrieved_support:SupportHead",
         "Rows retrieved by each class's name are its labelled rows; no label is read.",
         ("udandarao2023susx",), frozenset({"unpaired"}), "free", family=_FEW,
         claims=tuple(
@@ -161,7 +161,7 @@ HEADS: tuple[Row, ...] = (
             )
             for baseline in ("zero-shot-head", "x-more")
         )),
-    Row("head", "attributes", f"{_HERE}.linear:AttributeHead",
+    Row("head", "attributes", "conjoin.transfer.linear_heads:AttributeHead",
         "A row says which attributes it has, starting from their words; a class is its attributes.",
         (), _LABELS, family=_FEW),
 )  # fmt: skip
@@ -180,7 +180,7 @@ def _student(
     claims: tuple[Claim, ...] = (),
 ) -> Row:
     return Row(
-        "student", name, f"{_HERE}.students:TrainedStudent", summary, papers, frozenset(),
+        "student", name, "conjoin.transfer.students:TrainedStudent", summary, papers, frozenset(),
         "trained", settings=MappingProxyType(dict(settings)), extra="train", family=_TAUGHT,
         claims=claims,
     )  # fmt: skip
@@ -197,7 +197,7 @@ def _taught(
 
 
 STUDENTS: tuple[Row, ...] = (
-    Row("student", "ridge-student", f"{_HERE}.students:RidgeStudent",
+    Row("student", "ridge-student", "conjoin.transfer.students:RidgeStudent",
         "The linear map with the least squared error to the teacher's vectors.",
         ("hoerl1970ridge",), frozenset(), family=_TAUGHT),
     _student(

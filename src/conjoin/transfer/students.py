@@ -6,15 +6,15 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from conjoin.alignment.closed_form.linear import Ridge
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError, optional
-from conjoin.maps.linear import Ridge
-from conjoin.maps.map import Map, Normalise, identity
-from conjoin.maps.stopping import CHECKS, objective_named, split
-from conjoin.maps.train import Arrays, PairBatches, Schedule, Trained, train
-from conjoin.maps.trainables import Heads, scaled
+from conjoin.maps.base import Map, Normalise, identity
 from conjoin.spaces import Batch, Pairs
 from conjoin.spaces.frame import unit
+from conjoin.training.early_stopping import CHECKS, objective_named, split
+from conjoin.training.loop import Arrays, PairBatches, Schedule, Trained, train
+from conjoin.training.networks import Heads, scaled
 from conjoin.transfer.base import check_labels, check_rows
 from conjoin.transfer.teachers import side_by_side, teachers_of
 

@@ -1,0 +1,157 @@
+"""choice."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from conjoin import catalogue
+from conjoin.execution.budget import SHORT
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of one method and what it reached on each fold.
+
+    Parameters
+    ----------
+    scores : mean of recall@1, @5 and @10 over the directions of all pair sources, a fold each.
+    units : of work, by the table of costs; no clock has measured them.
+    """
+
+    method: str
+    fields: Mapping[str, Any]
+    hub: str
+    scores: tuple[float, ...]
+    units: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean over folds."""
+        return float(np.mean(self.scores))
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Trial":
+        """Read back its fields; trials of before the table of costs cost nothing."""
+        units = float(raw.get("units", 0.0))
+        return cls(raw["method"], raw["fields"], raw["hub"], tuple(raw["scores"]), units)
+
+
+#: Shown beside every result, whatever was chosen.
+BASELINES = ("nothing", "centring", "ridge", "procrustes", "cca")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method with its fields and hub, and the trials it won against.
+
+    Parameters
+    ----------
+    method : a binder's name in the catalogue.
+    binder : the binder itself where it was given and is not in the catalogue.
+    skipped : methods that could not be fed, or that the budget cut short, and why.
+    units : of work that choosing took.
+    kept : what was in use before and stays, if anything was.
+    """
+
+    method: str
+    fields: Mapping[str, Any]
+    hub: str
+    trials: tuple[Trial, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    binder: Any = None
+    units: float = 0.0
+    kept: "Kept | None" = None
+
+    @classmethod
+    def of(cls, method: Any, hub: str) -> "Choice":
+        """The choice a user made by naming a method or giving a binder."""
+        if isinstance(method, str):
+            return cls(method, dict(catalogue.find("binder", method).settings), hub)
+        rows = [r for r in catalogue.of_kind("binder").values() if r.load() is type(method)]
+        known = [r for r in rows if all(getattr(method, k) == v for k, v in r.settings.items())]
+        if known:
+            # Of rows that share an engine, the one that says most of these fields.
+            row = max(known, key=lambda r: len(r.settings))
+            return cls(row.name, asdict(method), hub)
+        return cls(type(method).__name__, {}, hub, binder=method)
+
+    def make(self) -> Any:
+        """The binder, ready to fit."""
+        if self.binder is not None:
+            return self.binder
+        return catalogue.find("binder", self.method).make(self.fields)
+
+    def best_of(self) -> dict[str, Trial]:
+        """The best trial of each method among those on most folds, best method first.
+
+        Of the method chosen it is the trial of the setting chosen, where there is one.
+        """
+        best: dict[str, Trial] = {}
+        for trial in sorted(self.trials, key=lambda t: (-len(t.scores), -t.mean)):
+            best.setdefault(trial.method, trial)
+        most = max((len(trial.scores) for trial in self.trials), default=0)
+        for trial in self.trials:
+            if len(trial.scores) == most and self.same(_of(trial)):
+                best[self.method] = trial
+        return dict(sorted(best.items(), key=lambda item: (-len(item[1].scores), -item[1].mean)))
+
+    @property
+    def short(self) -> list[str]:
+        """Methods that the budget did not see to their end: a larger one would."""
+        return [name for name, why in self.skipped.items() if why.startswith(SHORT)]
+
+    def same(self, other: "Choice") -> bool:
+        """Whether both name one method, with the same settings and hub."""
+        return (self.method, dict(self.fields), self.hub) == (
+            other.method, dict(other.fields), other.hub
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """The choice and its trials as JSON-able fields."""
+        return {
+            "method": self.method,
+            "fields": dict(self.fields),
+            "hub": self.hub,
+            "trials": [asdict(trial) for trial in self.trials],
+            "skipped": dict(self.skipped),
+            "units": round(self.units, 3),
+            "kept": None if self.kept is None else asdict(self.kept),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Choice":
+        """Read back what :meth:`to_json` wrote."""
+        trials = tuple(Trial.from_json(trial) for trial in raw["trials"])
+        kept = None if raw.get("kept") is None else Kept(**raw["kept"])
+        return cls(
+            raw["method"], raw["fields"], raw["hub"], trials, raw["skipped"],
+            units=float(raw.get("units", 0.0)), kept=kept,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was in use before a choice, and whether it stays.
+
+    Parameters
+    ----------
+    method, fields, hub : of what was in use.
+    stays : whether the newcomer's gain leaves room for none.
+    newcomer : the method that did best on the folds.
+    gain, low, high : of the newcomer, with its 95 % interval; resampled are whole groups.
+    """
+
+    method: str
+    fields: Mapping[str, Any]
+    hub: str
+    stays: bool
+    newcomer: str
+    gain: float
+    low: float
+    high: float
+
+
+def _of(trial: Trial) -> Choice:
+    return Choice(trial.method, trial.fields, trial.hub)

@@ -1,0 +1,1 @@
+"""Maps of several views into one space, solved without training."""

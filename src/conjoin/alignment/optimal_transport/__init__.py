@@ -1,0 +1,1 @@
+"""Alignment without pairs: couplings by optimal transport."""

@@ -1,0 +1,1 @@
+"""What a claim measures: a protocol on one data set."""

@@ -1,0 +1,1 @@
+"""Tasks of alignment: retrieval across views, seeds and shifts of domain."""

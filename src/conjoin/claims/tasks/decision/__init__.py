@@ -1,0 +1,1 @@
+"""Tasks of decision: classes from few labels, names or several modalities."""

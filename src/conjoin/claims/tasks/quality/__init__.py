@@ -1,0 +1,1 @@
+"""Tasks of data quality: wrong pairs found, training sets curated."""

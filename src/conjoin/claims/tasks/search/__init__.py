@@ -1,0 +1,1 @@
+"""Tasks of search: corrections, hybrid queries, storage, truncation, suggestions."""

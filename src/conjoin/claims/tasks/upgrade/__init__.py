@@ -1,0 +1,1 @@
+"""Tasks of encoder upgrades: old vectors served beside new ones."""

@@ -1,0 +1,1 @@
+"""What commands do: call project and print what it returns."""

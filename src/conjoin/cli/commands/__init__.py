@@ -1,0 +1,1 @@
+"""Declarations of commands: names, options and help."""

@@ -1,0 +1,47 @@
+"""``conjoin fuse``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conjoin.cli.console import Console
+from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, opened, verb
+
+verbs = typer.Typer()
+
+
+@verb(verbs)
+def fuse(  # noqa: PLR0913 - each option is one the command line offers
+    names: Annotated[list[str] | None, typer.Argument(help="Modalities; all by default.")] = None,
+    folder: Folder = Path(),
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column to decide.")] = None,
+    method: Annotated[str, typer.Option(help="A fusion's name, or auto.")] = "auto",
+    kind: Annotated[
+        str | None, typer.Option("--as", metavar="KIND", help="Decide classes or numbers.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="What all of it may take, about.")
+    ] = "1m",
+    apply: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a decision an item: .csv, .jsonl.")
+    ] = None,
+    as_json: Json = False,
+    dry_run: Dry = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Decide a column from whatever modalities an item has.
+
+    The method is chosen on folds of the training items, and judged on held-out ones beside the
+    best single modality. With it comes what every subset of the modalities is worth, whether
+    absence tells the label, and which modality to collect next. With --apply alone the last
+    fusion decides the items there are now.
+    """
+    from conjoin.cli.units import seconds_of
+    from conjoin.project.transfer.fusion import run_fuse
+
+    run_fuse(
+        opened(folder, writes=False), Console(as_json, quiet), label=label, names=names or [],
+        method=method, how=(kind, seconds_of(budget), seed), out=(apply, dry_run),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Encoders that come with the package or need no weights."""

@@ -1,0 +1,1 @@
+"""Reading pictures, sounds and videos, whole and in crops."""

@@ -1,0 +1,1 @@
+"""Encoders from saved models: transformers, sentence-transformers and ONNX."""

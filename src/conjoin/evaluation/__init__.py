@@ -1,0 +1,1 @@
+"""Comparison of methods, learning curves and what to label next."""

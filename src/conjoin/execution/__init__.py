@@ -1,0 +1,1 @@
+"""Budgets in units of work, what work costs, and checkpoints."""

@@ -1,0 +1,1 @@
+"""Files fetched over HTTP: permissions, caches and retries."""

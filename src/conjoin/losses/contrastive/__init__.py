@@ -1,0 +1,1 @@
+"""Losses that contrast partners with other rows of a batch."""

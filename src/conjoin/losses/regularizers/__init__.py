@@ -1,0 +1,1 @@
+"""Losses of one view's outputs: spread, rank and nested prefixes."""

@@ -1,0 +1,1 @@
+"""Geometry of aligned views: gap, rank, hubs."""

@@ -1,0 +1,1 @@
+"""Ranks of partners and what is computed from them."""

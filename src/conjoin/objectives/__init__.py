@@ -1,5 +1,0 @@
-"""Losses over named outputs of a batch; they add and scale."""
-
-from conjoin.objectives.base import Objective, Param, Ramp, Sum
-
-__all__ = ["Objective", "Param", "Ramp", "Sum"]

@@ -1,0 +1,1 @@
+"""A workspace and its use cases: values in, values out."""

@@ -1,0 +1,1 @@
+"""From a table's vectors to a fitted, calibrated and published binding."""

@@ -1,0 +1,1 @@
+"""Queries, the index and its upkeep."""

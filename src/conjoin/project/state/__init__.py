@@ -1,0 +1,1 @@
+"""What is stored in a workspace: checks, cleaning and deletion."""

@@ -1,0 +1,1 @@
+"""Heads, students and fusions of a workspace."""

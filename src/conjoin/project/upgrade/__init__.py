@@ -1,0 +1,1 @@
+"""Encoder upgrades of a workspace."""

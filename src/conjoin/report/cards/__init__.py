@@ -1,0 +1,1 @@
+"""Cards of fitted artefacts, in the form of model cards."""

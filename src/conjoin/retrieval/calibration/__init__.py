@@ -1,0 +1,1 @@
+"""Scores as probabilities, and queries without a relevant item."""

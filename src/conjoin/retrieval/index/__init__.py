@@ -1,0 +1,1 @@
+"""The index: its store, versions, filters and exports."""

@@ -1,0 +1,1 @@
+"""Composed queries and suggestions."""

@@ -1,0 +1,1 @@
+"""Mixing, reranking, truncating and explaining ranked lists."""

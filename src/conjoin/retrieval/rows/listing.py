@@ -1,0 +1,140 @@
+"""Catalogue rows of how an index finds, ends and goes on from its lists."""
+
+from conjoin.catalogue import Claim, Row
+
+_SHELVES, _CUTTING = "conjoin.retrieval.engines.two_stage", "conjoin.retrieval.ranking.truncation"
+_SUGGEST = "conjoin.retrieval.queries.suggestion"
+
+# Storage
+
+_SMALL = (
+    "some 575 held-out emoji instead of a million pictures; 50 candidates for ten hits; costs "
+    "are multiplications, not times"
+)
+_SEEN, _HALVES = "emoji:image+text", "digits:left+right"
+_MRL = "as accurate as single-shot retrieval at up to 14 times its speed (abstract)"
+_RESCORED = "96.45 % of retrieval quality kept, 92.53 % without a second look (authors' page)"
+#: Data, and what makes the vectors: coordinates trained to do alone, or ordered by correlation.
+_MADE = ((_SEEN, "matryoshka"), (_SEEN, "cca"), (_HALVES, "cca"))
+
+
+def _found(
+    baseline: str, reported: str, made: tuple[tuple[str, str], ...] = _MADE, smallest: float = 0.02
+) -> tuple[Claim, ...]:
+    """The same rows as an exact search."""
+    return tuple(
+        Claim("stored", data, "same@10", baseline, "formula", _SMALL, reported,
+              smallest=smallest, condition={"binder": binder})
+        for data, binder in made
+    )  # fmt: skip
+
+
+STORAGE: tuple[Row, ...] = (
+    Row(
+        "storage", "two-stage", f"{_SHELVES}:Shelf",
+        "An eighth of the width is scanned, five candidates a hit are scored whole.",
+        ("kusupati2022matryoshka",), settings={"share": 0.125, "more": 5}, cost="free",
+        family="storing",
+        claims=(
+            *_found("prefix-alone", _MRL),
+            Claim("stored", _SEEN, "found@10", "prefix-alone", "formula", _SMALL, _MRL,
+                  condition={"binder": "cca"}),
+        ),
+    ),
+    Row(
+        "storage", "funnel", f"{_SHELVES}:Shelf",
+        "The same, the candidates halved at each doubling of the width on the way.",
+        ("kusupati2022matryoshka",), settings={"share": 0.125, "more": 5, "funnel": True},
+        cost="free", family="storing",
+        claims=_found("prefix-alone", "as accurate as two stages, with less work (section 4.3)"),
+    ),
+    Row(
+        "storage", "prefix-alone", f"{_SHELVES}:Shelf",
+        "As many first dimensions as cost what two stages do, and no second look.",
+        settings={"share": 0.125, "paid": 5}, cost="free", family="storing",
+    ),
+    Row(
+        "storage", "int8", f"{_SHELVES}:Shelf",
+        "One byte a dimension is scanned, four candidates a hit are scored whole.",
+        ("shakir2024quantization",), settings={"kind": "int8", "more": 4}, cost="free",
+        family="storing",
+        claims=_found("binary", "nearly all of retrieval quality kept, more than by bits "
+                      "(authors' page)", _MADE[1:], 0.005),
+    ),
+    Row(
+        "storage", "binary", f"{_SHELVES}:Shelf",
+        "One bit a dimension is scanned, four candidates a hit are scored whole.",
+        ("shakir2024quantization",), settings={"kind": "binary", "more": 4}, cost="free",
+        family="storing", claims=_found("binary-alone", _RESCORED, _MADE[1:]),
+    ),
+    Row(
+        "storage", "binary-alone", f"{_SHELVES}:Shelf",
+        "One bit a dimension, and no second look.",
+        ("shakir2024quantization",), settings={"kind": "binary"}, cost="free", family="storing",
+    ),
+)  # fmt: skip
+
+# Where lists end
+
+_CUT = (
+    "keywords of emoji asked of their drawings, and their names, under ridge, a quarter of them "
+    "with no right answer; scores are cosines, where the paper trains a scorer of pairs"
+)
+_UPTO = "more relevant context than a fixed number of entries on COCO (abstract; no figure)"
+
+CUTOFFS: tuple[Row, ...] = (
+    Row(
+        "cutoff", "score-threshold", f"{_CUTTING}:ByScore",
+        "Up to ten hits, and only those whose score reaches a threshold of the best F1.",
+        ("mortaheb2025reranking",), cost="free", family="cutting",
+        claims=tuple(
+            Claim("cutting", data, "f1", baseline, "idea", _CUT, _UPTO, condition=condition)
+            for data, condition in (
+                ("emoji:image+keywords", {}), ("emoji:image+keywords", {"astray": 0.0}),
+                ("emoji:image+text", {}), ("emoji:name+keywords", {"binder": "nothing"}),
+            )
+            for baseline in ("fixed-count", "nothing")
+        ),
+    ),
+    Row(
+        "cutoff", "fixed-count", f"{_CUTTING}:ByCount",
+        "The same number of hits for every query, the one of the best F1.",
+        cost="free", family="cutting",
+    ),
+)  # fmt: skip
+
+# What to ask next
+
+_ASKED = (
+    "names of 99 classes asked of drawings under ridge, clusters found by k-means, words taken "
+    "from the names of what is shown; in the paper people made the clusters of 50 queries and "
+    "models wrote the new ones"
+)
+_MORE = {
+    "specificity": "recall of a cluster more than 115 % above the first query's (abstract)",
+    "representativeness": "average precision more than 52 % above the first query's (abstract)",
+}
+
+SUGGESTERS: tuple[Row, ...] = (
+    Row(
+        "suggester", "cluster-words", f"{_SUGGEST}:Distinctive",
+        "The words that set a cluster apart from the other hits are put behind the query.",
+        ("pacini2025croqs",), cost="free", family="suggesting",
+        claims=tuple(
+            Claim("suggesting", "emoji:image+name", metric, baseline, "restated", _ASKED, said)
+            for metric, said in _MORE.items()
+            for baseline in ("nothing", "central-text")
+        ),
+    ),
+    Row(
+        "suggester", "central-text", f"{_SUGGEST}:Central",
+        "What is written of the hit in the middle of a cluster is put behind the query.",
+        ("pacini2025croqs",), cost="free", family="suggesting",
+        claims=tuple(
+            Claim("suggesting", "emoji:image+name", metric, "nothing", "restated", _ASKED, said)
+            for metric, said in _MORE.items()
+        ),
+    ),
+)  # fmt: skip
+
+LISTING: tuple[Row, ...] = (*STORAGE, *CUTOFFS, *SUGGESTERS)

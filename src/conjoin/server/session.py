@@ -1,0 +1,598 @@
+"""What is served at one moment: a fit, its index, and how queries are read and answered."""
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from conjoin.encoders.base import Encoder, Quick
+from conjoin.encoders.run import encode
+from conjoin.errors import CellError, ConjoinError, nearest
+from conjoin.project.fit.joint import BRIDGE, Reader, tower_of
+from conjoin.project.fit.stored import Fit, current_fit, stale
+from conjoin.project.search.cascade import cascaded, depth, stage_of
+from conjoin.project.search.index import metadata, open_index
+from conjoin.project.search.lexical import open_words
+from conjoin.project.search.queries import readers
+from conjoin.project.search.ranking import (
+    DEPTH,
+    Mixture,
+    Places,
+    Ranking,
+    by_scores,
+    mixture_of,
+    open_composer,
+    places,
+    stored_fusion,
+    with_words,
+    words_found,
+)
+from conjoin.project.workspace import LABELS, STATE, Workspace
+from conjoin.retrieval.hits import MIXED, Hits
+from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.lexical.bm25 import Lexical
+from conjoin.retrieval.queries.composition import Composed, Term, compose
+from conjoin.retrieval.ranking.explain import Behind, Explained, explain
+from conjoin.retrieval.ranking.hybrid import Fusion
+from conjoin.server.limits import Problem
+from conjoin.server.prometheus import Metrics
+from conjoin.server.requests import MOST, Ask, ExplainBody, Piece
+from conjoin.server.rows import stacked
+from conjoin.spaces import Space
+
+#: Distinct values of a column that are listed for filters.
+LISTED = 60
+#: Characters of a text shown with a hit.
+SNIPPET = 280
+
+
+def stamp(folder: Path) -> tuple[Any, ...]:
+    """What changes when another index, or another version of it, is in use."""
+    from conjoin.storage.files import read_json
+
+    state = folder / STATE
+    try:
+        index = read_json(state / "current.json", ("index",))["index"]
+    except (OSError, ConjoinError, TypeError):
+        index = ""
+    return tuple(map(_mark, (state / "current.json", state / str(index) / "manifest.json")))
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """An answer: the hits, or the vector that was asked for, and the state it was made by."""
+
+    live: "Live"
+    hits: Hits | None = None
+    space: Space | None = None
+    source: str | None = None
+    why: Explained | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A term in the joint frame; ``raw`` is its row as the encoder gave it, where there is one."""
+
+    term: Term
+    raw: Space | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """One fit and its index, opened.
+
+    Parameters
+    ----------
+    mark : :func:`stamp` of what was opened.
+    """
+
+    ws: Workspace
+    fit: Fit
+    index: Index
+    mark: tuple[Any, ...] = ()
+    _readers: dict[str, Encoder] = field(default_factory=dict, repr=False)
+    _composers: dict[str, Composed] = field(default_factory=dict, repr=False)
+    _known: dict[Any, Places] = field(default_factory=dict, repr=False)
+    _towers: dict[str, Reader | None] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, before: "Live | None" = None) -> "Live":
+        """What is in use in a workspace.
+
+        Parameters
+        ----------
+        before : what was open so far: encoders that are the same are not loaded anew.
+
+        Raises
+        ------
+        ConjoinError : nothing is fitted, or an encoder has changed since.
+        """
+        mark = stamp(folder)
+        ws = Workspace(folder, writes=False)
+        made = current_fit(ws)
+        for name, map_ in made.binding.maps.items():
+            if ws.frame(name) != map_.source:
+                raise stale(name)
+        stage_of(made)  # read while it is there
+        kept = {} if before is None else before._readers
+        same = {n: r for n, r in kept.items() if n in made.binding.maps
+                and r.frame == ws.encoder(n).frame}  # fmt: skip
+        live = cls(ws, made, open_index(ws), mark, same)
+        if live.index.about is None:
+            live = replace(live, index=replace(live.index, about=live.about))
+        return live
+
+    def warm(self) -> None:
+        """Load what the first query would wait for.
+
+        An encoder that was taken over is not called: it may be answering meanwhile.
+        """
+        first = next(str(space.ids[0]) for space in self.index.spaces.values() if len(space))
+        self.answer([Ask((Piece("item", first),), k=1)], Metrics())
+        text = next((name for name, kind in self.kinds.items() if kind == "text"), None)
+        known = text is not None and self.reader("text", None) in self._readers
+        if not known and (text is not None or self.tower("text") is not None):
+            self.answer([Ask((Piece("text", "warm"),), k=1)], Metrics())
+        if self._fusion is not None and self._fusion.helps:
+            self._lexical.search("warm", 1)
+
+    # Items
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The kind each bound modality reads, in the order of the configuration."""
+        names = [each.name for each in self.ws.modalities if each.name in self.fit.binding.maps]
+        return {name: self.ws.kind(name) for name in names}
+
+    @cached_property
+    def name(self) -> str:
+        """What the index in use is called."""
+        return str(self.ws.current["index"]).rpartition("/")[2]
+
+    @cached_property
+    def _labels(self) -> list[Any] | None:
+        column = next((name for name in LABELS if name in self.ws.items.names), None)
+        return None if column is None else self.ws.items.column(column)
+
+    def row(self, item: str) -> int:
+        """The row of an item.
+
+        Raises
+        ------
+        Problem : there is none.
+        """
+        try:
+            return self.ws.items.row(item)
+        except ConjoinError:
+            found = f"there is no item {item[:60]!r}"
+            raise Problem("not-found", "item", found, "give one of its ids") from None
+
+    def label(self, item: str) -> str:
+        """What people call an item."""
+        try:
+            value = self._labels[self.ws.items.row(item)] if self._labels is not None else None
+        except ConjoinError:  # indexed, but gone from the table since
+            value = None
+        return item if value is None else str(value)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The items' single values, but for columns that a modality is made of."""
+        used = {self.ws.config.items.id}
+        for entry in self.ws.modalities:
+            used |= {entry.column} if isinstance(entry.column, str) else set(entry.column)
+        whole = self.ws.items.scalars
+        return whole.select([name for name in whole.column_names if name not in used])
+
+    def about(self, modality: str) -> pa.Table:
+        """Metadata of a modality, a line a row of its space, for indexes that hold none."""
+        return metadata(self.ws, {modality: self.index.spaces[modality]})[modality]
+
+    @cached_property
+    def columns(self) -> list[dict[str, Any]]:
+        """What filters may name, with the values of those that have few."""
+        found = []
+        for name, kind in self.index.columns.items():
+            entry: dict[str, Any] = {"name": name, "type": str(kind)}
+            if name in self.table.column_names and _worded(kind):
+                values = pc.unique(self.table.column(name).drop_null())
+                if len(values) <= LISTED:
+                    entry["values"] = sorted(map(str, values.to_pylist()))
+            found.append(entry)
+        return found
+
+    def item(self, item: str) -> dict[str, Any]:
+        """An item as JSON: label, metadata, and its modalities."""
+        row = self.row(item)
+        meta = {n: _json(self.table.column(n)[row].as_py()) for n in self.table.column_names}
+        held = {}
+        for name, kind in self.kinds.items():
+            space = self.index.spaces.get(name)
+            parts = 0 if space is None else int((space.ids == item).sum())
+            if parts:
+                held[name] = {"kind": kind, "parts": parts, "media": media_path(item, name)}
+        return {"id": item, "label": self.label(item), "meta": meta, "modalities": held}
+
+    def text(self, modality: str, item: str, part: int) -> str | None:
+        """The first words of a cell of text."""
+        return self._snippet(modality, item, part)
+
+    @cached_property
+    def _snippet(self) -> Any:
+        @lru_cache(maxsize=20_000)
+        def read(modality: str, item: str, part: int) -> str | None:
+            try:
+                words = str(self.ws.cells(modality, "text").get(item, part))
+            except (CellError, ConjoinError):
+                return None
+            words = " ".join(words.split())
+            return words if len(words) <= SNIPPET else words[: SNIPPET - 1] + "…"
+
+        return read
+
+    # Queries
+
+    def reader(self, kind: str, source: str | None, into: Sequence[str] = ()) -> str:
+        """The modality that reads a query of a kind, as on the command line.
+
+        Raises
+        ------
+        Problem : none does, or the one named reads another kind.
+        """
+        if source is not None:
+            if source not in self.kinds:
+                raise Problem("bad-argument", "source", f"{source[:60]!r} is not bound",
+                              nearest(source, self.kinds))  # fmt: skip
+            if self.kinds[source] != kind:
+                found = f"{source} reads {self.kinds[source]}, the query is {kind}"
+                raise Problem("bad-argument", "source", found, "name another, or none")
+            return source
+        able = readers(self.fit, self.kinds, kind, into)
+        reader = self.tower(kind) if not able or (self.ws.state / BRIDGE).exists() else None
+        if reader is not None and (not able or reader.way is not None):
+            return kind
+        if not able:
+            kinds = " or ".join(sorted(set(self.kinds.values())))
+            raise Problem(
+                "bad-argument", "query", f"nothing here reads {kind}", f"ask with {kinds}"
+            )
+        return able[0]
+
+    def tower(self, kind: str) -> Reader | None:
+        """The tower of a joint encoder that reads a kind which no modality here does."""
+        if kind not in self._towers:
+            self._towers[kind] = tower_of(self.ws, self.fit.binding, kind)
+        return self._towers[kind]
+
+    def towered(self, name: str, kind: str) -> bool:
+        """Whether :meth:`reader` gave a tower's kind and not a modality's name."""
+        reader = self._towers.get(kind)
+        return reader is not None and name == kind and (
+            self.kinds.get(name) != kind or reader.way is not None
+        )  # fmt: skip
+
+    def _encoder(self, name: str) -> Encoder:
+        if name not in self._readers:
+            encoder = self.ws.encoder(name)
+            self._readers[name] = encoder.for_queries() if isinstance(encoder, Quick) else encoder
+        return self._readers[name]
+
+    def answer(self, asks: Sequence[Ask], metrics: Metrics) -> list[Any]:
+        """Answers of a batch in order: :class:`Found`, or the exception of an ask that is wrong."""
+        import time
+
+        began = time.perf_counter()
+        terms = self._bound(asks)
+        encoded = time.perf_counter()
+        found = self._searched(asks, terms)
+        metrics.add("conjoin_encode_seconds_total", encoded - began)
+        metrics.add("conjoin_search_seconds_total", time.perf_counter() - encoded)
+        metrics.add("conjoin_queries_total", len(asks))
+        return found
+
+    def _bound(self, asks: Sequence[Ask]) -> list[Any]:
+        """For every ask its terms in the joint frame, or the exception; one call a modality."""
+        out: list[Any] = [[None] * len(ask.pieces) for ask in asks]
+        jobs: dict[tuple[str, bool], list[tuple[int, int, Any]]] = {}
+        for at, ask in enumerate(asks):
+            try:
+                for place, piece in enumerate(ask.pieces):
+                    if piece.kind in ("item", "vector"):
+                        read = self._stored if piece.kind == "item" else self._given
+                        source, space = read(piece)
+                        out[at][place] = Read(Term(space, piece.weight, piece.kind, source))
+                    else:
+                        name = self.reader(piece.kind, piece.source, ask.into)
+                        own = piece.source is not None or not self.towered(name, piece.kind)
+                        jobs.setdefault((name, own), []).append((at, place, piece))
+            except (Problem, ConjoinError) as error:
+                out[at] = error
+        for (name, own), wanted in jobs.items():
+            there = [job for job in wanted if isinstance(out[job[0]], list)]
+            reader = None if own else self.tower(name)
+            if there and reader is not None:
+                self._encode(reader, there, out)
+            elif there:
+                self._encode(Reader(name, self._encoder(name), name), there, out)
+        return out
+
+    def _encode(
+        self, reader: Reader, jobs: Sequence[tuple[int, int, Piece]], out: list[Any]
+    ) -> None:
+        encoder = reader.encoder
+        made = encode(encoder, [piece.cell for _, _, piece in jobs])
+        good = [job for place, job in enumerate(jobs) if place not in made.failed]
+        for place, reason in made.failed.items():
+            at, _, piece = jobs[place]
+            argument = "text" if piece.kind == "text" else "file"
+            out[at] = Problem("bad-argument", argument, reason, "give one that can be read")
+        if not good:
+            return
+        space = Space(np.arange(len(good)).astype(str), made.vectors, encoder.frame)
+        bound = reader.bound(self.ws, self.fit.binding, space)
+        space = space if reader.way is not None else self.ws.joined(reader.modality, space)
+        for row, (at, place, piece) in enumerate(good):
+            if isinstance(out[at], list):
+                here = np.array([row])
+                term = Term(bound.take(here), piece.weight, reader.source, reader.source)
+                out[at][place] = Read(term, space.take(here))
+
+    def _stored(self, piece: Piece) -> tuple[str, Space]:
+        self.row(piece.cell)
+        if piece.source is not None and piece.source not in self.index.spaces:
+            raise Problem("bad-argument", "source", f"{piece.source[:60]!r} is not indexed",
+                          nearest(piece.source, self.index.spaces))  # fmt: skip
+        for name in [piece.source] if piece.source else list(self.index.spaces):
+            rows = np.flatnonzero(self.index.spaces[name].ids == piece.cell)
+            if len(rows):
+                return name, self.index.spaces[name].take(rows[:1])
+        where = f"modality {piece.source}" if piece.source else "any modality"
+        raise Problem("bad-argument", "item", f"{piece.cell[:60]!r} has no vector in {where}",
+                      "name another item")  # fmt: skip
+
+    def _given(self, piece: Piece) -> tuple[str | None, Space]:
+        """A given vector: as it is in the joint frame, bound where it is in a modality's own."""
+        maps, joint = self.fit.binding.maps, self.index.frame
+        if piece.source is not None and piece.source not in maps:
+            raise Problem("bad-argument", "source", f"{piece.source[:60]!r} is not bound",
+                          nearest(piece.source, maps))  # fmt: skip
+        near = [piece.source] if piece.source else list(maps)
+        own = next((each for each in near if maps[each].source.id == piece.frame), None)
+        if own is None and piece.frame != joint.id:
+            raise Problem(
+                "other-frame", "frame", f"{str(piece.frame)[:60]!r} is not a frame of this index",
+                f"embed the query anew: POST /embed; its frame is {joint.id}",
+            )  # fmt: skip
+        frame = joint if own is None else maps[own].source
+        values = np.asarray([piece.cell], dtype=np.float64)
+        if values.shape[1] != frame.dim:
+            raise Problem("bad-argument", "vector", f"{values.shape[1]} numbers",
+                          f"give {frame.dim}, as its frame has")  # fmt: skip
+        if not values.any() or np.abs(values).max() > MOST:
+            raise Problem("bad-argument", "vector", "is zero, or far too long", "give another")
+        space = Space(np.array(["query"]), values.astype(np.float32), frame)
+        return piece.source or own, (space if own is None else self.fit.binding.bind(own, space))
+
+    def _searched(self, asks: Sequence[Ask], terms: list[Any]) -> list[Any]:
+        """Asks that differ in the query only go through the index together."""
+        out: list[Any] = list(terms)
+        groups: dict[tuple[Any, ...], list[tuple[int, Space]]] = {}
+        for at, ask in enumerate(asks):
+            if isinstance(terms[at], Exception):
+                continue
+            try:
+                self._sort(at, ask, out, groups)
+            except (Problem, ConjoinError) as error:
+                out[at] = error
+        for (source, into, k, where, gone), wanted in groups.items():
+            try:
+                joined = stacked([space for _, space in wanted])
+                found = self.index.search_many(
+                    joined, source, into=into, k=k, exclude=gone, where=where
+                )
+            except ConjoinError as error:
+                out = [error if at in dict(wanted) else old for at, old in enumerate(out)]
+                continue
+            for (at, _), hits in zip(wanted, found, strict=True):
+                out[at] = self._finished(asks[at], hits, source)
+        return out
+
+    def _sort(self, at: int, ask: Ask, out: list[Any], groups: dict[Any, Any]) -> None:
+        """Answer an ask that is alone in its kind, or put it to those like it."""
+        read: list[Read] = out[at]
+        terms = [each.term for each in read]
+        if ask.hit is not None:
+            out[at] = self._explained(ask, terms[0].source, self._raw(ask, read[0]), ask.hit)
+            return
+        source: str | None
+        space: Space | None
+        wide = ask.k if self._mixture(ask) is None else max(ask.k, DEPTH)
+        if len(terms) == 1 and terms[0].weight > 0 and ask.composer is None:
+            source, space = terms[0].source, terms[0].space
+        else:
+            composed = self._composer(ask.composer or "sum")
+            source, space = None, compose(terms, composed)
+            if space is None and not ask.only_vector:
+                how = Ranking(wide, self._targets(ask), ask.where)
+                rest = (wide, {*ask.exclude, *ask.items}, "")
+                out[at] = self._finished(ask, by_scores(self.index, terms, composed, how, rest))
+                return
+        if ask.only_vector or space is None:
+            out[at] = Found(self, space=space, source=source)
+            return
+        key = (source, self._targets(ask), wide, ask.where, self._gone(ask, source))
+        raw = self._raw(ask, read[0]) if self._stage and source else None
+        if raw is None or source is None:
+            groups.setdefault(key, []).append((at, space))
+            return
+        hits = self.index.search(
+            space, source, into=key[1], k=depth(self.fit, wide), exclude=key[4], where=ask.where
+        )
+        out[at] = self._finished(ask, cascaded(self.ws, self.fit, source, raw, hits, wide), source)
+
+    def _raw(self, ask: Ask, read: Read) -> Space | None:
+        """A query's row as its encoder gave it, where that is known."""
+        if read.raw is not None or ask.pieces[0].kind != "item" or read.term.source is None:
+            return read.raw
+        space = self.ws.space(read.term.source)
+        rows = np.flatnonzero(space.ids == ask.pieces[0].cell)
+        return space.take(rows[:1]) if len(rows) else None
+
+    @cached_property
+    def _stage(self) -> bool:
+        return stage_of(self.fit) is not None
+
+    @cached_property
+    def _behind(self) -> Behind:
+        spaces = self.ws.spaces(list(self.fit.binding.maps))
+        return Behind(self.fit.binding, spaces, self.ws.pairs(spaces)[0])
+
+    def _explained(
+        self, ask: Ask, source: str | None, raw: Space | None, asked: ExplainBody
+    ) -> Found:
+        """What a hit's score is made of, and the training pairs behind it."""
+        self.row(asked.hit)
+        if raw is None or source is None:
+            raise Problem("bad-argument", "vector", "is of the joint frame", "give what it is of")
+        others = [name for name in self.index.spaces if name != source]
+        held = (n for n in others if (self.index.spaces[n].ids == asked.hit).any())
+        target = asked.into or next(held, None)
+        if target is None or target not in self.index.spaces:
+            found = f"{str(target)[:60]!r} is not indexed"
+            raise Problem("bad-argument", "into", found, nearest(str(target), self.index.spaces))
+        why = explain(self.index, self._behind, raw, source, target, asked.hit, count=asked.pairs)
+        return Found(self, source=source, why=why)
+
+    def _targets(self, ask: Ask) -> tuple[str, ...]:
+        for name in ask.into:
+            if name not in self.index.spaces:
+                raise Problem("bad-argument", "into", f"{name[:60]!r} is not indexed",
+                              nearest(name, self.index.spaces))  # fmt: skip
+        return ask.into
+
+    def _gone(self, ask: Ask, source: str | None) -> tuple[str, ...]:
+        """An item asked for its like is no hit: in its own modality alone, or in a composition."""
+        inside = list(ask.into or self.index.spaces) == [source] or source is None
+        return tuple(sorted({*ask.exclude, *(ask.items if inside else ())}))
+
+    def _composer(self, name: str) -> Composed:
+        if name not in self._composers:
+            self._composers[name] = open_composer(self.ws, name, self.fit.binding.frame.id)
+        return self._composers[name]
+
+    def _mixture(self, ask: Ask) -> Mixture | None:
+        return mixture_of(self._fusion, ask.mixer, ask.words)
+
+    @cached_property
+    def _fusion(self) -> Fusion | None:
+        return stored_fusion(self.ws)
+
+    @cached_property
+    def _lexical(self) -> Lexical:
+        return open_words(self.ws)
+
+    def _places(self, targets: Sequence[str], where: str | None) -> Places:
+        if where is not None:
+            return places(self.index, targets, where)
+        if targets not in self._known:
+            self._known[targets] = places(self.index, targets, None)
+        return self._known[targets]
+
+    def _finished(self, ask: Ask, hits: Hits, source: str | None = None) -> Any:
+        """Hits with words mixed in, cut, and named; or the exception."""
+        try:
+            asked = {"shown": self._shown(ask), "modality": source, "id": None}
+            hits, mixture = replace(hits, query=asked), self._mixture(ask)
+            if mixture is not None and ask.words is not None:
+                dense = tuple(name for name in hits.lists if name != MIXED)
+                gone = {*ask.exclude, *ask.items}
+                found = words_found(self._lexical, ask.words, gone, ask.where)
+                there = self._places(dense, ask.where)
+                how = Ranking(ask.k, ask.into, ask.where)
+                hits = with_words(self.index, hits, found, there, mixture, how)
+            lists = {name: own[: ask.k] for name, own in hits.lists.items()}
+        except (Problem, ConjoinError) as error:
+            return error
+        return Found(self, hits=replace(hits, lists=lists), source=source)
+
+    def _shown(self, ask: Ask) -> str:
+        """What a person calls a query."""
+        said = [(self._said(piece), piece.weight) for piece in ask.pieces]
+        first = "".join(f" {'+' if w > 0 else '−'} {text}" for text, w in said)
+        return first.removeprefix(" + ").strip()
+
+    def _said(self, piece: Piece) -> str:
+        if piece.kind == "item":
+            return self.label(piece.cell)
+        fixed = {"vector": "a vector", "image": "a picture", "audio": "a sound"}
+        return fixed.get(piece.kind) or str(piece.cell)
+
+    # What is said of it
+
+    def dressed(self, found: Found) -> dict[str, Any]:
+        """Hits as JSON, each with its label, its kind, and where its media are."""
+        hits = found.hits
+        if hits is None:
+            raise TypeError("an answer without hits")
+        said = hits.to_json()
+        for hit in (hit for listed in said["lists"].values() for hit in listed):
+            kind = self.kinds.get(hit["modality"], "")
+            path = media_path(hit["id"], hit["modality"], hit["part"])
+            hit |= {"label": self.label(hit["id"]), "kind": kind, "media": path,
+                    "meaning": hits.meaning.get(hit["modality"])}  # fmt: skip
+            if kind == "text":
+                hit["text"] = self.text(hit["modality"], hit["id"], hit["part"])
+            hit["meta"] = {key: _json(value) for key, value in hit["meta"].items()}
+        return {**said, "index": self.name}
+
+
+def reasons(found: Found) -> dict[str, Any]:
+    """Why a hit is a hit, as JSON; training pairs with their labels."""
+    if found.why is None:
+        raise TypeError("an answer without reasons")
+    said = found.why.to_json()
+    for pair in said["pairs"]:
+        pair["labels"] = {name: found.live.label(item) for name, item in pair["ids"].items()}
+    return {"version": 1, **said, "index": found.live.name}
+
+
+def media_path(item: str, modality: str, part: int = 0) -> str:
+    """Where the media of a cell are served."""
+    from urllib.parse import quote
+
+    path = f"/items/{quote(item, safe='')}/media/{quote(modality, safe='')}"
+    return f"{path}?part={part}" if part else path
+
+
+def _worded(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind)
+
+
+def _json(value: Any) -> Any:
+    """A value of metadata as JSON has it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, datetime.date | datetime.datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _json(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_json(inside) for inside in list(value)[:20]]
+    return str(value)[:200]

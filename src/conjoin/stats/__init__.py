@@ -1,0 +1,1 @@
+"""Intervals, paired effects and corrections for many comparisons."""

@@ -1,0 +1,1 @@
+"""One training loop, early stopping, networks and augmentations."""

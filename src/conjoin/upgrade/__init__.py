@@ -1,0 +1,1 @@
+"""Encoder upgrades: bridges, plans, guards and recalibration."""

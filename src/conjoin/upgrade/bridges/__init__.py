@@ -1,0 +1,1 @@
+"""Maps from a new encoder's vectors to an old one's."""
