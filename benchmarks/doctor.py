@@ -279,7 +279,7 @@ def main(only: str | None = None) -> None:
     result = {"seeds": len(SEEDS), "items": len(sample.ids), "runs": table, "shipped": shipped}
     with atomic(path) as file:
         file.write((json.dumps(result, indent=1) + "\n").encode())
-    with atomic(ROOT / "src" / "conjoin" / "doctor" / "precision.json") as file:
+    with atomic(ROOT / "src" / "conjoin" / "quality" / "precision.json") as file:
         file.write((json.dumps(shipped) + "\n").encode())
     page = ROOT / "docs" / "doctor.md"
     if page.exists():

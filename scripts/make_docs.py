@@ -4,10 +4,12 @@
 """
 
 import argparse
+import importlib
 import inspect
 import json
 import sys
 import tempfile
+import tomllib
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +24,8 @@ from conjoin.report.bibliography import cite, papers
 from conjoin.report.pages.claims import claims_page
 from conjoin.report.pages.gallery import gallery_page
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 NOTE = "<!-- Written by scripts/make_docs.py from the code: change that, not this. -->\n\n"
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 
@@ -43,6 +46,20 @@ def pages() -> Iterator[tuple[Path, str]]:
         yield DOCS / "claims-gallery.md", NOTE + gallery_page(found)
     yield DOCS / "conjoin.schema.json", _schema()
     yield DOCS / "cli.md", _between((DOCS / "cli.md").read_text(encoding="utf-8"), _commands())
+    for path in (DOCS / "design.md", ROOT / "CONTRIBUTING.md"):
+        yield path, _between(path.read_text(encoding="utf-8"), _rooms())
+
+
+def _rooms() -> str:
+    """The rooms from the top layer down, as the import contract has them."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = told["tool"]["importlinter"]["contracts"][0]["layers"]
+    lines = ["| room, highest first | what is in it |", "|---|---|"]
+    for layer in layers:
+        for room in layer.split(" | "):
+            found = importlib.import_module(f"conjoin.{room}").__doc__ or ""
+            lines.append(f"| `{room}` | {found.splitlines()[0].rstrip('.')} |")
+    return "\n".join(lines)
 
 
 def anchor(row: Row) -> str:

@@ -87,5 +87,8 @@ def test_names_of_what_comes_out_and_frames_of_it():
 
 
 def test_maps_import_without_scikit_learn():
-    code = "import sys, conjoin.maps, conjoin.alignment.closed_form.linear; sys.exit('sklearn' in sys.modules)"
+    code = (
+        "import sys, conjoin.maps, conjoin.alignment.closed_form.linear; "
+        "sys.exit('sklearn' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -107,8 +107,8 @@ def test_an_unknown_family_is_one_line(monkeypatch, capsys, ready):
 
 
 def test_forecast_draws_the_curve(conjoin, ready, monkeypatch):
-    for room in ("forecast", "picking"):
-        monkeypatch.setattr(f"conjoin.claims.{room}.SEEDS", 2)
+    for module in ("learning_curve", "pair_acquisition"):
+        monkeypatch.setattr(f"conjoin.evaluation.{module}.SEEDS", 2)
     monkeypatch.setattr("conjoin.evaluation.learning_curve.DRAWS", 100)
     found = conjoin.good("forecast", "-w", ready, "--more", "50", "--json", "--quiet").json
     sizes = [point["pairs"] for point in found["points"]]

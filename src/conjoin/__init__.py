@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from conjoin.items import sample_path as sample_path
     from conjoin.retrieval.index.index import Index as Index
     from conjoin.selection.choose import by_validation as by_validation
+    from conjoin.selection.fit import extend as extend
+    from conjoin.selection.fit import fit as fit
     from conjoin.selection.fusion import fuse as fuse
     from conjoin.selection.heads import Lesson as Lesson
     from conjoin.selection.heads import choose_head as choose_head
@@ -35,32 +37,34 @@ if TYPE_CHECKING:
     from conjoin.transfer.teachers import Similarities as Similarities
 
 _HOMES = {
-    "Binding": "binding",
+    "Binding": "alignment.binding",
     "ConjoinError": "errors",
     "Frame": "spaces",
-    "Fused": "fusion.fused",
-    "FusionEstimator": "fusion.estimator",
-    "HeadClassifier": "transfer.estimators",
-    "HeadRegressor": "transfer.estimators",
-    "Index": "search.index",
+    "Fused": "fusion.model",
+    "FusionEstimator": "fusion.sklearn",
+    "HeadClassifier": "transfer.sklearn",
+    "HeadRegressor": "transfer.sklearn",
+    "Index": "retrieval.index.index",
     "Items": "items",
-    "Lesson": "transfer.choosing",
+    "Lesson": "selection.heads",
     "Pairs": "spaces",
     "Prototypes": "transfer.base",
     "Similarities": "transfer.teachers",
     "Space": "spaces",
     "Tokens": "spaces",
-    "by_validation": "binding",
-    "choose_head": "transfer.choosing",
-    "compare": "claims.compare",
-    "distill": "transfer.teaching",
+    "by_validation": "selection.choose",
+    "choose_head": "selection.heads",
+    "compare": "evaluation.compare",
+    "distill": "selection.students",
     "embed": "encoders.columns",
-    "few_shot": "transfer.few",
-    "forecast": "claims.forecast",
-    "fuse": "claims.deciding",
-    "load_head": "transfer.fitted",
+    "extend": "selection.fit",
+    "few_shot": "evaluation.few_shot",
+    "fit": "selection.fit",
+    "forecast": "evaluation.learning_curve",
+    "fuse": "selection.fusion",
+    "load_head": "transfer.heads",
     "sample_path": "items",
-    "save_head": "transfer.fitted",
+    "save_head": "transfer.heads",
 }
 
 __all__ = sorted(_HOMES)

@@ -17,8 +17,8 @@ from typing import Any
 from conjoin.errors import ConjoinError, nearest
 
 ROOMS = (
-    "encoders", "objectives", "measures", "maps", "transfer", "fusion", "search", "doctor",
-    "claims",
+    "encoders", "losses", "metrics", "alignment", "upgrade", "transfer", "fusion", "retrieval",
+    "quality", "claims",
 )  # fmt: skip
 
 #: Each kind of component and the promise it makes, in a sentence.

@@ -22,8 +22,6 @@ from conjoin.maps.base import (
     score_of,
     stages,
 )
-from conjoin.selection.choose import by_validation
-from conjoin.selection.frozen import for_frozen
 from conjoin.spaces import Frame, Pairs, Space, Tokens, require_same
 from conjoin.storage.digest import digest
 from conjoin.storage.files import (
@@ -113,7 +111,7 @@ class Binding:
         method: Any = "auto",
         hub: str | None = None,
         seed: int = 0,
-        chooser: Chooser = by_validation,
+        chooser: Chooser | None = None,
     ) -> "Binding":
         """Fit one map a modality, all into one frame.
 
@@ -122,9 +120,9 @@ class Binding:
         spaces : two or more modalities; token sets are pooled by methods that take vectors.
         pairs : training pairs; rows sharing an item id when not given. Methods with ``pairless``
             take none as well: ``Pairs(names, np.empty((0, len(names)), int))``.
-        method : ``auto``, a binder's name in the catalogue, or a binder.
+        method : a binder's name in the catalogue, a binder, or ``auto`` with a ``chooser``.
         hub : the modality the others are fitted to; chosen when not given.
-        chooser : decides ``auto``; by default held-out folds of ``pairs`` do.
+        chooser : decides ``auto``; :func:`conjoin.fit` has one that asks held-out folds.
 
         Raises
         ------
@@ -146,7 +144,7 @@ class Binding:
             require_connected(pairs)
         hubs = [hub] if hub else hub_candidates(pairs)
         if method == "auto":
-            choice = chooser(spaces, pairs, hubs=hubs, seed=seed)
+            choice = _given(chooser)(spaces, pairs, hubs=hubs, seed=seed)
         else:
             choice = Choice.of(method, hubs[0])
         return _fit_choice(spaces, pairs, choice, seed)
@@ -182,6 +180,7 @@ class Binding:
         pairs: Pairs | None = None,
         *,
         choice: Choice | None = None,
+        chooser: Chooser | None = None,
     ) -> "Binding":
         """Fit maps for modalities not yet bound, to where the bound ones already lie.
 
@@ -190,8 +189,9 @@ class Binding:
         Parameters
         ----------
         spaces : the new modalities and the bound ones they are paired with.
-        choice : the method; the one in use when not given. What is bound as it is has fitted
-            nothing to go by: there folds of the pairs decide.
+        choice : the method; the one in use when not given.
+        chooser : decides where what is bound is bound as it is, and no choice is given: nothing
+            was fitted to go by. :func:`conjoin.extend` has one that asks held-out folds.
 
         Raises
         ------
@@ -215,7 +215,7 @@ class Binding:
         pairs = pairs.select(tuple(spaces))
         frozen = {name: self.maps[name] for name in spaces if name in self.maps}
         if choice is None and self.joint:
-            choice = for_frozen(spaces, pairs, frozen, hub=self.hub, seed=self.seed)
+            choice = _given(chooser)(spaces, pairs, frozen, hub=self.hub, seed=self.seed)
         binder = (choice or self.choice).make()
         fitted = binder.fit(
             {name: space.vectors for name, space in spaces.items()},
@@ -325,6 +325,15 @@ class Binding:
         MissingDependency : it is a repository and ``huggingface_hub`` is not installed.
         """
         return cls.load(pretrained.resolve(source, revision))
+
+
+def _given(chooser: Chooser | None) -> Chooser:
+    """What decides, where a decision is asked for."""
+    if chooser is None:
+        raise ConjoinError(
+            "method", "auto needs a chooser", "use conjoin.fit or conjoin.extend, or name a method"
+        )
+    return chooser
 
 
 def one_frame(spaces: Mapping[str, Space]) -> bool:

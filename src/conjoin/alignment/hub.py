@@ -68,7 +68,7 @@ def card(binding: "Binding") -> str:
         "\n".join(["| modality | encoder | frame | width |", "|---|---|---|---|", *rows]),
         "A map takes the vectors of the encoder it was fitted to, and refuses those of another.",
         *_compared(choice),
-        '```python\nfrom conjoin.alignment import Binding\n\nbinding = Binding.from_pretrained("'
+        '```python\nfrom conjoin import Binding\n\nbinding = Binding.from_pretrained("'
         'FOLDER")\nbound = binding.bind(NAME, space)\n```',
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"

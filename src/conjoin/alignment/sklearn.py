@@ -90,7 +90,7 @@ class _PairMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
 
 class CenteringMap(_PairMap):
-    """Subtract each view's mean; both need one width. See :class:`~conjoin.alignment.closed_form.linear.Centring`.
+    """Subtract each view's mean; both need one width. See ``Centring``.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class CenteringMap(_PairMap):
 
 
 class RidgeMap(_PairMap):
-    """Ridge regression of the first view onto the second. See :class:`~conjoin.alignment.closed_form.linear.Ridge`.
+    """Ridge regression of the first view onto the second. See ``Ridge``.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class RidgeMap(_PairMap):
 
 
 class ProcrustesMap(_PairMap):
-    """Rotate the first view onto the second. See :class:`~conjoin.alignment.closed_form.linear.Procrustes`.
+    """Rotate the first view onto the second. See ``Procrustes``.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Protocols, data and statistics that say on real data which methods hold."""
+"""What papers claim, checked on real data: data sets, tasks, the engine, results."""

@@ -166,15 +166,15 @@ def run_fit(
     """
     from conjoin.cli.actions import calibration as scores
     from conjoin.cli.actions import joint as joint_verbs
-    from conjoin.project.fit import decisions as fixing
-    from conjoin.project.fit import joint
+    from conjoin.cli.actions.changes import show_change
+    from conjoin.project.fit import decisions, joint
     from conjoin.project.fit import pipeline as jobs
     from conjoin.project.fit.card import FACTS, PAGE
     from conjoin.storage.files import read_json
 
     fixes = "fixes" in ways
     if fixes:
-        fixing.require_fixes(ws)
+        decisions.require_fixes(ws)
     ws.fixes = fixes
     spaces = ws.spaces()
     if joint.unpaired(ws, spaces, method):
@@ -204,9 +204,8 @@ def run_fit(
     console.say(f"{card['verdict']}; card: {made.folder / PAGE}")
     report = jobs.cycles(ws, seed=seed) if len(spaces) > 2 else None
     _show_suspect(report, console)
-    told = fixing.change(ws, made, seed=seed) if fixes else None
-    if told:
-        fixing.show_change(told, console)
+    if told := decisions.change(ws, made, seed=seed) if fixes else None:
+        show_change(told, console)
     console.result({**_fit_json(made, report), **({"fixes": told} if told else {})})
 
 
@@ -284,21 +283,22 @@ def run_search(
     suggesting: bool,
 ) -> None:
     """Search, and show the hits in the terminal, as JSON, or as a page."""
+    from conjoin.cli.actions.hits import suggestions, terminal
     from conjoin.project.search import ranking as ranked
-    from conjoin.project.search import render as show
+    from conjoin.project.search import render
 
     found = ranked.answer(ws, parts, how, suggesting=suggesting)
     if html is not None:
-        show.page(ws, parts[0].query, found.hits, html)
+        render.page(ws, parts[0].query, found.hits, html)
         console.note(f"wrote {html}")
     if console.as_json:
         console.result(found.to_json())
         return
-    show.terminal(ws, found.hits, console)
+    terminal(ws, found.hits, console)
     if found.read_by:
         console.note(found.read_by)
     if suggesting:
-        show.suggestions(found.suggestions, console)
+        suggestions(found.suggestions, console)
 
 
 def run_evaluate(ws: Workspace, console: Console, *, seed: int, dry: bool) -> None:

@@ -61,7 +61,7 @@ class Shape:
 @cache
 def table() -> Mapping[str, Mapping[str, float]]:
     """Units a part, by engine; ``closed`` and ``trained`` stand for engines that are not there."""
-    raw = json.loads((files("conjoin.alignment") / "costs.json").read_text(encoding="utf-8"))
+    raw = json.loads((files("conjoin.execution") / "costs.json").read_text(encoding="utf-8"))
     return dict(raw["units"])
 
 

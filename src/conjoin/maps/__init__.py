@@ -1,1 +1,1 @@
-"""conjoin: maps."""
+"""Fitted maps from one frame to another: apply, compose, save, load."""

@@ -1,1 +1,1 @@
-"""conjoin: measures. Right answers, rankings, retrieval scores and their intervals."""
+"""Rankings and retrieval scores; similarity and geometry of representations."""

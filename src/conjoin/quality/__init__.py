@@ -1,1 +1,1 @@
-"""conjoin: what is wrong with a workspace's pairs and cells."""
+"""Wrong pairs, duplicates, leaks and what is missing; decisions about them."""

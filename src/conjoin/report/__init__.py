@@ -1,1 +1,1 @@
-"""conjoin: report."""
+"""Hits as text and pages, cards, the report, plots, the bibliography."""

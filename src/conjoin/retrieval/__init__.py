@@ -1,1 +1,1 @@
-"""conjoin: search."""
+"""The index and its store, exact and approximate search, hubness, calibration, ranking."""

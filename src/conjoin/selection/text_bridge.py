@@ -9,6 +9,7 @@ import numpy as np
 from conjoin.alignment.binding import Binding
 from conjoin.alignment.choice import Choice
 from conjoin.errors import ConjoinError
+from conjoin.selection.frozen import for_frozen
 from conjoin.spaces import Pairs, Space, unit
 from conjoin.stats.bootstrap import interval, paired_difference
 
@@ -86,7 +87,7 @@ def text_bridge(old: Space, new: Space, *, seed: int = 0) -> TextBridge:
         )
     fold = lines.folds(5, seed)
     learn, held = lines.take(fold != 0), lines.take(fold == 0)
-    made = Binding.as_it_is({"old": old}).extend(spaces, learn)
+    made = Binding.as_it_is({"old": old}).extend(spaces, learn, chooser=for_frozen)
     placed: Any = made.bind("new", new).vectors
     rows = held.column("new"), held.column("old")
     own = unit(np.asarray(old.vectors, np.float32)[rows[1]])

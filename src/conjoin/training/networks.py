@@ -25,7 +25,7 @@ class Heads:
     names : views in order.
     straight : weight ``[d_in, dim]`` and bias ``[dim]`` of the closed form, by view with a head;
         rows of the other views pass through.
-    hidden, dropout, noise : as of :class:`~conjoin.alignment.trained.contrastive_heads.ContrastiveHeads`.
+    hidden, dropout, noise : as of ``ContrastiveHeads``.
     """
 
     names: tuple[str, ...]
@@ -96,7 +96,7 @@ class FreshHeads:
     names : views in order.
     before : mean and scale of each view with a head; rows of the other views pass through.
     dim : width of the outputs.
-    hidden, dropout, noise : as of :class:`~conjoin.alignment.trained.contrastive_heads.ContrastiveHeads`; the noise is
+    hidden, dropout, noise : as of ``ContrastiveHeads``; the noise is
         added to ``x'``.
     """
 

@@ -1,1 +1,1 @@
-"""conjoin: transfer."""
+"""Heads on frozen vectors, and students of teachers."""

@@ -24,7 +24,7 @@ class SupportHead:
 
     With a pool of rows x and class prototypes W, both at unit length, class c is supported by the
     rows of the largest ``x · w_c``, equal ones in stored order; a row may support several classes.
-    Scores are those of :class:`~conjoin.transfer.cache_heads.CacheHead` with these rows as the labelled
+    Scores are those of ``CacheHead`` with these rows as the labelled
     ones. The pool's labels are not read.
 
     Parameters

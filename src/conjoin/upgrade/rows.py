@@ -54,7 +54,7 @@ def _claims(
             )  # fmt: skip
 
 
-BRIDGES: tuple[Row, ...] = (
+ROWS: tuple[Row, ...] = (
     Row("map", "local-affine", f"{_SOLVED}:LocalAffine",
         "One affine map a region, blended by nearness.", cost="free"),
     Row("map", "basis-change", "conjoin.upgrade.bridges.orthogonal_bridges:BasisChange",

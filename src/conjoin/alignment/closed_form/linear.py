@@ -1,6 +1,6 @@
 """Closed forms: nothing, mean-centring, ridge, Procrustes and canonical correlation.
 
-Each is solved from a :class:`~conjoin.alignment.closed_form.covariance.Joint` alone: ``fit`` makes one and calls
+Each is solved from a ``Joint`` alone: ``fit`` makes one and calls
 ``solve``; a driver makes one itself and solves it for many methods, λ and folds.
 """
 

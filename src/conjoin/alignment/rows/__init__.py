@@ -6,7 +6,6 @@ from conjoin.alignment.rows.linear import CLOSED
 from conjoin.alignment.rows.trained import TRAINED
 from conjoin.alignment.rows.unpaired import UNPAIRED
 from conjoin.catalogue import Claim, Row
-from conjoin.upgrade.rows import BRIDGES
 
 _MAP = "conjoin.maps.base"
 _LINEAR = "conjoin.alignment.closed_form.linear"
@@ -137,5 +136,4 @@ ROWS: tuple[Row, ...] = (
         shortlist=True,
     ),
     *TRAINED,
-    *BRIDGES,
 )

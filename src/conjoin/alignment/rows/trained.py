@@ -68,7 +68,9 @@ TRAINED: tuple[Row, ...] = (
         "One map for every token of a set.", cost="free"),
     Row("map", "alignment-layer", "conjoin.alignment.trained.universal_projection:AlignmentLayer",
         "A small network, normalised, with its modality's token added.", cost="free"),
-    Row("map", "universal-projection", "conjoin.alignment.trained.universal_projection:UniversalProjection",
+    Row(
+        "map", "universal-projection",
+        "conjoin.alignment.trained.universal_projection:UniversalProjection",
         "A transformer layer on one vector, shared by all modalities.", cost="free"),
     Row("map", "mix", "conjoin.maps.average:Mix",
         "A weighted mean of several maps of the same rows.", cost="free"),

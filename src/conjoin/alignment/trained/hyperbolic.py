@@ -73,7 +73,7 @@ class HyperbolicHeads:
     ``y = exp₀(α (x' W + b + relu(norm(x') W₁ + b₁) W₂))`` with ``x'`` the row at mean 0 and spread
     1 a coordinate, ``exp₀`` as in :class:`LorentzMap`, α learned for each view from ``1/√width``
     and at most 1, and the curvature c learned within a factor of ten of its start. Where training
-    ends is decided as in :class:`~conjoin.alignment.trained.contrastive_heads.ContrastiveHeads`; a view added to frozen
+    ends is decided as in ``ContrastiveHeads``; a view added to frozen
     ones takes their curvature.
 
     Parameters

@@ -60,7 +60,7 @@ class TokenHeads:
     A token's output is ``y = x' W + b + relu(norm(x') W₁ + b₁) W₂`` to unit length, ``x'`` being
     the token at mean 0 and spread 1 a coordinate. A set ``q`` scores a set ``x`` by
     ``(1/|q|) Σ_s max_t q_s · x_t``, and the contrast is taken with that score in each direction.
-    Where training ends is decided as in :class:`~conjoin.alignment.trained.contrastive_heads.ContrastiveHeads`. Plain
+    Where training ends is decided as in ``ContrastiveHeads``. Plain
     vectors are sets of one token.
 
     Parameters

@@ -122,7 +122,7 @@ def standardised(bench: Bench) -> Bench:
 class Motions:
     """80 stretches of ten seconds of a smart watch on four students, doing four things.
 
-    100 steps of six channels. Both views are under :class:`~conjoin.encoders.builtin.series.Series` in one
+    100 steps of six channels. Both views are under ``Series`` in one
     frame, so that doing nothing is a fair baseline. A group is a stretch; the class is the
     activity. Source: BasicMotions of the UEA archive (Bagnall and others 2018), both its parts
     together, as sktime ships it (BSD-3; the file came without a licence of its own).

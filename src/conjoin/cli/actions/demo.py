@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from conjoin.cli.actions.hits import terminal
 from conjoin.cli.console import Console
 from conjoin.cli.core import run_embed, show_summary
 from conjoin.project.fit import pipeline
 from conjoin.project.search import queries as asking
-from conjoin.project.search import render as show
+from conjoin.project.search import render
 from conjoin.project.workspace import CONFIG, Workspace
 from conjoin.report.text import number
 from conjoin.storage.files import atomic
@@ -105,9 +106,9 @@ def run_demo(folder: Path, console: Console, *, seed: int, dry: bool = False) ->
     show_summary(found, console)
     answers = [_ask(ws, *query) for query in QUERIES]
     for _, hits in answers:
-        show.terminal(ws, hits, console)
+        terminal(ws, hits, console)
     page, picture = folder / "hits.html", folder / "hits.png"
-    show.sheet(ws, answers, page, picture)
+    render.sheet(ws, answers, page, picture)
     seconds = time.perf_counter() - started
     report = _report(ws, made, found, page, picture, seconds)
     console.say("")

@@ -20,7 +20,7 @@ class CWCL(Addable):
 
     With ``wᵢⱼ = (1 + cos(xᵢ, xⱼ)) / 2`` of the anchor view's source rows x, the other view b asks
     the anchor a: ``−(1/n) Σᵢ (1/Σⱼ wᵢⱼ) Σⱼ wᵢⱼ log( exp(cos(bᵢ, aⱼ)/τ) / Σₖ exp(cos(bᵢ, aₖ)/τ) )``.
-    From a to b it is :class:`~conjoin.losses.contrastive.infonce.InfoNCE` in one direction. The loss is
+    From a to b it is ``InfoNCE`` in one direction. The loss is
     their mean (the paper's sum, halved), averaged over the pairs of views that share a line. A
     line counts by ``batch.weights`` as anchor and fully as candidate. A line without a source row
     of the anchor is a partner of itself only.

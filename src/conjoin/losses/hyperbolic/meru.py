@@ -69,7 +69,7 @@ class MERU(Addable):
     ----------
     temperature, learn_temperature : τ at the start, and whether it is trained.
     entailment : weight of the cones.
-    general, radius : of :class:`~conjoin.losses.hyperbolic.meru.Entailment`; text is the general side
+    general, radius : of ``Entailment``; text is the general side
         of text and image.
     block : rows of distances held at a time.
 

@@ -169,7 +169,7 @@ def rank_queries(
     Time is that of the matrix product and one pass over its result; memory is that of a block of
     scores, ``min(block · n, 2²⁵)`` floats, and one float32 copy of the gallery.
 
-    Token sets on both sides are scored by :func:`~conjoin.metrics.retrieval.late_interaction.maxsim_scores`, in blocks
+    Token sets on both sides are scored by ``maxsim_scores``, in blocks
     too; they take no correction.
 
     Parameters

@@ -31,6 +31,7 @@ from conjoin.project.workspace import Workspace
 from conjoin.retrieval.calibration.policy import Rules
 from conjoin.retrieval.hubness.report import Hubness, K
 from conjoin.retrieval.index.index import Index
+from conjoin.selection.frozen import for_frozen
 from conjoin.spaces import Frame, Pairs, Space, require_same, unit
 from conjoin.storage.digest import digest, stable_hash
 from conjoin.storage.files import read_json
@@ -342,4 +343,4 @@ def with_others(
     ConjoinError : a modality has too few pairs with what is bound.
     """
     binding = replace(Binding.as_it_is({name: spaces[name] for name in group.names}), seed=seed)
-    return binding.extend(spaces, train)
+    return binding.extend(spaces, train, chooser=for_frozen)

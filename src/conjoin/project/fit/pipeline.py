@@ -32,6 +32,7 @@ from conjoin.retrieval.evaluation import Evaluation, TestBed, evaluate
 from conjoin.retrieval.index.index import Index
 from conjoin.selection.choose import beside_baselines, on_folds
 from conjoin.selection.folds import Folds
+from conjoin.selection.frozen import for_frozen
 from conjoin.spaces import Pairs, Space
 from conjoin.storage.digest import digest
 from conjoin.storage.files import FORMAT, read_json, write_json
@@ -358,7 +359,7 @@ def add(ws: Workspace, names: Sequence[str]) -> Fit:
         raise ConjoinError("add", "every modality is bound", "add one to conjoin.toml first")
     spaces = ws.spaces([*made.binding.maps, *new])
     train, _ = ws.pairs(spaces)
-    return extend(ws, made, made.binding.extend(spaces, train), spaces, train)
+    return extend(ws, made, made.binding.extend(spaces, train, chooser=for_frozen), spaces, train)
 
 
 def _indexed(ws: Workspace) -> Collection[str]:

@@ -17,6 +17,7 @@ from conjoin.project.fit import joint
 from conjoin.project.fit.stored import Fit, current_fit
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number
+from conjoin.selection.frozen import for_frozen
 from conjoin.selection.text_bridge import K, TextBridge, compared, own_found, text_bridge
 from conjoin.spaces import Pairs, Space, unit
 from conjoin.storage.digest import stable_hash
@@ -163,7 +164,9 @@ def on_pairs(
 def text_direct(new: Space, target: Space, seed: int) -> Any:
     """The map that pairs with the target modality itself would give."""
     spaces = {"target": target, "new": new}
-    made = Binding.as_it_is({"target": target}).extend(spaces, Pairs.by_id(spaces))
+    made = Binding.as_it_is({"target": target}).extend(
+        spaces, Pairs.by_id(spaces), chooser=for_frozen
+    )
     return made.maps["new"]
 
 

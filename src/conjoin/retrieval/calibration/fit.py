@@ -42,7 +42,7 @@ class Lists:
     rows, plain : ``[q, k]`` row of each hit in the target's space, and its uncorrected score.
     asked : ``[q]`` row of each query within its scene, ``fold`` the fold it was held out in.
     partners : ``[q]`` target rows that are right answers; ``answers`` how many items they are.
-    near : ``[q]`` how familiar each query is (:mod:`conjoin.retrieval.calibration.out_of_distribution`), where it is known;
+    near : ``[q]`` how familiar each query is (``out_of_distribution``), where it is known;
         ``bank`` the number of queries it was compared with, and ``far`` how familiar each is when
         all that is right for it is gone from there as well.
     """

@@ -50,7 +50,7 @@ ENGINES = ("auto", "exact", "faiss", "lance")
 
 
 class FaissIVF:
-    """faiss inverted lists of short codes, by row number; see :class:`~conjoin.retrieval.engines.scan.Engine`.
+    """faiss inverted lists of short codes, by row number; see ``Engine``.
 
     Rows added since they were built are scored as they are, rows deleted are passed over.
 

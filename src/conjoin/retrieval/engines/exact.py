@@ -68,7 +68,7 @@ def top_k(
     ----------
     queries : ``[q, d]``, as ``Frame.query`` gives them.
     gallery : ``[n, d]`` array, memory map or stack, as ``Frame.item`` gives it; never read whole.
-        Wrapped in :class:`~conjoin.retrieval.engines.kernels.Tiles` what faster backends derive is kept.
+        Wrapped in ``Tiles`` what faster backends derive is kept.
     k : hits a query; all n where k is larger.
     offset : ``[n]`` or ``[n, t]`` taken off each row's score.
     gate : ``[q, t]`` weight of each offset for each query; 1 when not given.
@@ -109,7 +109,7 @@ def top_k(
 
 
 def top_sets(queries: Tokens, gallery: Tokens, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k token sets of the largest :func:`~conjoin.metrics.retrieval.late_interaction.maxsim_scores`, exactly.
+    """The k token sets of the largest ``maxsim_scores``, exactly.
 
     Returns
     -------

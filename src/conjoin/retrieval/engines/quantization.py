@@ -102,7 +102,7 @@ class Coder:
 
     @classmethod
     def fit(cls, storage: Storage, gallery: Any, *, cosine: bool) -> "Coder":
-        """Mean, rotation and step from up to :data:`~conjoin.retrieval.engines.kernels.SAMPLE` rows."""
+        """Mean, rotation and step from up to ``SAMPLE`` rows."""
         n, d = gallery.shape
         width = min(storage.prefix or d, d)
         blank = cls(storage, cosine, np.zeros(width, np.float32), np.zeros((0, 0)), 1.0)

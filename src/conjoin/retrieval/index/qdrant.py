@@ -13,7 +13,7 @@ BATCH = 512
 
 
 class Qdrant:
-    """Rows in collections named ``conjoin-MODALITY``; see :class:`~conjoin.retrieval.index.export.Remote`.
+    """Rows in collections named ``conjoin-MODALITY``; see ``Remote``.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ class IndexStore:
         return dict(read_json(self._path, ("history",)))
 
     def faults(self) -> list[Fault]:
-        """Files that are not what they were; see :func:`conjoin.retrieval.index.integrity.faults`."""
+        """Files that are not what they were; see ``faults``."""
         return faults(self.folder)
 
     def version(self, number: int | None = None) -> Version:

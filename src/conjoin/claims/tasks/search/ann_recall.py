@@ -90,7 +90,7 @@ class Stored:
             n = len(wanted.item_of)
             k = min(K, n)
             rows = np.bincount(wanted.item_of)
-            right = [rows[wanted.of(line)].sum() for line in range(len(wanted))]
+            right = [int(rows[wanted.of(line)].sum()) for line in range(len(wanted))]
             hit = np.array([1 - _missed(n, m, k) for m in right])
             found.append(({"same@10": np.full(len(wanted), k / n), "found@10": hit}, groups))
         return gathered(found)
