@@ -64,7 +64,7 @@ def built(folder: Path, rows: int, dim: int) -> dict[str, Any]:
     """The tables, the derived rows, then the engine."""
     import lancedb  # noqa: F401 - importing is no part of building
 
-    from conjoin.retrieval.engines import ann
+    from conjoin.retrieval.index import tuning
     from conjoin.retrieval.index.index import Index
     from conjoin.retrieval.index.store import IndexStore
 
@@ -73,7 +73,7 @@ def built(folder: Path, rows: int, dim: int) -> dict[str, Any]:
     tables = timed(lambda: store.build(index))
     derived = timed(store.open)
     queries = np.load(folder / "queries.npy")[:512]
-    chosen = timed(lambda: ann.tune(store, {"query": queries}))
+    chosen = timed(lambda: tuning.tune(store, {"query": queries}))
     told = store.version().engines.get("items")
     parts = {"tables": tables, "derived": derived, "engine and its recall": chosen}
     return {

@@ -9,8 +9,9 @@ import pytest
 
 from conjoin.errors import ConjoinError
 from conjoin.retrieval.hubness.csls import CSLS, Correction
-from conjoin.retrieval.index.export import Layout, export_faiss, open_remote, search_remote
+from conjoin.retrieval.index.export import Layout, export_faiss
 from conjoin.retrieval.index.index import Index
+from conjoin.retrieval.index.remote import open_remote, search_remote
 from conjoin.spaces import Frame, Space, unit
 
 FRAME = Frame.mint("given", "bound", 12, {})

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError
-from conjoin.retrieval.engines.ann import queries_into
 from conjoin.retrieval.engines.exact import Penalty, top_k
 from conjoin.retrieval.engines.quantization import Codes, Storage, adaptive, funnel
 from conjoin.retrieval.hubness.csls import CSLS
 from conjoin.retrieval.index.index import Index
 from conjoin.retrieval.index.recall import recall_of, storage_losses
+from conjoin.retrieval.index.tuning import queries_into
 from conjoin.spaces import Frame, Space, unit
 
 DIM = 64

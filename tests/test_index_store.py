@@ -11,9 +11,8 @@ import pytest
 pytest.importorskip("lancedb")
 
 from conjoin.errors import ConjoinError, FrameError, StateError
-from conjoin.retrieval.engines import ann
 from conjoin.retrieval.hubness.csls import CSLS
-from conjoin.retrieval.index import cache
+from conjoin.retrieval.index import cache, tuning
 from conjoin.retrieval.index.index import Index
 from conjoin.retrieval.index.store import IndexStore
 from conjoin.spaces import Frame, Space, unit
@@ -212,8 +211,8 @@ def test_inverted_lists_follow_additions_and_deletions(tmp_path, engine, monkeyp
     index = Index.build({"image": gallery, "text": queries}, {("text", "image"): fix})
     store.build(index, {"image": about(gallery)})
     asked = {"text": frame.query(np.asarray(queries.vectors))}
-    found = ann.tune(store, asked, engine=engine)["image"]
-    assert found.low >= ann.GOAL
+    found = tuning.tune(store, asked, engine=engine)["image"]
+    assert found.low >= tuning.GOAL
     told = store.version().engines["image"]
     assert told["engine"] == engine
     assert told["recall"]["queries"] == 80
@@ -276,7 +275,7 @@ def test_rows_of_items_are_found_without_looking_through_ids(tmp_path):
 @pytest.mark.parametrize("needed", [40, 500, 3000])
 @pytest.mark.parametrize("rows", [3.0, 300.0])
 def test_the_cheapest_setting_that_reaches_the_goal_is_taken(needed, rows):
-    steps, asked = ann._steps(1024), []
+    steps, asked = tuning._steps(1024), []
 
     def enough(nprobe, wide):
         return nprobe * wide >= needed
@@ -285,13 +284,13 @@ def test_the_cheapest_setting_that_reaches_the_goal_is_taken(needed, rows):
         asked.append((nprobe, wide))
         return enough(nprobe, wide)
 
-    both = [(n, w) for n in steps for w in ann.WIDES if enough(n, w)]
-    wanted = min(both, key=lambda one: ann._cost(*one, rows))
-    assert ann._cheapest(steps, rows, reaches) == wanted
-    assert len(asked) < len(steps) * len(ann.WIDES) / 2
-    assert ann._cost(20, 10, rows) > ann._cost(10, 10, rows)
-    assert ann._cost(10, 20, rows) > ann._cost(10, 10, rows)
+    both = [(n, w) for n in steps for w in tuning.WIDES if enough(n, w)]
+    wanted = min(both, key=lambda one: tuning._cost(*one, rows))
+    assert tuning._cheapest(steps, rows, reaches) == wanted
+    assert len(asked) < len(steps) * len(tuning.WIDES) / 2
+    assert tuning._cost(20, 10, rows) > tuning._cost(10, 10, rows)
+    assert tuning._cost(10, 20, rows) > tuning._cost(10, 10, rows)
 
 
 def test_where_nothing_reaches_the_goal_there_is_no_setting():
-    assert ann._cheapest(ann._steps(64), 10.0, lambda *_: False) is None
+    assert tuning._cheapest(tuning._steps(64), 10.0, lambda *_: False) is None

@@ -174,10 +174,10 @@ def test_a_flipped_bit_anywhere_in_a_workspace_changes_no_answer(call, ws):
 )  # fmt: skip
 def test_large_files_are_found_by_doctor_and_mended_as_it_says(call, ws, monkeypatch, pattern):
     asked = call.good(*ASK, "-w", ws).json
-    from conjoin.retrieval.index import cache, store
+    from conjoin.retrieval.index import cache, opening, reading
     from conjoin.storage import files
 
-    for room in (files, cache, store):
+    for room in (files, cache, opening, reading):
         monkeypatch.setattr(room, "WHOLE", 0)  # all files are large
     path = sorted((ws / ".conjoin").glob(pattern))[0]
     flip(path, -20)

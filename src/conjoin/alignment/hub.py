@@ -1,14 +1,16 @@
 """A binding as a folder that others can take over, with a card that says what it is."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+import numpy as np
+
+from conjoin.alignment.choice import Choice
 from conjoin.errors import ConjoinError, optional
+from conjoin.spaces import Frame
 from conjoin.storage.files import atomic
-
-if TYPE_CHECKING:
-    from conjoin.alignment.binding import Binding
 
 #: The card's name, as the Hub has it.
 CARD = "README.md"
@@ -17,7 +19,45 @@ FILES = ("binding.json", "trained.safetensors", "maps/*.safetensors", CARD)
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def save_pretrained(binding: "Binding", folder: Path | str) -> None:
+class Described(Protocol):
+    """What a card tells: a :class:`~conjoin.alignment.binding.Binding` is one."""
+
+    @property
+    def frame(self) -> Frame:
+        """The frame of all modalities."""
+        ...
+
+    @property
+    def hub(self) -> str:
+        """The modality the others were fitted to."""
+        ...
+
+    @property
+    def maps(self) -> Mapping[str, Any]:
+        """A map per modality."""
+        ...
+
+    @property
+    def choice(self) -> Choice:
+        """The method, and what it was compared with."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The seed it was fitted with."""
+        ...
+
+    @property
+    def trained(self) -> np.ndarray:
+        """Groups of the pairs it was fitted to."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write it to a folder."""
+        ...
+
+
+def save_pretrained(binding: Described, folder: Path | str) -> None:
     """Write a binding and its card; a card that is there stays."""
     folder = Path(folder)
     binding.save(folder)
@@ -49,7 +89,7 @@ def resolve(source: Path | str, revision: str | None = None) -> Path:
     return Path(found)
 
 
-def card(binding: "Binding") -> str:
+def card(binding: Described) -> str:
     """What a binding knows of itself, in the form of the Hub's model cards.
 
     No licence is guessed, and no score that was not measured on the pairs it was fitted to.

@@ -25,9 +25,10 @@ from conjoin.project.state.forget import forget, refuse_unproved, traces
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number
 from conjoin.retrieval.engines.kernels import Picked, have
-from conjoin.retrieval.index.export import Layout, export_faiss, open_remote
+from conjoin.retrieval.index.export import Layout, export_faiss
 from conjoin.retrieval.index.index import Index
 from conjoin.retrieval.index.recall import recall_of, storage_losses
+from conjoin.retrieval.index.remote import open_remote
 from conjoin.retrieval.index.store import Change, IndexStore
 
 #: Queries of a modality that a check puts.

@@ -131,7 +131,7 @@ def tune_store(
     ws: Workspace, store: IndexStore, made: Fit, spaces: Mapping[str, Space], train: Pairs
 ) -> None:
     """Choose what finds candidates, by queries of the training rows."""
-    from conjoin.retrieval.engines.ann import SMALL, tune
+    from conjoin.retrieval.index.tuning import SMALL, tune
 
     part, storage = ws.config.index, storage_of(ws)
     large = part.engine == "auto" and max(store.version().rows.values()) >= SMALL

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from conjoin.errors import ConjoinError, nearest, optional
 from conjoin.retrieval.hubness.csls import Correction
 from conjoin.retrieval.index.index import Index
-from conjoin.spaces import Space, Tokens, require_same
+from conjoin.spaces import Tokens
 from conjoin.spaces.space import BLOCK
 from conjoin.storage.files import FORMAT, atomic, write_json
 
@@ -140,57 +140,6 @@ def export_faiss(layout: Layout, folder: Path) -> dict[str, str]:
         pq.write_table(layout.payload(), file)
     write_json(Path(paths["json"]), layout.to_json())
     return paths
-
-
-@runtime_checkable
-class Remote(Protocol):
-    """Another index that holds the rows of a layout."""
-
-    def push(self, layout: Layout) -> int:
-        """Make it hold exactly these rows; how many."""
-        ...
-
-    def nearest(self, layout: Layout, queries: np.ndarray, k: int) -> list[list[tuple[int, float]]]:
-        """Row numbers and scores of widened queries, best first."""
-        ...
-
-
-def open_remote(to: str) -> Remote:
-    """The index an address names: ``qdrant:PATH`` or ``qdrant:URL``.
-
-    Raises
-    ------
-    ConjoinError : it names none that is known.
-    """
-    kind, _, place = to.partition(":")
-    if kind != "qdrant" or not place:
-        raise ConjoinError("--to", repr(to), "give qdrant:PATH or qdrant:URL")
-    from conjoin.retrieval.index.qdrant import Qdrant
-
-    return Qdrant.at(place)
-
-
-def search_remote(
-    remote: Remote, layout: Layout, queries: Space, source: str | None, *, k: int = 10
-) -> list[list[tuple[str, float]]]:
-    """Items and scores for each query, an item once by its best part, as the index ranks them."""
-    require_same(queries.frame, layout.index.frame, "query")
-    q = layout.index.frame.query(np.asarray(queries.vectors, dtype=np.float32))
-    space = layout.index.spaces[layout.target]
-    wide, want = layout.queries(q, source), k
-    while True:
-        found = remote.nearest(layout, wide, min(want, len(space)))
-        lists = [_items(space, line, k) for line in found]
-        if want >= len(space) or all(len(line) == k for line in lists):
-            return lists
-        want *= 2
-
-
-def _items(space: Space, found: list[tuple[int, float]], k: int) -> list[tuple[str, float]]:
-    best: dict[str, float] = {}
-    for row, score in found:
-        best.setdefault(str(space.ids[row]), score)
-    return list(best.items())[:k]
 
 
 def payload_rows(table: pa.Table, start: int, stop: int) -> list[dict[str, Any]]:

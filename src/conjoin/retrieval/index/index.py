@@ -24,6 +24,8 @@ from conjoin.retrieval.engines.scan import Engine, ranked
 from conjoin.retrieval.hits import MIXED, Hit, Hits
 from conjoin.retrieval.hubness.csls import Correction
 from conjoin.retrieval.index.filters import parse
+from conjoin.retrieval.index.opening import open_engines
+from conjoin.retrieval.index.reading import StoreReader
 from conjoin.retrieval.ranking.modality_fair import Edge, Mixing
 from conjoin.spaces import Frame, Space, Tokens, require_same, unit
 from conjoin.spaces.space import require_spaces
@@ -385,9 +387,7 @@ class Index:
         if not path.exists():
             raise StateError(str(path), "is missing", "run: conjoin fit")
         if "history" in read_json(path):
-            from conjoin.retrieval.index.store import IndexStore
-
-            return IndexStore(folder).open(meta=meta)
+            return cls.at(StoreReader(folder), meta=meta)
         manifest = read_json(path, ("frame", "spaces", "corrections"))
         check_marks(folder, manifest.get("marks", {}))
         frame = Frame.from_json(manifest["frame"])
@@ -406,6 +406,57 @@ class Index:
         }
         mixing = Mixing.from_json(manifest["mixing"]) if "mixing" in manifest else Mixing()
         return cls(frame, spaces, corrections, meta, calibrations, mixing)._checked()
+
+    @classmethod
+    def at(
+        cls,
+        store: StoreReader,
+        version: int | None = None,
+        *,
+        meta: Callable[[str], Mapping[str, Any]] | None = None,
+        engines: bool = True,
+    ) -> "Index":
+        """The index of a store's version; the one in use when not named.
+
+        Vectors are memory maps. The database itself is read only for rows that no earlier opening
+        derived.
+
+        Parameters
+        ----------
+        engines : open what finds candidates; every row is scored without.
+
+        Raises
+        ------
+        StateError : a file is missing, torn, or not what the manifest says.
+        """
+        entry = store.version(version)
+        live = store.rows(entry)
+        spaces = {
+            held.modality: Space(
+                rows.joined("ids"), rows.vectors, entry.frame, rows.joined("parts"),
+                rows.joined("content"), held.provenance,
+            )
+            for held, rows in ((held, live[held.modality]) for held in entry.held)
+        }  # fmt: skip
+        tables: dict[str, pa.Table] = {}
+
+        def about(name: str) -> pa.Table:
+            if name not in tables:
+                tables[name] = live[name].about()
+            return tables[name]
+
+        store.check_corrections(entry)
+        return cls(
+            frame=entry.frame, spaces=spaces,
+            corrections={
+                (q, t): Correction.load(within(store.folder, f)) for q, t, f in entry.corrections
+            },
+            meta=meta,
+            calibrations={(q, t): Calibration.from_json(raw) for q, t, raw in entry.calibrations},
+            mixing=Mixing.from_json(entry.mixing) if entry.mixing else Mixing(), about=about,
+            engines=open_engines(store, entry, live) if engines else {},
+            finders={name: rows.find for name, rows in live.items()},
+        )  # fmt: skip
 
 
 def _check_correction(

@@ -21,11 +21,12 @@ import pyarrow as pa
 from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.retrieval.calibration.calibration import Calibration
 from conjoin.retrieval.hubness.csls import Correction
-from conjoin.retrieval.index.cache import Cache, Live
 from conjoin.retrieval.index.changes import cast, check_columns, content_name, extended, leaving
 from conjoin.retrieval.index.index import Index, as_items
-from conjoin.retrieval.index.integrity import Fault, differing, faults, listed
-from conjoin.retrieval.index.lance import Tables, batches, kept_columns, schema_of
+from conjoin.retrieval.index.integrity import listed
+from conjoin.retrieval.index.lance import batches, kept_columns, schema_of
+from conjoin.retrieval.index.opening import follow
+from conjoin.retrieval.index.reading import StoreReader
 from conjoin.retrieval.index.versions import Change, Held, Version
 from conjoin.retrieval.ranking.modality_fair import Edge, Mixing
 from conjoin.spaces import Frame, Space, require_same
@@ -33,17 +34,14 @@ from conjoin.storage.digest import digest
 from conjoin.storage.files import (
     FORMAT,
     NEWER,
-    WHOLE,
     alone,
-    check_marks,
     mark_of,
     read_json,
-    within,
     write_json,
 )
 
 
-class IndexStore:
+class IndexStore(StoreReader):
     """A folder with one table a modality and a manifest of versions.
 
     Parameters
@@ -52,56 +50,9 @@ class IndexStore:
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self._path = folder / "manifest.json"
-        self._tables = Tables(folder / "tables")
-        self._compared: set[str] = set()
+        super().__init__(folder)
         self._bad: set[str] = set()
         self._name = ""
-        self._opened: dict[tuple[Held, str], Live] | None = None
-
-    # Reading
-
-    def versions(self) -> list[Version]:
-        """What was served, oldest first; the last is in use.
-
-        Raises
-        ------
-        StateError : the manifest is missing, torn, or of a newer conjoin.
-        """
-        raw = self._raw()
-        try:
-            found = [Version.from_json(entry) for entry in raw["history"]]
-            if not found:
-                raise ValueError
-        except (KeyError, TypeError, ValueError):
-            raise StateError(
-                str(self._path), "does not name its versions", "run: conjoin clean, then fit"
-            ) from None
-        for held in (held for version in found for held in version.held):
-            within(self.folder, held.table)
-        return found
-
-    def _raw(self) -> dict[str, Any]:
-        if not self._path.exists():
-            raise StateError(str(self._path), "is missing", "run: conjoin fit")
-        return dict(read_json(self._path, ("history",)))
-
-    def faults(self) -> list[Fault]:
-        """Files that are not what they were; see ``faults``."""
-        return faults(self.folder)
-
-    def version(self, number: int | None = None) -> Version:
-        """One version; the one in use when not named."""
-        found = self.versions()
-        if number is None:
-            return found[-1]
-        known = {entry.number: entry for entry in found}
-        if number not in known:
-            raise ConjoinError(
-                "version", f"{number} is not kept", f"kept are {min(known)} to {max(known)}"
-            )
-        return known[number]
 
     def open(
         self,
@@ -110,84 +61,8 @@ class IndexStore:
         meta: Callable[[str], Mapping[str, Any]] | None = None,
         engines: bool = True,
     ) -> Index:
-        """The index of a version; the one in use when not named.
-
-        Vectors are memory maps. The database itself is read only for rows that no earlier opening
-        derived.
-        """
-        from conjoin.retrieval.engines.ann import open_engines
-
-        entry = self.version(version)
-        live = {held.modality: self.live(entry, held) for held in entry.held}
-        for held in entry.held:
-            if len(live[held.modality].numbers) != held.rows or not held.rows:
-                raise StateError(
-                    str(self.folder),
-                    f"holds {len(live[held.modality].numbers)} rows of {held.modality}, its "
-                    f"manifest says {held.rows}", "run: conjoin fit",
-                )  # fmt: skip
-        spaces = {
-            held.modality: Space(
-                rows.joined("ids"), rows.vectors, entry.frame, rows.joined("parts"),
-                rows.joined("content"), held.provenance,
-            )
-            for held, rows in ((held, live[held.modality]) for held in entry.held)
-        }  # fmt: skip
-        tables: dict[str, pa.Table] = {}
-
-        def about(name: str) -> pa.Table:
-            if name not in tables:
-                tables[name] = live[name].about()
-            return tables[name]
-
-        stems = tuple(Path(file).stem for *_, file in entry.corrections)
-        marks = dict(self._raw().get("marks", {}))
-        check_marks(self.folder, {n: m for n, m in marks.items() if stems and n.startswith(stems)})
-        corrections = {
-            (q, t): Correction.load(within(self.folder, file)) for q, t, file in entry.corrections
-        }
-        calibrations = {(q, t): Calibration.from_json(raw) for q, t, raw in entry.calibrations}
-        mixing = Mixing.from_json(entry.mixing) if entry.mixing else Mixing()
-        index = Index(
-            frame=entry.frame, spaces=spaces, corrections=corrections, meta=meta,
-            calibrations=calibrations, mixing=mixing, about=about,
-            finders={name: rows.find for name, rows in live.items()},
-        )  # fmt: skip
-        return replace(index, engines=open_engines(self, entry, live, index)) if engines else index
-
-    def cache(self, modality: str, frame: Frame) -> Cache:
-        """Where a modality's derived rows lie."""
-        name = str(self._raw().get("store", "")) if self._path.exists() else ""
-        return Cache(self.folder / "derived" / digest([modality, frame.id]), frame.dim, name)
-
-    def live(self, entry: Version, held: Held) -> Live:
-        """A modality's rows in a version; opened once while a change is made."""
-        opened = {} if self._opened is None else self._opened
-        if (held, entry.frame.id) in opened:
-            return opened[held, entry.frame.id]
-
-        def read(columns: Sequence[str], since: int) -> Iterator[pa.RecordBatch]:
-            self._compare(held.table, whole=not since and "vector" in columns)
-            return self._tables.read(held.table, held.version, columns, since)
-
-        cache = self.cache(held.modality, entry.frame)
-        found = cache.live(held.table, held.version, held.columns, read)
-        return opened.setdefault((held, entry.frame.id), found)
-
-    def _compare(self, table: str, *, whole: bool) -> None:
-        """Refuse a table whose files changed since they were written; once a table."""
-        key = f"{table} {whole}"
-        if key in self._compared:
-            return
-        files = self._raw().get("files", {})
-        bad = differing(self.folder, files, most=None if whole else WHOLE, table=table)
-        if bad:
-            raise bad[0].error()
-        self._compared.add(key)
-
-    def table_at(self, held: Held) -> Any:
-        """The database's table of a modality as of a version."""
-        return self._tables.at(held.table, held.version)
+        """The index of a version; the one in use when not named. See :meth:`Index.at`."""
+        return Index.at(self, version, meta=meta, engines=engines)
 
     # Writing
 
@@ -352,14 +227,12 @@ class IndexStore:
             return self._publish(made, old, forget=True)
 
     def engine(self, found: Mapping[str, Mapping[str, Any]]) -> Version:
-        """Name what finds candidates, by modality; see :mod:`conjoin.retrieval.engines.ann`."""
+        """Name what finds candidates, by modality; see :mod:`conjoin.retrieval.index.opening`."""
         with self._writing() as old:
             return self._publish(replace(old, engines=found, why="engine"), old)
 
     def _follow(self) -> None:
         """Add to the lists what many additions left beside them."""
-        from conjoin.retrieval.engines.ann import follow
-
         entry = self.version()
         named = follow(self, entry)
         if named != dict(entry.engines):

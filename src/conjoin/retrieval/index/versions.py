@@ -43,7 +43,7 @@ class Version:
     held : the modalities, in order.
     corrections : query, target and file of each.
     engines : by modality, what finds candidates and how well; see
-        :mod:`conjoin.retrieval.engines.ann`.
+        :mod:`conjoin.retrieval.index.opening`.
     """
 
     number: int
