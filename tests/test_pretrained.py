@@ -1,7 +1,7 @@
 """A binding as a folder: exact round trips, a card that equals it, repositories by one line."""
 
 import sys
-from types import SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -66,7 +66,8 @@ def test_a_repository_is_fetched_and_nothing_but_a_bindings_files(binding, tmp_p
         calls.append((name, revision, tuple(allow_patterns)))
         return str(tmp_path / "copy")
 
-    fake = SimpleNamespace(snapshot_download=snapshot_download)
+    fake = ModuleType("huggingface_hub")
+    monkeypatch.setattr(fake, "snapshot_download", snapshot_download, raising=False)
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
     monkeypatch.chdir(tmp_path)
     again = Binding.from_pretrained("someone/joined", revision="v1")
@@ -76,7 +77,7 @@ def test_a_repository_is_fetched_and_nothing_but_a_bindings_files(binding, tmp_p
     def refused(name, **_):
         raise OSError("404 not found\nand more")
 
-    fake.snapshot_download = refused
+    monkeypatch.setattr(fake, "snapshot_download", refused)
     with pytest.raises(ConjoinError, match="someone/joined: is no folder, and not to be had") as e:
         Binding.from_pretrained("someone/joined")
     assert "\n" not in str(e.value)
