@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from conjoin.cli.commands import compare as judges
-from conjoin.cli.units import bytes_of, seconds_of
 from conjoin.errors import ConjoinError
 from conjoin.evaluation import compare as comparing
+from conjoin.execution.budget import bytes_of, seconds_of
 from conjoin.report.pages.claims import claims_page
 
 from shelf import Caller, shelf  # isort: skip

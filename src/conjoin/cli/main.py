@@ -181,7 +181,7 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     work by a table of costs, so that a busy machine chooses as a quiet one does.
     """
     from conjoin.cli.core import run_fit
-    from conjoin.cli.units import seconds_of
+    from conjoin.execution.budget import seconds_of
 
     ws = opened(folder, writes=False)
     run_fit(
@@ -211,7 +211,7 @@ def compare(
     items. The next fit with method auto uses what was chosen.
     """
     from conjoin.cli.commands.compare import run_compare
-    from conjoin.cli.units import seconds_of
+    from conjoin.execution.budget import seconds_of
 
     limit = seconds_of(budget)
     run_compare(
@@ -266,7 +266,7 @@ def claims(
     asked for.
     """
     from conjoin.cli.commands.compare import run_claims
-    from conjoin.cli.units import bytes_of, seconds_of
+    from conjoin.execution.budget import bytes_of, seconds_of
 
     run_claims(
         Console(as_json, quiet), family=family, method=method,
@@ -386,7 +386,7 @@ def measure(
     Agreement of neighbours, gaps between modalities, directions in use, hubs: each with what to
     do about it.
     """
-    from conjoin.project.fit.measure import run_measure
+    from conjoin.cli.actions.measure import run_measure
 
     ws = opened(folder, writes=False)
     run_measure(ws, names or [], Console(as_json, quiet), seed=seed, dry=dry_run)

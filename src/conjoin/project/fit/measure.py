@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError
 from conjoin.metrics.base import Geometry, by_chance, geometry_rows, measure_named, subsampled
 from conjoin.metrics.measurement import Measurement
 from conjoin.project.fit import stored as fits
 from conjoin.project.workspace import Workspace
-from conjoin.report.text import number
 from conjoin.spaces import Pairs, Space
 from conjoin.storage.digest import stable_hash
 
@@ -191,35 +189,3 @@ def _one(
     if measure.paired:
         chance = float(by_chance(measure, views, draws=SHUFFLES, seed=seed).mean())
     return Found(stage, tuple(rows), made, chance)
-
-
-def run_measure(
-    ws: Workspace, names: Sequence[str], console: Console, *, seed: int, dry: bool
-) -> None:
-    """Measure, and show a table for each modality or two of them, at each stage."""
-    if dry:
-        listed = [measure.name for measure in chosen(names)]
-        console.say("would measure " + ", ".join(listed))
-        console.result({"measures": listed, "dry": True})
-        return
-    made = measure_workspace(ws, names=names, seed=seed)
-    for stage, views in dict.fromkeys((row.stage, row.views) for row in made.found):
-        rows = [row for row in made.found if (row.stage, row.views) == (stage, views)]
-        console.table(
-            f"{' – '.join(views)}, {stage} ({rows[0].measurement.n} lines)",
-            ("measure", "value", "by chance", "what it says"),
-            [_cells(row) for row in rows],
-        )
-    for note in made.notes:
-        console.say(f"note: {note}")
-    console.say(
-        "brackets are 95 % intervals by group; values of neighbours hold at this many lines"
-    )
-    console.result(made.to_json())
-
-
-def _cells(row: Found) -> tuple[str, str, str, str]:
-    one = row.measurement
-    better = "higher" if one.higher_is_better else "lower"
-    value = number(one.value, one.low, one.high)
-    return one.name, value, number(row.chance), f"{one.meaning} ({better} is better)"

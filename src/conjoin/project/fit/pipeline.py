@@ -11,10 +11,9 @@ from conjoin.alignment.binding import Binding, pairs_digest
 from conjoin.alignment.choice import Choice
 from conjoin.alignment.cycle_consistency import CycleReport, cycle_report
 from conjoin.catalogue import find
-from conjoin.cli.units import Told
 from conjoin.errors import ConjoinError, StateError
 from conjoin.execution import costs
-from conjoin.execution.budget import FIT_BUDGET, Work
+from conjoin.execution.budget import FIT_BUDGET, Work, WorkProgress
 from conjoin.project.fit import joint
 from conjoin.project.fit.card import write_card
 from conjoin.project.fit.comparison import compared
@@ -63,8 +62,8 @@ def fit(
     Parameters
     ----------
     budget : units of work that all of it may take (:mod:`conjoin.execution.budget`);
-        :data:`~conjoin.cli.units.FIT_BUDGET` when not given. Closed forms of the shortlist and
-        corrections always end.
+        :data:`~conjoin.execution.budget.FIT_BUDGET` when not given. Closed forms of the
+        shortlist and corrections always end.
     fixes : follow the decisions about the doctor's findings.
     fresh : choose as if nothing was in use.
 
@@ -163,7 +162,7 @@ def _make(
 ) -> None:
     """Choose, fit and rehearse, and write the fit into its folder."""
     (spaces, train), work = data, Work(budget)
-    told = Told(note, lambda: work.spent, budget)
+    told = WorkProgress(note, lambda: work.spent, budget)
     chosen = find("binder", job.method).make(job.fields) if job.fields else job.method
     chooser = _Chooser(job, stands, work, told)
     binding = Binding.fit(
@@ -292,7 +291,7 @@ class _Chooser:
     rest, until : units kept free for what follows the choice, and all units at its end.
     """
 
-    def __init__(self, job: _Job, stands: Standing | None, work: Work, told: Told):
+    def __init__(self, job: _Job, stands: Standing | None, work: Work, told: WorkProgress):
         self.job, self.stands, self.work, self.told = job, stands, work, told
         self.folds: Folds | None = None
         self.rest = self.until = 0.0
