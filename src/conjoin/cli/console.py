@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from conjoin.errors import ConjoinError
 from conjoin.report.text import _is_figure
 
 #: Columns of a table where there is no terminal to ask.
@@ -131,3 +132,20 @@ class Progress:
         if over:
             return self.shown > 0
         return now - (self.shown or self.started + FIRST - AGAIN) >= AGAIN
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is lost.
+
+    Raises
+    ------
+    ConjoinError : nobody is there to answer.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConjoinError(question, "nobody to ask", "give --yes")
+    import typer
+
+    if not typer.confirm(question, err=True):
+        raise ConjoinError(question, "the answer was no", "nothing was changed")

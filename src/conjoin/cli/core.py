@@ -6,27 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.console import Console
+from conjoin.cli.console import Console, confirm
 from conjoin.errors import ConjoinError, nearest
 from conjoin.project.workspace import CONFIG, Workspace
 from conjoin.report.text import number, plain
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is lost.
-
-    Raises
-    ------
-    ConjoinError : nobody is there to answer.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConjoinError(question, "nobody to ask", "give --yes")
-    import typer
-
-    if not typer.confirm(question, err=True):
-        raise ConjoinError(question, "the answer was no", "nothing was changed")
 
 
 def run_init(

@@ -435,7 +435,7 @@ def clean(
     everything: Annotated[bool, typer.Option("--all", help="Also what is in use.")] = False,
 ) -> None:
     """Remove state that nothing in use needs."""
-    from conjoin.project.state.clean import run_clean
+    from conjoin.cli.actions.clean import run_clean
 
     run_clean(folder, Console(as_json), dry=dry_run, yes=yes, everything=everything)
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.cli.console import Console
-from conjoin.cli.core import confirm
+from conjoin.cli.console import Console, confirm
 from conjoin.errors import ConjoinError, StateError, nearest
 from conjoin.project.fit.stored import current_fit
 from conjoin.project.search.index import (

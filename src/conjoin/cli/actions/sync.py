@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.console import Console
-from conjoin.cli.core import confirm
+from conjoin.cli.console import Console, confirm
 from conjoin.cli.options import opened
 from conjoin.errors import ConjoinError
 from conjoin.project.search.index import open_index, pending

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.console import Console
-from conjoin.cli.core import confirm
+from conjoin.cli.console import Console, confirm
 from conjoin.errors import ConjoinError
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number

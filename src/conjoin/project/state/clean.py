@@ -3,11 +3,10 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.console import Console
-from conjoin.cli.core import confirm
 from conjoin.errors import ConjoinError, MissingDependency, StateError
 from conjoin.project.fit.stored import check_whole
 from conjoin.project.workspace import CONFIG, STATE, Workspace
@@ -16,8 +15,45 @@ from conjoin.spaces.store import SpaceStore
 from conjoin.storage.files import NEWER, at_work, check_arrays, read_json, temporaries, within
 
 
-def run_clean(folder: Path, console: Console, *, dry: bool, yes: bool, everything: bool) -> None:
-    """Remove state nothing in use needs; works even where the state is torn."""
+@dataclass(frozen=True)
+class Unneeded:
+    """State that nothing in use needs.
+
+    Parameters
+    ----------
+    folder : of the workspace.
+    paths : files and folders of its state.
+    size : their bytes.
+    """
+
+    folder: Path
+    paths: tuple[Path, ...]
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs; paths are within the workspace."""
+        return {
+            "removed": [str(path.relative_to(self.folder)) for path in self.paths],
+            "bytes": self.size,
+        }
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        for path in self.paths:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def unneeded(folder: Path, *, everything: bool = False) -> Unneeded:
+    """What could be removed; found even where the state is torn.
+
+    Parameters
+    ----------
+    everything : the whole state, also what is in use.
+
+    Raises
+    ------
+    ConjoinError : the folder is no workspace.
+    """
     state = folder / STATE
     if not (folder / CONFIG).exists():
         raise ConjoinError(str(folder / CONFIG), "is missing", "name the workspace: --workspace")
@@ -26,14 +62,7 @@ def run_clean(folder: Path, console: Console, *, dry: bool, yes: bool, everythin
         f.stat().st_size for d in doomed for f in ([d] if d.is_file() else d.rglob("*"))
         if f.is_file()
     )  # fmt: skip
-    listed = [str(path.relative_to(folder)) for path in doomed]
-    if doomed and not dry:
-        confirm(f"remove {len(doomed)} entries, {size / 1e6:.1f} MB?", yes=yes)
-        for path in doomed:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    verb = "would remove" if dry else "removed"
-    console.say(f"{verb} {len(doomed)} entries, {size / 1e6:.1f} MB")
-    console.result({"removed": listed, "bytes": size, "dry": dry})
+    return Unneeded(folder, tuple(doomed), size)
 
 
 def _unused(folder: Path, state: Path) -> list[Path]:
