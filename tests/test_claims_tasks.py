@@ -34,7 +34,7 @@ from conjoin.claims.tasks.decision.zero_shot import (
 )
 from conjoin.errors import ConjoinError, FrameError
 from conjoin.evaluation.arms import Arm, Made, make, run_arm
-from conjoin.evaluation.benchmark import Bench
+from conjoin.evaluation.benchmark import Bench, Setting
 from conjoin.evaluation.retrieval import Prefix, Retrieval, directions
 from conjoin.metrics.measurement import Measurement
 from conjoin.spaces import Pairs, Space
@@ -525,7 +525,7 @@ def test_units_average_to_the_correlation_and_vary_as_its_jackknife():
     y = x + rng.normal(size=20)
     cases = tuple(Case({}, r, (f"recipe{i % 5}",)) for i, r in enumerate(y))
     task = Tracking()
-    values = task.judge(None, Followed(x, cases))["spearman"].values
+    values = task.judge(object.__new__(Setting), Followed(x, cases))["spearman"].values
     assert values.mean() == pytest.approx(spearman(x, y))
     apart = [spearman(np.delete(x, i), np.delete(y, i)) for i in range(20)]
     np.testing.assert_allclose(values - values.mean(), 19 * (np.mean(apart) - np.array(apart)))

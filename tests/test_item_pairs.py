@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from conjoin.errors import ConjoinError
-from conjoin.items import Config, Items, sample_path
-from conjoin.items.reading import guess
+from conjoin.items import Config, Items, guess, sample_path
 from conjoin.spaces import Space
 from conjoin.storage.digest import stable_hash
 

@@ -70,10 +70,10 @@ class Choice:
         if isinstance(method, str):
             return cls(method, dict(catalogue.find("binder", method).settings), hub)
         rows = [r for r in catalogue.of_kind("binder").values() if r.load() is type(method)]
-        known = [r for r in rows if all(getattr(method, k) == v for k, v in r.settings.items())]
-        if known:
-            # Of rows that share an engine, the one that says most of these fields.
-            row = max(known, key=lambda r: len(r.settings))
+        if rows:
+            # Of rows that share an engine, one whose settings all hold, and that says most of
+            # them; where none is so, the one that most of them hold of. The fields are kept whole.
+            row = max(rows, key=lambda r: _agreement(method, r))
             return cls(row.name, asdict(method), hub)
         return cls(type(method).__name__, {}, hub, binder=method)
 
@@ -129,6 +129,12 @@ class Choice:
             raw["method"], raw["fields"], raw["hub"], trials, raw["skipped"],
             units=float(raw.get("units", 0.0)), kept=kept,
         )  # fmt: skip
+
+
+def _agreement(method: Any, row: catalogue.Row) -> tuple[bool, int]:
+    """Whether all of a row's settings hold of an aligner, and how many do."""
+    holds = [getattr(method, name) == value for name, value in row.settings.items()]
+    return all(holds), sum(holds)
 
 
 @dataclass(frozen=True)

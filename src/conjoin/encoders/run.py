@@ -343,8 +343,7 @@ def embed(
     ConjoinError : two rows share a key, ``keys`` is missing, or ``strict`` and a cell failed.
     """
     seen, cell = _cells(rows, keys)
-    if strict:
-        _refuse_away(seen)
+    _refuse_away(seen, strict)
     store.sweep()
     ledger = Ledger(store.folder)
     before = store.live()
@@ -372,9 +371,9 @@ def embed(
     )  # fmt: skip
 
 
-def _refuse_away(seen: Survey) -> None:
-    """Refuse a column of which a cell cannot be read now."""
-    for key, reason in seen.away.items():
+def _refuse_away(seen: Survey, strict: bool) -> None:
+    """Refuse, where strict, a column of which a cell cannot be read now."""
+    for key, reason in seen.away.items() if strict else ():
         raise ConjoinError(f"item {key.id}", reason, "bring it back, or leave out --strict")
 
 

@@ -316,7 +316,6 @@ TRAINED: tuple[Row, ...] = (
         "staged-head",
         "Heads trained on one half of the pairs and then on the other, unlike half.",
         ("radford2021clip",),
-        settings={"stages": 2, "batch": 256},
         engine=_STAGED,
     ),
     _heads(
@@ -327,7 +326,7 @@ TRAINED: tuple[Row, ...] = (
             "beats tuning on one domain after another, and earlier continual methods, in "
             "retrieval on MSCOCO and Flickr30K (abstract, in words)",
         ),
-        settings={"loss": "right-rows", "stages": 2, "batch": 256},
+        settings={"loss": "right-rows"},
         engine=_STAGED,
     ),
     _heads(
@@ -340,7 +339,7 @@ TRAINED: tuple[Row, ...] = (
             "of its parts topology preservation alone, without momentum contrast, queue and "
             "masked words",
         ),
-        settings={"loss": "topology", "stages": 2, "batch": 256},
+        settings={"loss": "topology"},
         engine=_STAGED,
     ),
     _heads(

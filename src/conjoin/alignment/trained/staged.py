@@ -83,6 +83,7 @@ class StagedHeads(ContrastiveHeads):
     The order of the lines is this project's.
     """
 
+    batch: Annotated[int, Search(32, 8192, log=True)] = 256
     stages: Annotated[int, Search(2, 10)] = 2
     arithmetic: ClassVar[int] = 1
 
