@@ -108,3 +108,15 @@ def test_no_folder_is_crowded():
     }
     crowded = {name: count for name, count in counts.items() if count > MOST}
     assert not crowded, f"over {MOST} files, make folders by what they do: {crowded}"
+
+
+def test_no_private_name_is_imported():
+    found = [
+        f"{name}:{node.lineno} {alias.name}"
+        for name, path in modules(ROOT).items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("conjoin")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert not found, f"make these names public, or move them: {found}"

@@ -170,7 +170,8 @@ class Binding:
             return replace(made, choice=choice, seed=seed, trained=np.unique(pairs.group))
         frame = _mint(fitted, choice, choice.make(), spaces, pairs, seed)
         maps = {
-            name: _finish(fitted[name], frame).between(spaces[name].frame, frame) for name in spaces
+            name: finished(fitted[name], frame).between(space.frame, frame)
+            for name, space in spaces.items()
         }
         return cls(frame, choice.hub, maps, choice, seed, np.unique(pairs.group))
 
@@ -226,7 +227,7 @@ class Binding:
         )
         maps = dict(self.maps)
         for name in new:
-            maps[name] = _finish(fitted[name], self.frame).between(spaces[name].frame, self.frame)
+            maps[name] = finished(fitted[name], self.frame).between(spaces[name].frame, self.frame)
         trained = np.union1d(self.trained, pairs.group)
         beside = {**self.beside, **(dict.fromkeys(new, choice) if choice else {})}
         return replace(self, maps=maps, trained=trained, beside=beside)
@@ -368,7 +369,7 @@ def _fit_choice(spaces: Mapping[str, Space], pairs: Pairs, choice: Choice, seed:
     return Binding.placed(fitted, spaces, pairs, choice, seed)
 
 
-def _finish(item: Any, frame: Frame) -> Any:
+def finished(item: Any, frame: Frame) -> Any:
     """Bound vectors are stored at unit length where cosine scores them."""
     if frame.score != "cosine" or (
         isinstance(item, Chain) and isinstance(item.maps[-1], Normalise)

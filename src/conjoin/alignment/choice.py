@@ -77,6 +77,11 @@ class Choice:
             return cls(row.name, asdict(method), hub)
         return cls(type(method).__name__, {}, hub, binder=method)
 
+    @classmethod
+    def of_trial(cls, trial: Trial) -> "Choice":
+        """The method, fields and hub of a trial."""
+        return cls(trial.method, trial.fields, trial.hub)
+
     def make(self) -> Any:
         """The binder, ready to fit."""
         if self.binder is not None:
@@ -93,7 +98,7 @@ class Choice:
             best.setdefault(trial.method, trial)
         most = max((len(trial.scores) for trial in self.trials), default=0)
         for trial in self.trials:
-            if len(trial.scores) == most and self.same(_of(trial)):
+            if len(trial.scores) == most and self.same(Choice.of_trial(trial)):
                 best[self.method] = trial
         return dict(sorted(best.items(), key=lambda item: (-len(item[1].scores), -item[1].mean)))
 
@@ -157,7 +162,3 @@ class Kept:
     gain: float
     low: float
     high: float
-
-
-def _of(trial: Trial) -> Choice:
-    return Choice(trial.method, trial.fields, trial.hub)

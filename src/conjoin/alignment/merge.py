@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.alignment import guards
-from conjoin.alignment.binding import FEWEST, Binding, _finish
+from conjoin.alignment.binding import FEWEST, Binding, finished
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
 from conjoin.maps.base import Map, identity
@@ -136,4 +136,4 @@ def _bridge(a: Binding, x: np.ndarray, target: np.ndarray, method: str, seed: in
     fitted = binder.fit(
         {"a": target, "b": x}, Pairs.of(a=at, b=at), frozen={"a": identity(a.frame.dim)}, seed=seed
     )
-    return _finish(fitted["b"], a.frame)
+    return finished(fitted["b"], a.frame)

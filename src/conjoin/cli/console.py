@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conjoin.errors import ConjoinError
-from conjoin.report.text import _is_figure
+from conjoin.report.text import is_figure
 
 #: Columns of a table where there is no terminal to ask.
 WIDE = 120
@@ -59,7 +59,7 @@ class Console:
         body = [[str(cell) for cell in row] for row in rows]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for place, name in enumerate(columns):
-            right = place > 0 and all(_is_figure(row[place]) for row in body)
+            right = place > 0 and all(is_figure(row[place]) for row in body)
             last = place == len(columns) - 1 and not right
             table.add_column(name, justify="right" if right else "left", no_wrap=not last)
         for cells in body:

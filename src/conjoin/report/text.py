@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def _is_figure(text: str) -> bool:
+def is_figure(text: str) -> bool:
+    """Whether a cell is a number, or stands for one that is not there."""
     return text in ("", "-") or text[:1].isdigit() or text[:2].lstrip("-.").isdigit()
 
 

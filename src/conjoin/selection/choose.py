@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
-from conjoin.alignment.choice import BASELINES, Choice, Kept, Trial, _of
+from conjoin.alignment.choice import BASELINES, Choice, Kept, Trial
 from conjoin.catalogue import Row
 from conjoin.errors import ConjoinError, nearest
 from conjoin.execution.budget import SHORT, Work
@@ -182,7 +182,7 @@ def _contest(
     folds: Folds, found: Choice, incumbent: Choice | None, trials: Sequence[Trial]
 ) -> Kept | None:
     """Whether what is in use stays: it does unless the newcomer's gain is clearly above 0."""
-    if incumbent is None or not any(_of(trial).same(incumbent) for trial in trials):
+    if incumbent is None or not any(Choice.of_trial(trial).same(incumbent) for trial in trials):
         return None
     own = (incumbent.method, incumbent.fields, incumbent.hub)
     if found.same(incumbent):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.alignment.binding import Binding, _finish, require_enough
+from conjoin.alignment.binding import Binding, finished, require_enough
 from conjoin.alignment.choice import Choice
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, nearest
@@ -115,7 +115,7 @@ def upgraded(
         frames={n: binding.frame.id for n in spaces} | {"new": new.frame.id},
         frozen=dict.fromkeys(spaces, identity(binding.frame.dim)), seed=seed,
     )  # fmt: skip
-    item = _finish(fitted["new"], binding.frame).between(new.frame, binding.frame)
+    item = finished(fitted["new"], binding.frame).between(new.frame, binding.frame)
     maps = {key: item if key == name else own for key, own in binding.maps.items()}
     return replace(binding, maps=maps, trained=np.union1d(binding.trained, pairs.group))
 

@@ -11,6 +11,9 @@ from conjoin.errors import ConjoinError
 from conjoin.maps.base import Affine
 from conjoin.spaces import Pairs, Rows, Tokens
 
+#: Pairs of a view with the others that a method needs at least.
+FEWEST = 2
+
 #: Pairs gathered at a time; 1280 + 384 dimensions make a block of 27 MB.
 BLOCK = 4096
 #: Blocks summed in float32 before their sum is carried over to float64.
@@ -409,3 +412,29 @@ def check_rows(views: Mapping[str, Rows], pairs: Pairs) -> None:
             raise ConjoinError(
                 f"view {name}", f"pairs name row {column.max()} of {len(rows)}", "check the pairs"
             )
+
+
+def require_reached(joint: Joint, start: list[str]) -> list[str]:
+    """The views in the order in which pairs lead to them from ``start``.
+
+    Raises
+    ------
+    ConjoinError : a view has too few pairs, or none leads to it.
+    """
+    order = list(start)
+    for name in order:
+        order += [other for other in joint.partners(name) if other not in order]
+    for name in joint.dims:
+        if name in joint.frozen:
+            continue
+        found = sum(joint.between(name, o).count for o in joint.partners(name))
+        if found < FEWEST:
+            raise ConjoinError(
+                f"view {name}", f"has {found} pairs with the others", f"give {FEWEST} or more"
+            )
+        if name not in order:
+            raise ConjoinError(
+                f"view {name}", f"no pairs lead to it from {', '.join(start)}",
+                "pair it with one of them, or with a view that is",
+            )  # fmt: skip
+    return order

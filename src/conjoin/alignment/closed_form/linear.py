@@ -11,13 +11,12 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import scipy.linalg
 
-from conjoin.alignment.closed_form.covariance import Joint, Moments, Root
+from conjoin.alignment.closed_form.base import ClosedForm
+from conjoin.alignment.closed_form.covariance import Joint, Moments, Root, require_reached
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
 from conjoin.maps.base import Affine, Map
-from conjoin.spaces import Pairs, Rows
 
-FEWEST = 2
 #: Widths of all views together up to which views of any graph are decomposed as they are.
 EXACT = 1000
 
@@ -25,40 +24,29 @@ Lam = Annotated[float, Search(1e-4, 1e2, log=True)]
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Nothing(ClosedForm):
     """Leave every view as it is: ``y = [x, 0]``, zeros up to the width of the widest.
 
     Views whose encoders already speak to each other are compared as they stand, others by
     chance, which is what it is there to show. Against frozen views, wider ones are cut.
     """
 
-    def fit(
-        self,
-        views: Mapping[str, Rows],
-        pairs: Pairs,
-        *,
-        frames: Mapping[str, str] = {},
-        frozen: Mapping[str, Any] = {},
-        seed: int = 0,
-    ) -> dict[str, Map]:
-        """The identity of each view, padded."""
-        return self.solve(Joint.of(views, pairs, frozen), frozen)
-
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from the widths alone."""
-        _reached(joint, [name for name in joint.dims if name in frozen] or list(joint.dims)[:1])
+        start = [name for name in joint.dims if name in frozen] or list(joint.dims)[:1]
+        require_reached(joint, start)
         known = [joint.dims[name] for name in frozen]
         wide = known[0] if known else max(joint.dims.values())
         return {
             name: frozen[name]
             if name in frozen
-            else _cast(None if d == wide else np.eye(d, wide), np.zeros(d), np.zeros(wide))
+            else float_affine(None if d == wide else np.eye(d, wide), np.zeros(d), np.zeros(wide))
             for name, d in joint.dims.items()
         }
 
 
 @dataclass(frozen=True)
-class Centring:
+class Centring(ClosedForm):
     """Subtract each view's mean: ``y = x - mean(x)``; the do-almost-nothing baseline.
 
     Needs views of one width. Against frozen views the mean moves to theirs:
@@ -68,26 +56,9 @@ class Centring:
     #: It leaves its hub in place, so which view that is matters.
     directed: ClassVar[bool] = True
 
-    def fit(
-        self,
-        views: Mapping[str, Rows],
-        pairs: Pairs,
-        *,
-        frames: Mapping[str, str] = {},
-        frozen: Mapping[str, Any] = {},
-        seed: int = 0,
-    ) -> dict[str, Map]:
-        """One shift a view.
-
-        Raises
-        ------
-        ConjoinError : the widths differ; else as every binder.
-        """
-        return self.solve(Joint.of(views, pairs, frozen), frozen)
-
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from moments."""
-        return _directed(joint, frozen, self._one)
+        return directed_maps(joint, frozen, self._one)
 
     def _one(self, name: str, m: Moments) -> Affine:
         dx, dy = m.s_xy.shape
@@ -96,11 +67,11 @@ class Centring:
                 f"view {name}", f"has {dx} dimensions, the joint space {dy}",
                 "use ridge, procrustes or cca",
             )  # fmt: skip
-        return _affine(None, m)
+        return affine_of(None, m)
 
 
 @dataclass(frozen=True)
-class Ridge:
+class Ridge(ClosedForm):
     """Least squares onto the hub: ``W = (C_xx + λ s I)⁻¹ C_xy``, centred (Hoerl, Kennard 1970).
 
     Parameters
@@ -113,29 +84,17 @@ class Ridge:
 
     lam: Lam = 0.3
 
-    def fit(
-        self,
-        views: Mapping[str, Rows],
-        pairs: Pairs,
-        *,
-        frames: Mapping[str, str] = {},
-        frozen: Mapping[str, Any] = {},
-        seed: int = 0,
-    ) -> dict[str, Map]:
-        """One affine map a view; the hub only loses its mean."""
-        return self.solve(Joint.of(views, pairs, frozen), frozen)
-
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from moments."""
-        return _directed(joint, frozen, self._one)
+        return directed_maps(joint, frozen, self._one)
 
     def _one(self, name: str, m: Moments) -> Affine:
         root = Root.of(m.c_xx, self.lam, m.eps)
-        return _affine(root.back(root.whiten(m.c_xy)), m)
+        return affine_of(root.back(root.whiten(m.c_xy)), m)
 
 
 @dataclass(frozen=True)
-class Procrustes:
+class Procrustes(ClosedForm):
     """The rotation nearest to the hub: ``W = U Vᵀ`` of ``C_xy = U S Vᵀ`` (Schönemann 1966).
 
     Where the widths differ, ``W`` has orthonormal rows or columns.
@@ -150,23 +109,11 @@ class Procrustes:
 
     scale: Annotated[bool, Choice((False, True))] = False
 
-    def fit(
-        self,
-        views: Mapping[str, Rows],
-        pairs: Pairs,
-        *,
-        frames: Mapping[str, str] = {},
-        frozen: Mapping[str, Any] = {},
-        seed: int = 0,
-    ) -> dict[str, Map]:
-        """One rotation a view; the hub only loses its mean."""
-        return self.solve(Joint.of(views, pairs, frozen), frozen)
-
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from moments."""
         # Of more than two views what is decomposed hangs on where the others were put.
         memo = joint.memo if len(joint.dims) == 2 else {}
-        return _directed(joint, frozen, lambda name, m: self._one(name, m, memo))
+        return directed_maps(joint, frozen, lambda name, m: self._one(name, m, memo))
 
     def _one(self, name: str, m: Moments, memo: dict[Any, Any]) -> Affine:
         key = ("rotation", name)
@@ -177,11 +124,11 @@ class Procrustes:
         if self.scale:
             spread = float(np.sum((m.c_xx @ weight) * weight))
             weight = weight * (s.sum() / spread if spread > 0 else 1.0)
-        return _affine(weight, m)
+        return affine_of(weight, m)
 
 
 @dataclass(frozen=True)
-class CCA:
+class CCA(ClosedForm):
     """Regularised canonical correlation (Hotelling 1936; Vinod 1976), of any number of views.
 
     Two views: with ``F_v F_vᵀ = (C_vv + λ s_v I)⁻¹`` and ``F_xᵀ C_xy F_y = U ρ Vᵀ``, the maps are
@@ -207,28 +154,16 @@ class CCA:
     rank: Annotated[int | None, Choice((None, 32, 64, 128, 256))] = None
     power: Annotated[float, Search(0.0, 2.0)] = 1.0
 
-    def fit(
-        self,
-        views: Mapping[str, Rows],
-        pairs: Pairs,
-        *,
-        frames: Mapping[str, str] = {},
-        frozen: Mapping[str, Any] = {},
-        seed: int = 0,
-    ) -> dict[str, Map]:
-        """One affine map a view, into the canonical directions."""
-        return self.solve(Joint.of(views, pairs, frozen), frozen)
-
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from moments."""
         if joint.frozen:
-            return _directed(joint, frozen, self._extend)
-        _reached(joint, list(joint.dims)[:1])
+            return directed_maps(joint, frozen, self._extend)
+        require_reached(joint, list(joint.dims)[:1])
         means, weights, rho = self._directions(joint)
         kept = slice(None if self.rank is None else min(self.rank, len(rho)))
         scale = np.maximum(rho[kept], 0) ** self.power
         return {
-            name: _cast(weight[:, kept] * scale, means[name], np.zeros(len(scale)))
+            name: float_affine(weight[:, kept] * scale, means[name], np.zeros(len(scale)))
             for name, weight in weights.items()
         }
 
@@ -255,7 +190,7 @@ class CCA:
         weight = root.back(u[:, live]) * s[live] ** (self.power / (1 + self.power)) @ vt[live]
         spread = float(np.sum((m.c_xx @ weight) * weight))
         weight *= np.sqrt(np.trace(m.c_yy) / spread) if spread > 0 else 1.0
-        return _affine(weight, m)
+        return affine_of(weight, m)
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,42 +384,16 @@ def _signs(parts: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.where(hub[np.abs(hub).argmax(axis=0), np.arange(hub.shape[1])] < 0, -1.0, 1.0)
 
 
-def _reached(joint: Joint, start: list[str]) -> list[str]:
-    """The views in the order in which pairs lead to them from ``start``.
-
-    Raises
-    ------
-    ConjoinError : a view has too few pairs, or none leads to it.
-    """
-    order = list(start)
-    for name in order:
-        order += [other for other in joint.partners(name) if other not in order]
-    for name in joint.dims:
-        if name in joint.frozen:
-            continue
-        found = sum(joint.between(name, o).count for o in joint.partners(name))
-        if found < FEWEST:
-            raise ConjoinError(
-                f"view {name}", f"has {found} pairs with the others", f"give {FEWEST} or more"
-            )
-        if name not in order:
-            raise ConjoinError(
-                f"view {name}", f"no pairs lead to it from {', '.join(start)}",
-                "pair it with one of them, or with a view that is",
-            )  # fmt: skip
-    return order
-
-
-def _directed(
+def directed_maps(
     joint: Joint, frozen: Mapping[str, Any], one: Callable[[str, Moments], Affine]
 ) -> dict[str, Map]:
     """Fit each view to where its nearest placed partners lie, from the hub outwards."""
     hub = next(iter(joint.dims))
     start = [name for name in joint.dims if name in joint.frozen] or [hub]
-    order = _reached(joint, start)
+    order = require_reached(joint, start)
     placed = {name: _plain(joint.dims[name]) for name in start}
     if not joint.frozen:
-        placed[hub] = _centred(joint, hub)
+        placed[hub] = centred_map(joint, hub)
     while todo := [name for name in order if name not in placed]:
         layer = {}
         for name in todo:
@@ -511,15 +420,18 @@ def _plain(dim: int) -> Affine:
     return Affine(None, np.zeros(dim), np.zeros(dim))
 
 
-def _centred(joint: Joint, hub: str) -> Affine:
-    return _cast(None, Side.of(joint, hub).mean, np.zeros(joint.dims[hub]))
+def centred_map(joint: Joint, hub: str) -> Affine:
+    """The hub's own map: it loses its mean."""
+    return float_affine(None, Side.of(joint, hub).mean, np.zeros(joint.dims[hub]))
 
 
-def _affine(weight: np.ndarray | None, m: Moments) -> Affine:
-    return _cast(weight, m.mean_x, m.mean_y)
+def affine_of(weight: np.ndarray | None, m: Moments) -> Affine:
+    """``y = (x - mean(x)) W + mean(y)``; no rotation where ``W`` is ``None``."""
+    return float_affine(weight, m.mean_x, m.mean_y)
 
 
-def _cast(weight: np.ndarray | None, shift: np.ndarray, bias: np.ndarray) -> Affine:
+def float_affine(weight: np.ndarray | None, shift: np.ndarray, bias: np.ndarray) -> Affine:
+    """``y = (x - shift) W + bias`` in float32, as maps are kept."""
     return Affine(
         None if weight is None else weight.astype(np.float32),
         shift.astype(np.float32),

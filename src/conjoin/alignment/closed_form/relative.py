@@ -8,8 +8,13 @@ from typing import Annotated, Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from conjoin.alignment.closed_form.covariance import Joint, Moments, check_views
-from conjoin.alignment.closed_form.linear import FEWEST, _reached
+from conjoin.alignment.closed_form.covariance import (
+    FEWEST,
+    Joint,
+    Moments,
+    check_views,
+    require_reached,
+)
 from conjoin.alignment.closed_form.whitening import unfinished
 from conjoin.catalogue import Choice
 from conjoin.errors import ConjoinError
@@ -240,7 +245,7 @@ def _order(views: Mapping[str, Rows], pairs: Pairs, frozen: Mapping[str, Any]) -
     given: Mapping[str, Any] = views
     widths = {name: int(rows.shape[1]) for name, rows in given.items()}
     joint = Joint(widths, edges, frozenset(frozen))
-    return _reached(joint, [name for name in views if name in frozen] or list(views)[:1])
+    return require_reached(joint, [name for name in views if name in frozen] or list(views)[:1])
 
 
 def _joined(

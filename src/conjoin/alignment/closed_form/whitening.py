@@ -6,27 +6,27 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint, Moments, Root
+from conjoin.alignment.closed_form.base import ClosedForm
+from conjoin.alignment.closed_form.covariance import Joint, Moments, Root, require_reached
 from conjoin.alignment.closed_form.linear import (
     CCA,
     Procrustes,
     Ridge,
     Side,
-    _cast,
-    _directed,
-    _reached,
+    affine_of,
+    directed_maps,
+    float_affine,
     svd,
 )
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
 from conjoin.maps.base import Affine, Map, Normalise, stages
-from conjoin.spaces import Pairs, Rows
 
 Rank = Annotated[int | None, Choice((None, 32, 64, 128, 256))]
 
 
 @dataclass(frozen=True)
-class Whitening:
+class Whitening(ClosedForm):
     """Unit variance in every kept direction: ``y = (x - mean) U_k (Λ_k + λ s I)^(-1/2)``.
 
     ``U Λ Uᵀ`` is the covariance, largest first, ``s`` the mean of ``Λ`` (Huang et al. 2021; the
@@ -60,30 +60,13 @@ class Whitening:
     rank: Rank = None
     lam: Annotated[float, Search(1e-6, 1e1, log=True)] = 0.1
 
-    def fit(
-        self,
-        views: Mapping[str, Rows],
-        pairs: Pairs,
-        *,
-        frames: Mapping[str, str] = {},
-        frozen: Mapping[str, Any] = {},
-        seed: int = 0,
-    ) -> dict[str, Map]:
-        """One affine map a view.
-
-        Raises
-        ------
-        ConjoinError : one whitening cannot be shared, as widths differ; else as every binder.
-        """
-        return self.solve(Joint.of(views, pairs, frozen), frozen)
-
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from moments."""
         if self.then == "nothing":
             return self._share(joint, frozen)
         if joint.frozen:
-            return _directed(joint, frozen, self._turn)
-        _reached(joint, list(joint.dims)[:1])
+            return directed_maps(joint, frozen, self._turn)
+        require_reached(joint, list(joint.dims)[:1])
         own = {}
         for name in joint.dims:
             side = Side.of(joint, name)
@@ -98,7 +81,7 @@ class Whitening:
     def _share(self, joint: Joint, frozen: Mapping[str, Any]) -> dict[str, Map]:
         fresh = [name for name in joint.dims if name not in joint.frozen]
         start = [name for name in joint.dims if name in joint.frozen] or fresh[:1]
-        _reached(joint, start)
+        require_reached(joint, start)
         if joint.frozen:
             held = unfinished(frozen[start[0]])
             weight = held.weight if isinstance(held, Affine) else None
@@ -107,7 +90,7 @@ class Whitening:
                     f"view {fresh[0]}", f"cannot share the whitening of {start[0]}",
                     'use then="procrustes", or fit all views together',
                 )  # fmt: skip
-            return _directed(joint, frozen, lambda name, m: _cast(weight, m.mean_x, m.mean_y))
+            return directed_maps(joint, frozen, lambda name, m: affine_of(weight, m))
         odd = [name for name in fresh if joint.dims[name] != joint.dims[fresh[0]]]
         if odd:
             raise ConjoinError(
@@ -119,7 +102,7 @@ class Whitening:
         shared = np.mean([side.cov for side in sides.values()], axis=0)
         weight = self._weight(shared, max(side.eps for side in sides.values()))
         still = np.zeros(weight.shape[1])
-        return {name: _cast(weight, side.mean, still) for name, side in sides.items()}
+        return {name: float_affine(weight, side.mean, still) for name, side in sides.items()}
 
     def _turn(self, name: str, m: Moments) -> Affine:
         white = self._weight(m.c_xx, m.eps)
@@ -127,7 +110,7 @@ class Whitening:
         weight = white @ (u @ vt)
         spread = float(np.sum((m.c_xx @ weight) * weight))
         weight *= np.sqrt(np.trace(m.c_yy) / spread) if spread > 0 else 1.0
-        return _cast(weight, m.mean_x, m.mean_y)
+        return float_affine(weight, m.mean_x, m.mean_y)
 
     def _weight(self, cov: np.ndarray, eps: float, axes: Any = None) -> np.ndarray:
         values, vectors = np.linalg.eigh(cov) if axes is None else axes
@@ -140,7 +123,7 @@ class Whitening:
 
 
 @dataclass(frozen=True)
-class Subspace:
+class Subspace(ClosedForm):
     """Least squares inside the directions that two views share most.
 
     With ``P_v`` the first ``k`` canonical directions of a view (regularised CCA on the pairs)
@@ -163,23 +146,11 @@ class Subspace:
     rank: Annotated[int, Choice((8, 16, 32, 64, 128))] = 32
     lam: Annotated[float, Search(1e-4, 1e2, log=True)] = 1.0
 
-    def fit(
-        self,
-        views: Mapping[str, Rows],
-        pairs: Pairs,
-        *,
-        frames: Mapping[str, str] = {},
-        frozen: Mapping[str, Any] = {},
-        seed: int = 0,
-    ) -> dict[str, Map]:
-        """One affine map a view, into the hub's subspace."""
-        return self.solve(Joint.of(views, pairs, frozen), frozen)
-
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from moments."""
         if joint.frozen:
-            return _directed(joint, frozen, self._extend)
-        _reached(joint, list(joint.dims)[:1])
+            return directed_maps(joint, frozen, self._extend)
+        require_reached(joint, list(joint.dims)[:1])
         means, weights, _ = CCA(self.lam)._directions(joint)
         cut = {name: _plain(weights[name][:, : self.rank], means[name]) for name in joint.dims}
         fitted = Ridge(0.0).solve(through(joint, cut))
@@ -192,7 +163,7 @@ class Subspace:
         down = root.back(u[:, : self.rank])
         inner = Root.of(down.T @ m.c_xx @ down, 0.0, m.eps)
         weight = down @ inner.back(inner.whiten(down.T @ m.c_xy))
-        return _cast(weight, m.mean_x, m.mean_y)
+        return float_affine(weight, m.mean_x, m.mean_y)
 
 
 def unfinished(held: Any) -> Any:
@@ -220,7 +191,7 @@ def _after(first: Affine, then: Any) -> Affine:
     assert first.weight is not None
     weight = first.weight if then.weight is None else first.weight @ then.weight
     bias = then.apply(first.bias[None])[0]
-    return _cast(weight, first.shift, bias)
+    return float_affine(weight, first.shift, bias)
 
 
 __all__ = ["Subspace", "Whitening"]

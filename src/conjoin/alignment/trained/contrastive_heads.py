@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint
-from conjoin.alignment.closed_form.linear import CCA, _reached
+from conjoin.alignment.closed_form.covariance import Joint, require_reached
+from conjoin.alignment.closed_form.linear import CCA
 from conjoin.alignment.pair_trust import trusted
 from conjoin.catalogue import Choice, Search, find
 from conjoin.errors import optional
@@ -123,7 +123,7 @@ class ContrastiveHeads:
         joint = Joint.of(views, pairs, frozen)
         if self.start == "closed":
             return self._from_closed(views, pairs, joint, frozen, seed)
-        _reached(joint, list(frozen) or list(views)[:1])
+        require_reached(joint, list(frozen) or list(views)[:1])
         if self.lock and not frozen:
             hub = next(iter(views))
             frozen = {hub: centred(as_array(views[hub])[used(pairs, hub)])}

@@ -7,8 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint
-from conjoin.alignment.closed_form.linear import _reached
+from conjoin.alignment.closed_form.covariance import Joint, require_reached
 from conjoin.alignment.trained.contrastive_heads import fresh, in_order, training
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError, optional
@@ -132,7 +131,7 @@ class HyperbolicHeads:
         """
         optional("torch", "train")
         joint = Joint.of(views, pairs, frozen)
-        _reached(joint, list(frozen) or list(views)[:1])
+        require_reached(joint, list(frozen) or list(views)[:1])
         given = given_curvature(frozen)
         width = joint.dims[next(iter(frozen))] - 1 if frozen else self.width
         inner = fresh(self, views, pairs, frozen, width)

@@ -6,8 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint
-from conjoin.alignment.closed_form.linear import _reached
+from conjoin.alignment.closed_form.covariance import Joint, require_reached
 from conjoin.alignment.trained.contrastive_heads import fresh, in_order, training
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError, optional
@@ -108,7 +107,7 @@ class SpaceBonds:
         optional("torch", "train")
         joint = Joint.of(views, pairs, frozen)
         start = list(frozen) or list(views)[:1]
-        _reached(joint, start)
+        require_reached(joint, start)
         if frozen and self.bond == "displacement":
             raise ConjoinError("bond", "displacement would move frozen views", "use combination")
         spaces = [Joined(frozen)] if frozen else []

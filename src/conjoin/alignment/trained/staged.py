@@ -6,8 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint
-from conjoin.alignment.closed_form.linear import _reached
+from conjoin.alignment.closed_form.covariance import Joint, require_reached
 from conjoin.alignment.trained.contrastive_heads import ContrastiveHeads, fresh, training
 from conjoin.catalogue import Search
 from conjoin.errors import optional
@@ -104,7 +103,7 @@ class StagedHeads(ContrastiveHeads):
         """
         optional("torch", "train")
         joint = Joint.of(views, pairs, frozen)
-        _reached(joint, list(frozen) or list(views)[:1])
+        require_reached(joint, list(frozen) or list(views)[:1])
         width = joint.dims[next(iter(frozen))] if frozen else self.width
         first, *later = in_stages(as_array(views[next(iter(views))]), pairs, self.stages)
         heads = fresh(self, views, first, frozen, width)

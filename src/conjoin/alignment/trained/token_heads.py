@@ -6,8 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint
-from conjoin.alignment.closed_form.linear import _reached
+from conjoin.alignment.closed_form.covariance import Joint, require_reached
 from conjoin.alignment.trained.contrastive_heads import in_order
 from conjoin.catalogue import Search, find
 from conjoin.errors import ConjoinError, optional
@@ -111,7 +110,7 @@ class TokenHeads:
             if getattr(stages(item)[-1], "score", "") != "maxsim":
                 raise ConjoinError(f"frozen {name}", "is not bound by tokens", "fit it by filip")
         joint = Joint.of({name: pooled(view) for name, view in views.items()}, pairs, frozen)
-        _reached(joint, list(frozen) or list(views)[:1])
+        require_reached(joint, list(frozen) or list(views)[:1])
         width = joint.dims[next(iter(frozen))] if frozen else self.width
         before = {
             name: Standardise.of(vectors_of(view, used(pairs, name)))

@@ -6,8 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint
-from conjoin.alignment.closed_form.linear import _reached
+from conjoin.alignment.closed_form.covariance import Joint, require_reached
 from conjoin.alignment.trained.contrastive_heads import in_order, training
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError, optional
@@ -157,7 +156,7 @@ class OneEncoder:
         """
         optional("torch", "train")
         joint = Joint.of(views, pairs, frozen)
-        _reached(joint, list(frozen) or list(views)[:1])
+        require_reached(joint, list(frozen) or list(views)[:1])
         maps: dict[str, Any] = dict(frozen)
         for stage in _stages(joint, list(frozen) or list(views)[:1]):
             new = [name for name in stage if name not in maps]

@@ -10,7 +10,7 @@ from conjoin.alignment.closed_form.linear import Lam
 from conjoin.catalogue import Choice
 from conjoin.maps.base import Affine, Map, as_array
 from conjoin.spaces import Pairs, Rows
-from conjoin.upgrade.bridges.simplex_classifier import _weights, by_classes
+from conjoin.upgrade.bridges.simplex_classifier import by_classes, row_weights
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class ClassMaps:
         ) -> Map:
             rows = np.flatnonzero(owner >= 0)
             x = np.asarray(as_array(views[name])[rows], np.float64)
-            return self._map(x, owner[rows], _weights(name, rows, pairs)[0], points)
+            return self._map(x, owner[rows], row_weights(name, rows, pairs)[0], points)
 
         return by_classes(views, pairs, frozen, 0, head)
 

@@ -10,15 +10,9 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint, Moments, Root
-from conjoin.alignment.closed_form.linear import (
-    Lam,
-    Nothing,
-    _affine,
-    _centred,
-    _directed,
-    _reached,
-)
+from conjoin.alignment.closed_form.base import ClosedForm
+from conjoin.alignment.closed_form.covariance import Joint, Moments, Root, require_reached
+from conjoin.alignment.closed_form.linear import Lam, Nothing, affine_of, centred_map, directed_maps
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
 from conjoin.maps.base import Affine, Composable, Map, as_array
@@ -79,7 +73,7 @@ def outward(
     """
     joint = Joint.of(views, pairs, frozen)
     placed: dict[str, Any] = dict(start(joint))
-    order = _reached(joint, list(placed))
+    order = require_reached(joint, list(placed))
     used = {name: joint.dims[name] for name in placed}
     while todo := [name for name in order if name not in placed]:
         layer = {}
@@ -121,12 +115,12 @@ def centred_hub(joint: Joint, frozen: Mapping[str, Any]) -> dict[str, Any]:
     if frozen:
         return {name: frozen[name] for name in joint.dims if name in frozen}
     hub = next(iter(joint.dims))
-    _reached(joint, [hub])
-    return {hub: _centred(joint, hub)}
+    require_reached(joint, [hub])
+    return {hub: centred_map(joint, hub)}
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(ClosedForm):
     """Reduced-rank ridge: least squares onto the hub through ``rank`` directions.
 
     ``W = W_ridge V_r V_rᵀ`` with ``V_r`` the leading right singular vectors of
@@ -147,27 +141,15 @@ class LowRank:
     lam: Lam = 0.3
     rank: Annotated[int, Choice((16, 32, 64, 128, 256))] = 64
 
-    def fit(
-        self,
-        views: Mapping[str, Rows],
-        pairs: Pairs,
-        *,
-        frames: Mapping[str, str] = {},
-        frozen: Mapping[str, Any] = {},
-        seed: int = 0,
-    ) -> dict[str, Map]:
-        """One affine map of that rank a view; the hub only loses its mean."""
-        return self.solve(Joint.of(views, pairs, frozen), frozen)
-
     def solve(self, joint: Joint, frozen: Mapping[str, Any] = {}) -> dict[str, Map]:
         """The maps from moments."""
-        return _directed(joint, frozen, self._one)
+        return directed_maps(joint, frozen, self._one)
 
     def _one(self, name: str, m: Moments) -> Affine:
         root = Root.of(m.c_xx, self.lam, m.eps)
         whitened = root.whiten(m.c_xy)
         kept = np.linalg.svd(whitened, full_matrices=False)[2][: self.rank]
-        return _affine((root.back(whitened) @ kept.T) @ kept, m)
+        return affine_of((root.back(whitened) @ kept.T) @ kept, m)
 
 
 @dataclass(frozen=True)

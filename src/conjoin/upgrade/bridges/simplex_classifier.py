@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint
-from conjoin.alignment.closed_form.linear import Lam, _reached
+from conjoin.alignment.closed_form.covariance import Joint, require_reached
+from conjoin.alignment.closed_form.linear import Lam
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError, optional
 from conjoin.losses import Param
@@ -201,7 +201,7 @@ class SimplexHeads:
         parts = [classifier[label], label[:, None].astype(np.float32)]
         if self.share < 1 and near:
             parts.insert(1, _before(name, near, rows, views, pairs, placed))
-        weight, group = _weights(name, rows, pairs)
+        weight, group = row_weights(name, rows, pairs)
         given = Reached(name, x / size, np.concatenate(parts, axis=1), weight, group,
                         classifier.shape[1])  # fmt: skip
 
@@ -235,7 +235,7 @@ def by_classes(
     ConjoinError : as every binder; or there is one class only, or more than :data:`MOST`.
     """
     first = next(iter(views))
-    order = _reached(Joint.of(views, pairs, frozen), list(frozen) or [first])
+    order = require_reached(Joint.of(views, pairs, frozen), list(frozen) or [first])
     owner = _classes(views, pairs, first)
     placed: dict[str, Any] = dict(frozen)
     placed[first], points = _fixed(views, owner, placed, first, reserve)
@@ -334,7 +334,7 @@ def _before(
     return made
 
 
-def _weights(name: str, rows: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+def row_weights(name: str, rows: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """The largest weight and the group of each row's lines."""
     weight, group = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
     at = {row: place for place, row in enumerate(rows.tolist())}

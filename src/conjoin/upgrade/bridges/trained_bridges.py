@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.covariance import Joint, Moments, Root
-from conjoin.alignment.closed_form.linear import Lam, _reached
+from conjoin.alignment.closed_form.covariance import Joint, Moments, Root, require_reached
+from conjoin.alignment.closed_form.linear import Lam
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import optional
 from conjoin.losses import Param
@@ -313,7 +313,7 @@ class XBT(ResidualBridge):
         """``φ`` for each source frame, behind an adapter where one was trained."""
         optional("torch", "train")
         joint = Joint.of(views, pairs, frozen)
-        _reached(joint, list(frozen) or list(views)[:1])
+        require_reached(joint, list(frozen) or list(views)[:1])
         tower = self._tower(joint, views, frames, frozen)
         rest = [name for names in tower.values() for name in names]
         kept = {name: rows for name, rows in views.items() if name not in rest}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.binding import Binding, _finish
+from conjoin.alignment.binding import Binding, finished
 from conjoin.alignment.closed_form.linear import Nothing
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError
@@ -165,5 +165,5 @@ def _tower(setting: Setting, made: Made, arm: str, seed: int) -> Binding:
         views, pairs, frames={n: setting.spaces[n].frame.id for n in (old, new)},
         frozen={old: base.maps[old]}, seed=seed,
     )  # fmt: skip
-    item = _finish(fitted[new], base.frame).between(setting.spaces[new].frame, base.frame)
+    item = finished(fitted[new], base.frame).between(setting.spaces[new].frame, base.frame)
     return replace(base, maps={**base.maps, new: item})
