@@ -50,7 +50,7 @@ def doctor(  # noqa: PLR0913 - each option is one the command line offers
 
         run_system(folder, console)
         return
-    from conjoin.project.quality.examine import run_decisions, run_doctor
+    from conjoin.cli.actions.doctor import run_decisions, run_doctor
 
     ws = opened(folder, writes=False)
     if decisions is not None:

@@ -1,13 +1,13 @@
 """``conjoin bridge``: another text encoder asks a joint space, joined to it by texts alone."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.cli.console import Console
 from conjoin.encoders.base import Encoder
 from conjoin.encoders.open import kind_of, open_encoder, state_of
 from conjoin.encoders.run import encode
@@ -16,7 +16,6 @@ from conjoin.maps.base import apply_rows, save_map
 from conjoin.project.fit import joint
 from conjoin.project.fit.stored import Fit, current_fit
 from conjoin.project.workspace import Workspace
-from conjoin.report.text import number
 from conjoin.selection.frozen import for_frozen
 from conjoin.selection.text_bridge import K, TextBridge, compared, own_found, text_bridge
 from conjoin.spaces import Pairs, Space, unit
@@ -28,47 +27,80 @@ MOST = 20_000
 JUDGED = 2_000
 
 
-def run_bridge(
-    ws: Workspace,
-    texts: Path,
-    uri: str,
-    console: Console,
-    *,
-    seed: int,
-    apply: bool,
-    dry: bool,
-) -> None:
-    """Fit a bridge by texts, say what it is worth, and put it to use where asked."""
+@dataclass(frozen=True, eq=False)
+class Bridged:
+    """A bridge by texts, and what it is worth.
+
+    Parameters
+    ----------
+    uri : of the text encoder that was brought in.
+    texts : that both encoders could read.
+    pairs : where pairs exist, recall of held-out texts by target and by text encoder.
+    applied : typed words are read by it from now on.
+    """
+
+    uri: str
+    bridge: TextBridge
+    texts: int
+    pairs: Mapping[str, Any]
+    applied: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        choice = self.bridge.choice
+        return {
+            "to": self.uri, "method": choice.method, "fields": dict(choice.fields),
+            "texts": self.texts, "held": self.bridge.held.to_json(),
+            "tried": {name: trial.mean for name, trial in choice.best_of().items()},
+            "pairs": self.pairs, "applied": self.applied,
+        }  # fmt: skip
+
+
+def bridge_texts(
+    ws: Workspace, texts: Sequence[str], uri: str, *, seed: int = 0, apply: bool = False
+) -> Bridged:
+    """Fit a bridge by texts, judge it, and put it to use where asked.
+
+    Raises
+    ------
+    ConjoinError : the encoder reads no text, or nothing in use is a joint encoder's frame.
+    """
     made = current_fit(ws)
-    if kind_of(uri) != "text":
-        raise ConjoinError("--to", f"{uri} reads {kind_of(uri)}", "name an encoder of texts")
-    reader = own_reader(ws, made)
-    listed = read_texts(texts)
-    if dry:
-        console.say(f"would embed {len(listed)} texts by {reader.encoder.uri} and {uri}")
-        console.result({"texts": len(listed), "dry": True})
-        return
+    reader = reader_for(ws, uri)
+    listed = list(texts)
     encoder = open_encoder(uri, cells=lambda: listed)
     old, new = embedded(reader.encoder, listed), embedded(encoder, listed)
     bridge = text_bridge(old, new, seed=seed)
-    tried = {name: trial.mean for name, trial in bridge.choice.best_of().items()}
-    held = bridge.held
-    console.say(
-        f"{bridge.choice.method}: {number(held.value, held.low, held.high)} of {held.queries} "
-        f"held-out texts find their own vector among the first {K} (recall@{K})"
-    )
     judged = on_pairs(ws, made, encoder, bridge, seed=seed)
-    for target, arms in judged.items():
-        rows = [(name, number(one["value"], one["low"], one["high"])) for name, one in arms.items()]
-        console.table(f"Held-out texts into {target} (recall@{K})", ("asked by", "recall"), rows)
     if apply:
         keep(ws, made, bridge, uri, encoder)
-        console.say(f"typed words are read by {uri} from now on; conjoin bridge --drop undoes it")
-    console.result({
-        "to": uri, "method": bridge.choice.method, "fields": dict(bridge.choice.fields),
-        "texts": len(old), "held": held.to_json(), "tried": tried, "pairs": judged,
-        "applied": apply,
-    })  # fmt: skip
+    return Bridged(uri, bridge, len(old), judged, apply)
+
+
+def reader_for(ws: Workspace, uri: str) -> joint.Reader:
+    """The text encoder of the joint space that another one is to be joined to.
+
+    Raises
+    ------
+    ConjoinError : the other reads no text, or nothing in use is a joint encoder's frame.
+    """
+    if kind_of(uri) != "text":
+        raise ConjoinError("--to", f"{uri} reads {kind_of(uri)}", "name an encoder of texts")
+    return own_reader(ws, current_fit(ws))
+
+
+def drop_bridge(ws: Workspace, *, dry: bool = False) -> None:
+    """Let the joint model's own text encoder read words again.
+
+    Raises
+    ------
+    ConjoinError : no bridge is in use.
+    """
+    path = ws.state / joint.BRIDGE / "bridge.json"
+    if not path.exists():
+        raise ConjoinError("--drop", "no bridge is in use", "there is nothing to undo")
+    if not dry:
+        path.unlink()
 
 
 def own_reader(ws: Workspace, made: Fit) -> joint.Reader:
@@ -180,14 +212,3 @@ def keep(ws: Workspace, made: Fit, bridge: TextBridge, uri: str, encoder: Encode
         "joint": made.binding.frame.to_json(), "method": bridge.choice.method,
         "state": state_of(encoder),
     })  # fmt: skip
-
-
-def run_drop(ws: Workspace, console: Console, *, dry: bool) -> None:
-    """Let the joint model's own text encoder read words again."""
-    path = ws.state / joint.BRIDGE / "bridge.json"
-    if not path.exists():
-        raise ConjoinError("--drop", "no bridge is in use", "there is nothing to undo")
-    if not dry:
-        path.unlink()
-    console.say("typed words are read by the joint model's own text encoder again")
-    console.result({"dropped": True, "dry": dry})

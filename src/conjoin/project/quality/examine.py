@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.console import Console, Progress
 from conjoin.encoders.open import kind_of
 from conjoin.errors import CellError, ConjoinError, nearest
 from conjoin.project.workspace import DECIDED, Workspace
 from conjoin.quality.decisions import Decision, check, merged, read_csv, read_table, write_table
-from conjoin.quality.finding import KINDS, Finding, Report
+from conjoin.quality.finding import Finding, Report
 from conjoin.quality.inputs import Case
 from conjoin.quality.run import examine
 from conjoin.quality.table_checks import VALUES
@@ -24,8 +24,6 @@ COLUMNS = 60
 OWN = 0.95
 #: Characters of an item's name in a table.
 SHORT = 28
-#: Findings shown on a page, at most, the surest of each kind first.
-SHOWN = 400
 
 
 def case_of(ws: Workspace, *, labels: Sequence[str] = (), seed: int = 0) -> tuple[Case, list[str]]:
@@ -162,66 +160,35 @@ def _binder(ws: Workspace) -> Any:
     return made if choice.method in QUICK else None
 
 
-def run_doctor(
-    ws: Workspace, console: Console, *, kinds: Sequence[str], least: float, html: Path | None,
-    labels: Sequence[str], seed: int,
-) -> Report:  # fmt: skip
-    """Examine a workspace and show what was found."""
+def examine_workspace(
+    ws: Workspace,
+    *,
+    kinds: Sequence[str] = (),
+    least: float = 0.5,
+    labels: Sequence[str] = (),
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Report:
+    """Examine a workspace: findings, and what could not be looked at.
+
+    Parameters
+    ----------
+    kinds : of finding; all where none is named.
+    least : confidence of a finding, at least.
+    labels : columns that are labels; guessed where none is named.
+    progress : told a task, how much of it is done, and of how much.
+
+    Raises
+    ------
+    ConjoinError : no modality is embedded, or a column is none or no label.
+    """
     case, notes = case_of(ws, labels=labels, seed=seed)
-    lines: dict[str, Progress] = {}
-
-    def progress(task: str, done: int, total: int) -> None:
-        lines.setdefault(task, console.progress(task))(done, total)
-
     found = examine(case, kinds, least=least, progress=progress)
-    found = Report(found.findings, (*notes, *found.notes), found.facts)
-    console.table(
-        "" if found.findings else "Nothing was found.",
-        ("finding", "how many", "items", "right, about", "what to do"),
-        [(one["kind"], str(one["count"]), str(one["items"]),
-          _share(one["precision"], one["at_most"]), one["remedy"]) for one in found.summary()],
-    ) if found.findings else console.say("nothing was found")  # fmt: skip
-    _surest(ws, found, console)
-    for note in found.notes:
-        console.say(f"note: {note}")
-    if html is not None:
-        from conjoin.project.quality.page import review
-
-        shown = review(ws, found, html, most=SHOWN)
-        console.note(f"wrote {html}: {shown} of {len(found.findings)} findings to look at")
-    elif found.findings:
-        only = f" --kinds {','.join(kinds)}" if kinds else ""
-        console.say(f"to look at them: conjoin doctor{only} --html page.html")
-    console.result(found.to_json())
-    return found
+    return Report(found.findings, (*notes, *found.notes), found.facts)
 
 
-def _share(precision: float | None, at_most: bool) -> str:
-    if precision is None:
-        return "a count"
-    return f"{'at most ' if at_most else ''}{100 * precision:.0f} %"
-
-
-def _surest(ws: Workspace, found: Report, console: Console) -> None:
-    """The surest three of each kind, by name, and why below each."""
-    kinds = [kind for kind in KINDS if found.of(kind)]
-    if not kinds:
-        return
-    wide = max(map(len, kinds)) + 2
-    console.say("The surest of each: how sure, of what, and why\n")
-    for kind in kinds:
-        for place, one in enumerate(found.of(kind)[:3]):
-            items = list(dict.fromkeys(one.items))
-            named = list(dict.fromkeys(_short(ws.label(item)) for item in items[:2]))
-            more = f", {len(items) - 2:,} more" if len(items) > 2 else ""
-            where = f"{one.modality}: " if one.modality else ""
-            head = (kind if place == 0 else "").ljust(wide)
-            console.say(f"{head}{one.confidence:.2f}  {where}{', '.join(named)}{more}")
-            console.say(f"{' ' * (wide + 6)}{said(one, ws.label)}")
-    console.say("")
-
-
-def _short(label: str) -> str:
+def short(label: str) -> str:
+    """A name in few characters."""
     return label if len(label) <= SHORT else label[: SHORT - 1].rstrip() + "…"
 
 
@@ -230,7 +197,7 @@ def said(one: Finding, label: Callable[[str], str]) -> str:
     e = one.evidence
     if one.kind == "mismatch":
         return (
-            f"partner ranks {e['rank']:,} of {e['of']:,}; nearer: {_short(label(e['better']))}"
+            f"partner ranks {e['rank']:,} of {e['of']:,}; nearer: {short(label(e['better']))}"
             + ("; weakly bound, look first" if e.get("weakly_bound") else "")
         )
     if one.kind == "twin":
@@ -264,20 +231,41 @@ def decisions_path(ws: Workspace) -> Path:
     return ws.state / DECIDED
 
 
-def run_decisions(ws: Workspace, path: Path, console: Console, *, dry: bool) -> None:
-    """Take decisions from a CSV into the workspace."""
+@dataclass(frozen=True)
+class Taken:
+    """Decisions taken into a workspace.
+
+    Parameters
+    ----------
+    read : that were given.
+    counts : by decision (``keep``, ``drop``, ``fix``), all that the workspace has now.
+    table : where they lie.
+    """
+
+    read: int
+    counts: Mapping[str, int]
+    table: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        total = sum(self.counts.values())
+        return {"read": self.read, "decisions": total, **self.counts, "table": str(self.table)}
+
+
+def take_decisions(ws: Workspace, path: Path, *, dry: bool = False) -> Taken:
+    """Take decisions from a CSV into the workspace; ``dry`` only reads and checks them.
+
+    Raises
+    ------
+    ConjoinError : the file is no table of decisions, or names what is not here.
+    """
     new = read_csv(path)
     check(new, set(map(str, ws.items.ids)), list(ws.config.modalities), str(path))
     table = merged(read_table(decisions_path(ws)), new)
     if not dry:
         write_table(decisions_path(ws), table)
     counts = {name: sum(d.decision == name for d in table) for name in ("keep", "drop", "fix")}
-    told = ", ".join(f"{count} to {name}" for name, count in counts.items())
-    console.say(f"{len(new)} decisions read; the workspace has {len(table)}: {told}")
-    if counts["drop"] + counts["fix"]:
-        console.say("to use them: conjoin fit --with-fixes")
-    console.result({"read": len(new), "decisions": len(table), **counts,
-                    "table": str(decisions_path(ws)), "dry": dry})  # fmt: skip
+    return Taken(len(new), counts, decisions_path(ws))
 
 
 def fixes_of(ws: Workspace) -> list[Decision]:

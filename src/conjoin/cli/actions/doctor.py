@@ -1,0 +1,81 @@
+"""What ``conjoin doctor`` prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from conjoin.cli.console import Console, Progress
+from conjoin.project.quality.examine import examine_workspace, said, short, take_decisions
+from conjoin.project.workspace import Workspace
+from conjoin.quality.finding import KINDS, Report
+
+#: Findings shown on a page, at most, the surest of each kind first.
+SHOWN = 400
+
+
+def run_doctor(
+    ws: Workspace, console: Console, *, kinds: Sequence[str], least: float, html: Path | None,
+    labels: Sequence[str], seed: int,
+) -> None:  # fmt: skip
+    """Examine a workspace and show what was found."""
+    lines: dict[str, Progress] = {}
+
+    def progress(task: str, done: int, total: int) -> None:
+        lines.setdefault(task, console.progress(task))(done, total)
+
+    found = examine_workspace(
+        ws, kinds=kinds, least=least, labels=labels, seed=seed, progress=progress
+    )
+    console.table(
+        "" if found.findings else "Nothing was found.",
+        ("finding", "how many", "items", "right, about", "what to do"),
+        [(one["kind"], str(one["count"]), str(one["items"]),
+          _share(one["precision"], one["at_most"]), one["remedy"]) for one in found.summary()],
+    ) if found.findings else console.say("nothing was found")  # fmt: skip
+    _surest(ws, found, console)
+    for note in found.notes:
+        console.say(f"note: {note}")
+    if html is not None:
+        from conjoin.project.quality.page import review
+
+        shown = review(ws, found, html, most=SHOWN)
+        console.note(f"wrote {html}: {shown} of {len(found.findings)} findings to look at")
+    elif found.findings:
+        only = f" --kinds {','.join(kinds)}" if kinds else ""
+        console.say(f"to look at them: conjoin doctor{only} --html page.html")
+    console.result(found.to_json())
+
+
+def _share(precision: float | None, at_most: bool) -> str:
+    if precision is None:
+        return "a count"
+    return f"{'at most ' if at_most else ''}{100 * precision:.0f} %"
+
+
+def _surest(ws: Workspace, found: Report, console: Console) -> None:
+    """The surest three of each kind, by name, and why below each."""
+    kinds = [kind for kind in KINDS if found.of(kind)]
+    if not kinds:
+        return
+    wide = max(map(len, kinds)) + 2
+    console.say("The surest of each: how sure, of what, and why\n")
+    for kind in kinds:
+        for place, one in enumerate(found.of(kind)[:3]):
+            items = list(dict.fromkeys(one.items))
+            named = list(dict.fromkeys(short(ws.label(item)) for item in items[:2]))
+            more = f", {len(items) - 2:,} more" if len(items) > 2 else ""
+            where = f"{one.modality}: " if one.modality else ""
+            head = (kind if place == 0 else "").ljust(wide)
+            console.say(f"{head}{one.confidence:.2f}  {where}{', '.join(named)}{more}")
+            console.say(f"{' ' * (wide + 6)}{said(one, ws.label)}")
+    console.say("")
+
+
+def run_decisions(ws: Workspace, path: Path, console: Console, *, dry: bool) -> None:
+    """Take decisions from a CSV into the workspace."""
+    taken = take_decisions(ws, path, dry=dry)
+    told = ", ".join(f"{count} to {name}" for name, count in taken.counts.items())
+    total = sum(taken.counts.values())
+    console.say(f"{taken.read} decisions read; the workspace has {total}: {told}")
+    if taken.counts["drop"] + taken.counts["fix"]:
+        console.say("to use them: conjoin fit --with-fixes")
+    console.result({**taken.to_json(), "dry": dry})
