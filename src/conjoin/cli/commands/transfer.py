@@ -41,7 +41,8 @@ def head(  # noqa: PLR0913 - each option is one the command line offers
     Chosen on folds of the training items, and shown on held-out ones beside chance and the simple
     baselines. With --apply alone the last head is used.
     """
-    from conjoin.project.transfer.heads import HeadAsk, run_head
+    from conjoin.cli.actions.head import run_head
+    from conjoin.project.transfer.heads import HeadAsk
 
     ask = HeadAsk(names, label, counts(shots), source, target, method, reject, seed)
     only_applies = not (names or label)
@@ -85,7 +86,8 @@ def distill(  # noqa: PLR0913 - each option is one the command line offers
     Shows what it keeps of its teacher on held-out items, beside ridge and doing nothing. With
     --use, search and heads treat its modality as bound.
     """
-    from conjoin.project.transfer.distill import DistillAsk, run_distill
+    from conjoin.cli.actions.distill import run_distill
+    from conjoin.project.transfer.distill import DistillAsk
 
     named = tuple(part.strip() for part in (teachers or "").split(",") if part.strip())
     ask = DistillAsk(modality, to, named, method, use, seed)

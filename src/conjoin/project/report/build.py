@@ -1,13 +1,13 @@
 """``conjoin report``: everything known of a workspace's fit, gathered into one page."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conjoin.catalogue import find
-from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError, nearest
 from conjoin.execution import costs
 from conjoin.execution.costs import Shape
@@ -265,41 +265,59 @@ def _costs(ws: Workspace, card: Facts) -> Facts:
     }  # fmt: skip
 
 
-def run_report(
+@dataclass(frozen=True, eq=False)
+class Reported:
+    """A report, and where it was written.
+
+    Parameters
+    ----------
+    facts : everything the page says.
+    markdown : the same as a model card, where it was asked for.
+    """
+
+    facts: Facts
+    out: Path
+    markdown: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs; the map's points and the shown hits stay on the page."""
+        facts, card = self.facts, self.facts["card"]
+        return {
+            "out": str(self.out), "markdown": str(self.markdown) if self.markdown else None,
+            "method": card["method"], "fields": plain(card["fields"]), "notes": facts["notes"],
+            "evaluation": facts.get("evaluation"), "masks": facts.get("masks"),
+            "measured": facts.get("measured"), "forecast": facts.get("forecast"),
+            "costs": facts["costs"],
+        }  # fmt: skip
+
+
+def write_report(
     ws: Workspace,
-    console: Console,
-    *,
     out: Path,
-    markdown: Path | None,
-    label: str | None,
-    budget: float,
-    seed: int,
-    dry: bool,
-) -> None:
-    """Gather the facts and write the page, and the same as Markdown where asked."""
+    *,
+    markdown: Path | None = None,
+    label: str | None = None,
+    budget: float = 120.0,
+    seed: int = 0,
+    note: Note = lambda _: None,
+) -> Reported:
+    """Gather the facts and write the page, and the same as Markdown where asked.
+
+    Parameters
+    ----------
+    label, budget : as in :func:`facts_of`.
+
+    Raises
+    ------
+    ConjoinError : nothing is fitted, the column is unknown, or a file cannot be written.
+    """
     from conjoin.report.cards.hub import hub_card
     from conjoin.report.pages.report import report_page
 
-    if dry:
-        made = current_fit(ws)
-        console.say(f"would write {out} on {made.binding.choice.method}")
-        console.result({"out": str(out), "dry": True})
-        return
-    facts = facts_of(ws, label=label, budget=budget, seed=seed, note=console.note)
+    facts = facts_of(ws, label=label, budget=budget, seed=seed, note=note)
     with atomic(out) as file:
         file.write(report_page(facts).encode())
     if markdown is not None:
         with atomic(markdown) as file:
             file.write(hub_card(facts).encode())
-        console.say(f"wrote {markdown}")
-    for line in facts["notes"]:
-        console.say(f"note: {line}")
-    console.say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser")
-    card = facts["card"]
-    console.result({
-        "out": str(out), "markdown": str(markdown) if markdown else None,
-        "method": card["method"], "fields": plain(card["fields"]), "notes": facts["notes"],
-        "evaluation": facts.get("evaluation"), "masks": facts.get("masks"),
-        "measured": facts.get("measured"), "forecast": facts.get("forecast"),
-        "costs": facts["costs"],
-    })  # fmt: skip
+    return Reported(facts, out, markdown)

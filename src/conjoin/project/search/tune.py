@@ -1,7 +1,8 @@
 """``conjoin tune``: weights of a mixture from judged queries, and trained composers."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 
 from conjoin.alignment.binding import Binding
 from conjoin.catalogue import find
-from conjoin.cli.console import Console
 from conjoin.encoders.run import encode
 from conjoin.errors import ConjoinError
 from conjoin.items.cells import cell_parts
@@ -20,7 +20,6 @@ from conjoin.project.search.lexical import open_words, ranking_folder, text_colu
 from conjoin.project.search.queries import reader_of
 from conjoin.project.search.ranking import DEPTH, WORDS, scored_list
 from conjoin.project.workspace import Workspace
-from conjoin.report.text import number
 from conjoin.retrieval.hits import MIXED
 from conjoin.retrieval.index.index import Index
 from conjoin.retrieval.lexical.bm25 import Lexical
@@ -204,14 +203,21 @@ def _repeated(ws: Workspace, column: Any, asked: Sequence[tuple[str, str]]) -> s
     return found
 
 
-def tune_composer(
-    ws: Workspace, name: str, *, source: str | None, seed: int
-) -> tuple[Path, int, int]:
-    """Train a composer on triplets of training items whose captions differ by one word.
+@dataclass(frozen=True)
+class TunedComposer:
+    """A trained composer: how many triplets it saw, and where it is stored."""
 
-    Returns
-    -------
-    Where it is stored, how many triplets it saw, and of how many pictures.
+    name: str
+    triplets: int
+    path: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return {"composer": self.name, "triplets": self.triplets, "path": str(self.path)}
+
+
+def tune_composer(ws: Workspace, name: str, *, source: str | None, seed: int) -> TunedComposer:
+    """Train a composer on triplets of training items whose captions differ by one word.
 
     Raises
     ------
@@ -253,7 +259,7 @@ def tune_composer(
     )  # fmt: skip
     path = ranking_folder(ws) / f"composer-{name}.safetensors"
     save_composed(path, name, {}, composed, made.binding.frame.id)
-    return path, len(order), len(targets)
+    return TunedComposer(name, len(order), path)
 
 
 def _vectors(space: Space) -> np.ndarray:
@@ -266,38 +272,3 @@ def _first_texts(ws: Workspace, column: Any) -> list[tuple[str, str]]:
         (item, text.split(",")[0])
         for text, item in _own_texts(ws, column, list(map(str, ws.items.ids)))
     ]
-
-
-def run_tune(
-    ws: Workspace, console: Console, options: Mapping[str, Any], *, seed: int, dry: bool
-) -> None:
-    """Tune, store, and say what was found."""
-    if options["composer"] is not None:
-        _run_composer(ws, console, options, seed=seed, dry=dry)
-        return
-    found = tune_mixer(
-        ws, options["mixer"], options["queries"], source=options["source"], seed=seed
-    )
-    path = None if dry else keep_fusion(ws, found)
-    rows = [(name, number(value), number(found.only[name]), f"{found.weights[name]:.1f}")
-            for name, value in found.recall.items()]  # fmt: skip
-    rows.append((found.mixer, number(found.mixed), "", ""))
-    title = f"{found.queries} judged queries ({found.source}), recall@10"
-    console.table(title, ("list", "recall@10", "it alone", "weight"), rows)
-    console.say(f"answered by several lists {number(found.both)}, by none {number(found.neither)}")
-    console.say(found.verdict)
-    console.result({**found.to_json(), "path": None if path is None else str(path), "dry": dry})
-
-
-def _run_composer(
-    ws: Workspace, console: Console, options: Mapping[str, Any], *, seed: int, dry: bool
-) -> None:
-    name = options["composer"]
-    if dry:
-        find("composer", name)
-        console.say(f"would train {name}")
-        console.result({"composer": name, "dry": True})
-        return
-    path, count, _ = tune_composer(ws, name, source=options["source"], seed=seed)
-    console.say(f"trained {name} on {count} triplets; use it: conjoin search --composer {name}")
-    console.result({"composer": name, "triplets": count, "path": str(path), "dry": False})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.cli.console import Console
+from conjoin.catalogue import find
 from conjoin.encoders.open import open_encoder
 from conjoin.encoders.run import embed
 from conjoin.errors import ConjoinError, nearest
@@ -18,7 +18,6 @@ from conjoin.project.fit.stored import Fit, current_fit
 from conjoin.project.transfer.heads import Rows, bound_rows, rows_of
 from conjoin.project.workspace import Workspace
 from conjoin.report.cards.transfer import FEW, gain_said, sources_of, student_markdown
-from conjoin.report.text import number
 from conjoin.selection.students import K, Taught, distill, found_own, retention
 from conjoin.spaces import Frame, Space
 from conjoin.spaces.frame import unit
@@ -170,6 +169,23 @@ class MadeStudent:
     facts: dict[str, Any]
     fresh: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return {**self.facts, "folder": str(self.folder), "fresh": self.fresh}
+
+
+def check_ask(ws: Workspace, ask: DistillAsk) -> None:
+    """Refuse what cannot be done before anything is fitted.
+
+    Raises
+    ------
+    ConjoinError : the method is unknown, or as :func:`check_use`.
+    """
+    if ask.method != "auto":
+        find("student", ask.method)
+    if ask.use:
+        check_use(ws, ask)
+
 
 def fit_student(
     ws: Workspace, ask: DistillAsk, report: Callable[[str], None] = lambda _: None
@@ -178,6 +194,7 @@ def fit_student(
 
     The same inputs give the same folder: a repeated call only opens it.
     """
+    check_ask(ws, ask)
     taught = read_class(ws, ask)
     key = digest([
         ask.modality, ask.to, list(taught.teachers), ask.method, ask.seed, taught.source.id,
@@ -342,40 +359,3 @@ def same_map(one: Any, other: Any) -> bool:
         one.source == other.source and fields == others and arrays.keys() == held.keys()
         and all(np.array_equal(arrays[key], held[key]) for key in arrays)
     )  # fmt: skip
-
-
-def run_distill(ws: Workspace, ask: DistillAsk, console: Console, dry: bool) -> None:
-    """Fit, judge and show a student; bind its modality by it where asked."""
-    if ask.method != "auto":
-        from conjoin.catalogue import find
-
-        find("student", ask.method)
-    if ask.use:
-        check_use(ws, ask)
-    if dry:
-        taught = read_class(ws, ask) if ask.to is None or ask.to in ws.config.modalities else None
-        said = "" if taught is None else f" from {(~taught.held).sum()} items"
-        console.say(f"would teach {ask.modality}{said}")
-        console.result({"modality": ask.modality, "dry": True})
-        return
-    made = fit_student(ws, ask, lambda text: console.note(f"trying {text}"))
-    facts = made.facts
-    against = f", search {facts['gallery']}" if facts["gallery"] else ""
-    console.table(
-        f"Recall@10 of {facts['test']} held-out items: own teacher's vector{against}",
-        ("student", "own", "search", "retention"),
-        [
-            (("* " if c["method"] == facts["method"] else "  ") + c["method"],
-             *(number(*c[k]) if c[k] else "-" for k in ("own", "search", "retention")))
-            for c in facts["compared"]
-        ],
-    )  # fmt: skip
-    was = "" if made.fresh else "; nothing has changed since it was fitted"
-    console.say(f"* chosen on training items{was}")
-    console.say(f"{facts['verdict']}; card: {made.folder / PAGE}")
-    console.say(f"map: {made.folder / FILE}")
-    used = None
-    if ask.use:
-        used = use_student(ws, ask, made).binding.frame.id
-        console.say(f"{ask.to or ask.modality} is bound by it: search, evaluate and head see it")
-    console.result({**facts, "folder": str(made.folder), "fresh": made.fresh, "bound_in": used})

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.cli.console import Console
 from conjoin.encoders.open import kind_of
 from conjoin.encoders.run import encode
 from conjoin.errors import ConjoinError, nearest
@@ -19,7 +18,6 @@ from conjoin.project.fit.card import FACTS, PAGE
 from conjoin.project.fit.stored import current_fit, stale
 from conjoin.project.workspace import Workspace
 from conjoin.report.cards.transfer import gain_said, head_cautions, head_markdown, sources_of
-from conjoin.report.text import number, plain
 from conjoin.selection.heads import HeadChoice, Lesson, choose_head
 from conjoin.spaces import Space
 from conjoin.spaces.frame import unit
@@ -321,6 +319,10 @@ class MadeHead:
     facts: dict[str, Any]
     fresh: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return {**self.facts, "folder": str(self.folder), "fresh": self.fresh}
+
 
 def fit_head(
     ws: Workspace, ask: HeadAsk, report: Callable[[str], None] = lambda _: None
@@ -391,70 +393,17 @@ def _facts(asked: Question, choice: HeadChoice, curve: Curve | None) -> dict[str
     return {**facts, "cautions": head_cautions(facts)}
 
 
-def run_head(ws: Workspace, ask: HeadAsk, console: Console, apply: Path | None, dry: bool) -> None:
-    """Fit and show a head, or use the one in use; write predictions where asked."""
-    if apply is not None and apply.suffix not in SUFFIXES:
+def check_file(path: Path) -> None:
+    """Refuse a file of predictions by its suffix.
+
+    Raises
+    ------
+    ConjoinError : it is none of :data:`SUFFIXES`.
+    """
+    if path.suffix not in SUFFIXES:
         raise ConjoinError(
-            "--apply", f"{apply.name} is none of them", "name .csv, .parquet or .json"
+            "--apply", f"{path.name} is none of them", "name .csv, .parquet or .json"
         )
-    value: dict[str, Any] = {}
-    if ask.names or ask.label:
-        if dry:
-            _say_plan(question(ws, ask), console)
-            return
-        made = fit_head(ws, ask, lambda text: console.note(f"trying {text}"))
-        _show(made, console)
-        value = {**made.facts, "folder": str(made.folder), "fresh": made.fresh}
-    elif apply is None:
-        raise ConjoinError(
-            "conjoin head", "nothing to do", "give --names FILE, --label COLUMN or --apply FILE"
-        )
-    if apply is not None and not dry:
-        count = predict_to(ws, apply, ask.target)
-        console.say(f"wrote {count} predictions to {apply}")
-        value |= {"predictions": str(apply), "rows": count}
-    console.result(value)
-
-
-def _say_plan(asked: Question, console: Console) -> None:
-    console.say(
-        f"would fit a head to {len(asked.train)} items of {asked.source} and ask "
-        f"{len(asked.test)} held-out items of {asked.target}"
-    )
-    console.result({"train": len(asked.train), "test": len(asked.test), "source": asked.source,
-                    "target": asked.target, "dry": True})  # fmt: skip
-
-
-def _show(made: MadeHead, console: Console) -> None:
-    facts = made.facts
-    rows = [
-        (
-            "all" if p["shots"] is None else str(p["shots"]),
-            ("* " if p["chosen"] else "  ") + p["method"], number(p["value"], p["low"], p["high"]),
-            number(p["balanced"]), str(p["rows"]),
-        )
-        for p in facts["points"]
-    ]  # fmt: skip
-    if rows:
-        console.table(
-            f"{facts['what']} of {facts['test']} held-out {facts['target']} items, learned from "
-            f"{facts['source']}",
-            ("shots", "head", "accuracy", "classes alike", "labelled"), rows,
-        )  # fmt: skip
-        console.say("* chosen on folds of the training items; brackets are 95 % by group")
-    for note in facts["notes"]:
-        console.say(f"note: {note}")
-    if facts["rejection"]:
-        r = facts["rejection"]
-        console.say(
-            f"refuses {r['known']:.1%} of known classes' held-out items (asked: at most "
-            f"{r['rate']:.0%}) and {r['unknown']:.1%} of {len(r['kept_out'])} classes kept out "
-            f"(by the probability alone {r['by_probability'][0]:.1%} and "
-            f"{r['by_probability'][1]:.1%})"
-        )
-    was = "" if made.fresh else "; nothing has changed since it was fitted"
-    console.say(f"{facts['method']} ({plain(facts['fields'])}){was}")
-    console.say(f"{facts['verdict']}; card: {made.folder / PAGE}")
 
 
 def predict_to(ws: Workspace, path: Path, target: str | None = None) -> int:
@@ -462,8 +411,10 @@ def predict_to(ws: Workspace, path: Path, target: str | None = None) -> int:
 
     Raises
     ------
-    ConjoinError : no head is in use, or vectors are of another frame than it was fitted in.
+    ConjoinError : no head is in use, vectors are of another frame than it was fitted in, or the
+        file's suffix is none of :data:`SUFFIXES`.
     """
+    check_file(path)
     current = ws.state / "heads" / "current.json"
     if not current.exists():
         raise ConjoinError("--apply", "no head is fitted yet", "give --names or --label too")
