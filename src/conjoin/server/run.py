@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import json
 import logging
 import multiprocessing
 import os
@@ -12,12 +11,11 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError
 from conjoin.project.fit.stored import current_fit
 from conjoin.project.trust import require
@@ -52,18 +50,31 @@ class Address:
     open: bool = False
 
 
-def run_serve(
-    folder: Path, address: Address, console: Console, *, token_file: Path | None,
-    cors: Sequence[str], limits: Sequence[str], workers: int,
-) -> None:  # fmt: skip
+def serve(
+    folder: Path,
+    address: Address,
+    *,
+    token_file: Path | None = None,
+    cors: Sequence[str] = (),
+    limits: Sequence[str] = (),
+    workers: int = 1,
+    ready: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> None:
     """Serve a workspace until a signal ends it.
+
+    Parameters
+    ----------
+    ready : told once, as soon as it answers: ``url``, ``items``, ``modalities``, ``workers``,
+        whether there is a ``token``, ``pid``.
+    note : told of what goes on until then.
 
     Raises
     ------
     ConjoinError : the address is reachable by others and there is no token, the port is taken,
         an argument is wrong, or nothing is fitted.
     """
-    token = token_of(token_file, console)
+    token = token_of(token_file, note)
     check_reach(address, token)
     settings = Settings(
         folder, Limits.of(limits), token, tuple(map(origin, cors)),
@@ -74,32 +85,22 @@ def run_serve(
     for modality in ws.modalities:
         require(folder, modality.uri)
     current_fit(ws)  # refused before anything is said to be done
-    console.note(f"conjoin: opening {folder.resolve().name}")
+    note(f"conjoin: opening {folder.resolve().name}")
     live = Live.open(folder)
-    console.note(f"conjoin: loading what reads {', '.join(live.kinds)}; this may take a minute")
+    note(f"conjoin: loading what reads {', '.join(live.kinds)}; this may take a minute")
     url = url_of(held)
     said = {"url": url, "items": len(live.ws.items), "modalities": list(live.kinds),
             "workers": workers, "token": token is not None, "pid": os.getpid()}  # fmt: skip
 
-    def ready() -> None:
-        reach = "; open to whoever reaches it, without a token" if address.open else ""
-        ends = "" if address.open else "; Ctrl-C ends it"
-        line = f"serving {said['items']:,} items at {url}{reach}{ends}"
-        sys.stderr.write(f"conjoin: {line}\n")
-        sys.stderr.flush()
-        if console.as_json:
-            sys.stdout.write(json.dumps(said) + "\n")
-            sys.stdout.flush()
-
     with held:
         if workers == 1:
-            _serve(settings, held, live, ready)
+            _serve(settings, held, live, lambda: ready(said))
         else:
             del live
-            Crew(settings, held, ready).run()
+            Crew(settings, held, lambda: ready(said)).run()
 
 
-def token_of(file: Path | None, console: Console) -> str | None:
+def token_of(file: Path | None, note: Callable[[str], None]) -> str | None:
     """The token of a file or of the environment; ``None`` where neither is given.
 
     Raises
@@ -123,7 +124,7 @@ def token_of(file: Path | None, console: Console) -> str | None:
     if not (word.isascii() and word.isprintable()) or " " in word:
         raise ConjoinError(where, "a token with blanks or letters beyond ASCII", "give another")
     if file is not None and os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        console.note(f"conjoin: {file} is readable by others; run: chmod 600 {file}")
+        note(f"conjoin: {file} is readable by others; run: chmod 600 {file}")
     return word
 
 

@@ -38,10 +38,13 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
     absence tells the label, and which modality to collect next. With --apply alone the last
     fusion decides the items there are now.
     """
+    from conjoin.cli.actions.fuse import run_apply, run_fuse
     from conjoin.execution.budget import seconds_of
-    from conjoin.project.transfer.fusion import run_fuse
+    from conjoin.project.transfer.fusion import FuseAsk
 
-    run_fuse(
-        opened(folder, writes=False), Console(as_json, quiet), label=label, names=names or [],
-        method=method, how=(kind, seconds_of(budget), seed), out=(apply, dry_run),
-    )  # fmt: skip
+    ws, console = opened(folder, writes=False), Console(as_json, quiet)
+    if label is None:
+        run_apply(ws, names or [], console, apply, dry_run)
+        return
+    ask = FuseAsk(label, tuple(names or ()), method, kind, seconds_of(budget), seed)
+    run_fuse(ws, ask, console, apply, dry_run)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
-from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError, nearest
 from conjoin.fusion.inputs import Inputs, Picked
 from conjoin.items.cells import is_missing
@@ -49,68 +48,143 @@ class Table:
     content: Mapping[str, np.ndarray]
 
 
-def run_fuse(
-    ws: Workspace, console: Console, *, label: str | None, names: Sequence[str], method: str,
-    how: tuple[str | None, float, int], out: tuple[Path | None, bool],
-) -> None:  # fmt: skip
-    """Fit or open a fusion, show how it does, and apply it where asked.
+@dataclass(frozen=True)
+class FuseAsk:
+    """What ``conjoin fuse`` was asked.
 
     Parameters
     ----------
-    label : column to decide; ``None`` applies the last fusion that was fitted.
-    how : ``classes``, ``numbers`` or nothing; seconds of the budget; seed.
-    out : where predictions are written, if anywhere; whether this is a dry run.
+    label : column to decide.
+    names : modalities; all where none is named.
+    kind : ``classes``, ``numbers``, or as the column looks.
+    budget : seconds that choosing may take, about.
     """
-    (kind, budget, seed), (path, dry) = how, out
-    if path is not None and path.suffix not in (".csv", ".jsonl"):
-        raise ConjoinError(str(path), "neither .csv nor .jsonl", "name a file of either kind")
-    if label is None:
-        apply_last(ws, console, names, path, dry)
-        return
-    if method != "auto":
-        catalogue.find("fusion", method)
-    table = table_of(ws, label, names)
-    labels = typed(table.labels, kind, label)
-    known = np.array([value is not None for value in labels])
-    check_labels(label, labels[known], table.held[known])
-    key = _key(table, labels, label, (method, budget, seed))
-    folder = ws.state / "fusions" / key
-    if dry:
-        there = (folder / "fusion.json").exists()
-        console.say(f"would {'open' if there else 'fit'} a fusion of {', '.join(table.frames)} "
-                    f"for {label} on {int(known.sum())} labelled items")  # fmt: skip
-        console.result({"label": label, "items": int(known.sum()), "fitted": there, "dry": True})
-        return
-    fresh = not (folder / "fusion.json").exists()
-    if fresh:
-        _fit(folder, table, labels, known, (label, method, budget, seed), console)
-    facts = read_json(folder / "fusion.json", ("arms", "missing"))
-    _show(console, facts, fresh)
-    written = None
-    if path is not None:
+
+    label: str
+    names: tuple[str, ...] = ()
+    method: str = "auto"
+    kind: str | None = None
+    budget: float = 60.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class FusePlan:
+    """What a fusion is fitted to, read from a workspace, and where it lies.
+
+    Parameters
+    ----------
+    labels : of the table's items, typed; ``None`` where an item has none.
+    known : which items have one.
+    """
+
+    ask: FuseAsk
+    table: Table
+    labels: np.ndarray
+    known: np.ndarray
+    folder: Path
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it was fitted before."""
+        return (self.folder / "fusion.json").exists()
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return {
+            "label": self.ask.label, "items": int(self.known.sum()), "fitted": self.fitted,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class MadeFusion:
+    """A fusion where it lies, with the facts of its card.
+
+    Parameters
+    ----------
+    fresh : it was fitted now, not opened.
+    """
+
+    plan: FusePlan
+    facts: dict[str, Any]
+    fresh: bool
+
+    def apply(self, path: Path) -> int:
+        """Write a decision per item; gives their number."""
         from conjoin.fusion.model import Fused
 
-        fused = Fused.load(folder / "fused.safetensors")
-        written = apply(fused, table, labels, path, _sides(folder))
-        console.say(f"wrote {written} decisions to {path}")
-    console.result({**facts, "fresh": fresh, "folder": str(folder), "applied": written})
+        plan = self.plan
+        fused = Fused.load(plan.folder / "fused.safetensors")
+        return apply(fused, plan.table, plan.labels, path, _sides(plan.folder))
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return {**self.facts, "fresh": self.fresh, "folder": str(self.plan.folder)}
 
 
-def apply_last(
-    ws: Workspace, console: Console, names: Sequence[str], path: Path | None, dry: bool
-) -> None:
-    """Decide all items by the last fusion that was fitted, whatever of its modalities they have.
+def plan_fusion(ws: Workspace, ask: FuseAsk) -> FusePlan:
+    """The items a fusion is about, or one clear refusal.
+
+    Raises
+    ------
+    ConjoinError : the method, column or a modality is unknown, or no fusion can be trained on it.
+    """
+    if ask.method != "auto":
+        catalogue.find("fusion", ask.method)
+    table = table_of(ws, ask.label, ask.names)
+    labels = typed(table.labels, ask.kind, ask.label)
+    known = np.array([value is not None for value in labels])
+    check_labels(ask.label, labels[known], table.held[known])
+    key = _key(table, labels, ask.label, (ask.method, ask.budget, ask.seed))
+    return FusePlan(ask, table, labels, known, ws.state / "fusions" / key)
+
+
+def fuse(plan: FusePlan, report: Callable[[str], None] = lambda _: None) -> MadeFusion:
+    """Fit a fusion, or open what was fitted to the same inputs."""
+    ask, fresh = plan.ask, not plan.fitted
+    if fresh:
+        how = (ask.label, ask.method, ask.budget, ask.seed)
+        _fit(plan.folder, plan.table, plan.labels, plan.known, how, report)
+    facts = read_json(plan.folder / "fusion.json", ("arms", "missing"))
+    return MadeFusion(plan, facts, fresh)
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file of decisions by its suffix.
+
+    Raises
+    ------
+    ConjoinError : it is neither ``.csv`` nor ``.jsonl``.
+    """
+    if path.suffix not in (".csv", ".jsonl"):
+        raise ConjoinError(str(path), "neither .csv nor .jsonl", "name a file of either kind")
+
+
+@dataclass(frozen=True, eq=False)
+class LastFusion:
+    """The last fusion that was fitted, and the items it decides now."""
+
+    label: str
+    table: Table
+    folder: Path
+
+    def apply(self, path: Path) -> int:
+        """Write a decision per item, whatever of the modalities it has; gives their number."""
+        from conjoin.fusion.model import Fused
+
+        fused = Fused.load(self.folder / "fused.safetensors")
+        kind = "numbers" if fused.target.classes is None else "classes"
+        labels = typed(self.table.labels, kind, self.label)
+        return apply(fused, self.table, labels, path, _sides(self.folder))
+
+
+def last_fusion(ws: Workspace) -> LastFusion:
+    """The last fusion that was fitted, for the items there are now.
 
     Raises
     ------
     ConjoinError : there is none, or a modality's encoder has changed since.
     """
-    if path is None:
-        raise ConjoinError("conjoin fuse", "nothing to do", "give --label COLUMN or --apply FILE")
-    if names:
-        raise ConjoinError(
-            "modalities", f"{names[0]!r} beside --apply alone", "give --label COLUMN, too"
-        )
     there = [p for p in (ws.state / "fusions").glob("*/fusion.json")]
     if not there:
         raise ConjoinError("--apply", "no fusion is fitted yet", "give --label COLUMN, too")
@@ -127,17 +201,7 @@ def apply_last(
                 f"modality {name}", "is not in the frame the fusion was fitted in",
                 f"run: conjoin fuse --label {label}",
             )  # fmt: skip
-    if dry:
-        console.say(f"would write {len(table.ids)} decisions of {label} to {path}")
-        console.result({"label": label, "items": len(table.ids), "dry": True})
-        return
-    from conjoin.fusion.model import Fused
-
-    fused = Fused.load(found.parent / "fused.safetensors")
-    kind = "numbers" if fused.target.classes is None else "classes"
-    written = apply(fused, table, typed(table.labels, kind, label), path, _sides(found.parent))
-    console.say(f"wrote {written} decisions of {label} to {path}")
-    console.result({"label": label, "folder": str(found.parent), "applied": written})
+    return LastFusion(label, table, found.parent)
 
 
 def _embedded(ws: Workspace, name: str) -> bool:
@@ -294,7 +358,7 @@ def _key(table: Table, labels: np.ndarray, label: str, how: tuple[Any, ...]) -> 
 
 def _fit(
     folder: Path, table: Table, labels: np.ndarray, known: np.ndarray, how: tuple[Any, ...],
-    console: Console,
+    report: Callable[[str], None],
 ) -> None:  # fmt: skip
     from conjoin.execution.checkpoint import Kept
     from conjoin.project.fit.pipeline import versions
@@ -304,12 +368,12 @@ def _fit(
     label, method, budget, seed = how
     kept = Kept(folder / "unfinished")
     if kept.folder is not None and kept.folder.exists():
-        console.note("goes on where it was stopped")
+        report("goes on where it was stopped")
     lines = np.flatnonzero(known)
     values = np.array(labels[lines].tolist())
     job = Fusing(
         table.inputs.take(lines), values, table.groups[lines], table.held[lines], seed,
-        report=lambda text: console.note(f"trying {text}"), kept=kept,
+        report=lambda text: report(f"trying {text}"), kept=kept,
     )  # fmt: skip
     found = job.run(method, budget)
     facts = {
@@ -327,25 +391,6 @@ def _fit(
     write_json(folder / "items.json", {"version": FORMAT, **sides})
     write_json(folder / "fusion.json", facts)
     kept.clear()
-
-
-def _show(console: Console, facts: Mapping[str, Any], fresh: bool) -> None:
-    from conjoin.report.cards import fusion as card
-
-    if not fresh:
-        console.note("opened what was fitted before; nothing that it rests on has changed")
-    console.table(
-        f"{facts['label']} on {facts['held_out']} held-out items ({facts['metric']}); "
-        f"{facts['trained']} were trained on",
-        card.ARMS, card.arm_rows(facts),
-    )  # fmt: skip
-    missing, names = facts["missing"], facts["modalities"]
-    console.table(
-        "Every subset of the modalities", card.masks_header(names), card.mask_rows(missing, names)
-    )
-    console.table("What to collect next", card.COLLECT, card.collect_rows(missing))
-    for line in (*facts["notes"], *facts["recommendation"]):
-        console.say(line)
 
 
 def apply(
