@@ -346,7 +346,7 @@ def test_a_reader_that_stops_is_no_error(ready):
 
 
 def test_a_defect_is_one_line_and_code_70(conjoin, ready, monkeypatch):
-    from conjoin.cli import core as verbs
+    from conjoin.cli.actions import info as verbs
 
     def broken(*_args, **_named):
         raise RuntimeError("a\nbug")

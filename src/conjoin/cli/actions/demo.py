@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from conjoin.cli.actions.embed import run_embed
+from conjoin.cli.actions.evaluate import show_summary
 from conjoin.cli.actions.hits import terminal
 from conjoin.cli.console import Console
-from conjoin.cli.core import run_embed, show_summary
 from conjoin.project.fit import pipeline
 from conjoin.project.search import queries as asking
 from conjoin.project.search import render

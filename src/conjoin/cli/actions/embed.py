@@ -1,11 +1,14 @@
-"""What `conjoin embed` says: what was made, what failed, what is away, what was cut or blank."""
+"""What ``conjoin embed`` asks and prints: made, failed, away, cut or blank."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conjoin.cli.console import Console
+from conjoin.cli.actions.joint import serve_as_it_is
+from conjoin.cli.console import Console, confirm
 from conjoin.encoders.media.video import clock
 from conjoin.encoders.run import EmbedResult, Survey
+from conjoin.errors import ConjoinError
 from conjoin.items.moments import seconds_of
 from conjoin.project.workspace import Workspace
 from conjoin.spaces.store import Key
@@ -80,3 +83,76 @@ def show_remarks(summary: Sequence[Mapping[str, Any]], console: Console) -> None
     ]  # fmt: skip
     if told:
         console.say("note: " + "; ".join(told))
+
+
+def run_embed(
+    ws: Workspace,
+    names: Sequence[str],
+    console: Console,
+    *,
+    strict: bool,
+    retry: bool,
+    dry: bool,
+    yes: bool = False,
+    prune: bool = False,
+) -> bool:
+    """Embed modalities; says which items failed and why. Returns whether none did.
+
+    What cannot be read now keeps its vectors unless ``prune``; where that is more than a tenth of
+    a modality, ``yes`` is asked for before anything changes.
+    """
+    chosen = list(names) or [m.name for m in ws.modalities]
+    ws.check(chosen)
+    for name in () if dry else chosen:  # opened first: the walk is not told of as slow
+        ws.encoder(name)
+    watched = sys.stderr.isatty()
+    seen = {
+        name: ws.survey(name, console.progress(f"{name}, looking") if watched else None)
+        for name in chosen
+    }
+    if dry:
+        plans = [planned(ws, name, seen[name]) for name in chosen]
+        for plan in plans:
+            console.say("{modality}: {wanted} cells, {have} vectors stored".format(**plan))
+        console.result({"modalities": plans})
+        return True
+    for name in chosen:
+        asked = question(ws, name, seen[name], prune=prune)
+        if asked:
+            confirm(asked, yes=yes)
+    summary: list[dict[str, Any]] = []
+    changed: list[str] = []
+    for name in chosen:
+        found = seen[name].pruned() if prune else seen[name]
+        progress = console.progress(name)
+        made = ws.embed(name, strict=strict, retry=retry, progress=progress, seen=found)
+        summary.append(entry(name, made))
+        show(name, made, console, timed=ws.modality(name).timed)
+        changed += [name] if made.made or made.dropped else []
+    served = serve_as_it_is(ws, console)
+    notes = list(ws.items.notes)
+    for note in notes:
+        console.say(f"note: {note}")
+    show_remarks(summary, console)
+    hint = None if served else _unseen(ws, changed)
+    if hint and not console.silent:
+        console.note(hint)
+    more = {"served": served} if served else {}
+    console.result({"modalities": summary, "notes": notes, **more})
+    return not any(one["failed"] or one["unreachable"] for one in summary)
+
+
+def _unseen(ws: Workspace, changed: Sequence[str]) -> str | None:
+    """What makes new vectors seen by search; ``None`` where nothing changed or is fitted."""
+    from conjoin.project.fit.stored import fit_as_it_is
+
+    if not changed or not (ws.state / "current.json").exists():
+        return None
+    try:
+        bound = fit_as_it_is(ws).binding.maps
+    except ConjoinError:
+        return "what is fitted cannot be read; run: conjoin clean, then: conjoin fit"
+    new = [name for name in changed if name not in bound]
+    if len(new) == len(changed):
+        return f"search does not know {', '.join(new)} yet; run: conjoin add"
+    return "search still sees the last fit; run: conjoin fit, or conjoin index add to keep the fit"

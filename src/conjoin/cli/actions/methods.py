@@ -7,7 +7,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conjoin.catalogue import KINDS, Choice, Row, Search, ranges
+from conjoin.catalogue import KINDS, Choice, Row, Search, of_kind, ranges, rows
+from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError, nearest
 from conjoin.report.bibliography import cite
 
@@ -236,3 +237,18 @@ def _markdown(text: str) -> str:
     """Docstring markup as Markdown: roles lose their prefix, double backticks become single."""
     text = _ROLE.sub(lambda match: f"`{match.group(1)}`", text)
     return text.replace("``", "`")
+
+
+def run_methods(name: str | None, kind: str | None, console: Console) -> None:
+    """List the catalogue, or show one method in full."""
+    listed = [row for row in (of_kind(kind).values() if kind else rows())]
+    if name is not None:
+        row = find_anywhere(name, listed)
+        console.say(method_page(row))
+        console.result(row_json(row))
+        return
+    console.table(
+        "", ("method", "kind", "cost", "needs", "what it does"),
+        [(r.name, r.kind, r.cost, ", ".join(sorted(r.needs)), r.summary) for r in listed],
+    )  # fmt: skip
+    console.result({"methods": [row_json(row, brief=True) for row in listed]})
