@@ -73,6 +73,20 @@ def test_help_names_every_verb_in_one_line_each(conjoin):
     assert conjoin.good().out == told.out
 
 
+def test_help_has_every_command_in_one_group_of_its_purpose(conjoin):
+    from conjoin.cli.help import GROUPS
+
+    told = conjoin.good("--help").out
+    placed = [name for names in GROUPS.values() for name in names]
+    assert sorted(placed) == sorted(set(placed))
+    assert "Further:" not in told  # a new command is placed, not left over
+    titles = re.findall(r"^(\w[\w ]*):$", told, re.MULTILINE)
+    assert titles[-len(GROUPS) :] == list(GROUPS)
+    for title, names in GROUPS.items():
+        part = told.split(f"{title}:\n")[1].split("\n\n")[0]
+        assert tuple(re.findall(r"^  (\S+) ", part, re.MULTILINE)) == names
+
+
 @pytest.mark.parametrize("verb", [v for v in VERBS if v != "weights"])
 def test_every_verb_takes_the_common_options(conjoin, verb):
     told = conjoin(verb, "--json", "--dry-run", "--yes", "--seed", "1", "--quiet", "--help")

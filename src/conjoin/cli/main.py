@@ -21,6 +21,7 @@ from conjoin.cli.commands import transfer as cli_transfer
 from conjoin.cli.commands import tune as cli_ranking
 from conjoin.cli.commands import upgrade as cli_upgrade
 from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
+from conjoin.cli.help import Grouped
 from conjoin.cli.options import (
     Dry,
     Folder,
@@ -39,6 +40,7 @@ from conjoin.errors import ConjoinError
 
 app = typer.Typer(
     name="conjoin",
+    cls=Grouped,
     help="Join any encoders into one space, search across it, and know how far to trust it.",
     no_args_is_help=True,
     rich_markup_mode=None,
