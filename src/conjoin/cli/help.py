@@ -1,8 +1,8 @@
 """The commands in groups by what they are for, as ``conjoin --help`` lists them."""
 
 from collections.abc import Mapping
+from typing import Any
 
-import click
 from typer.core import TyperGroup
 
 #: Commands by purpose; each stands in one group.
@@ -20,7 +20,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 class Grouped(TyperGroup):
     """A group of commands whose help has a section per purpose."""
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    # Versions of typer differ in whose context and formatter these are: click's or their own.
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group; a command of none comes last."""
         known = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         listed = {name: each for name, each in known.items() if each and not each.hidden}
