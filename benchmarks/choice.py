@@ -41,7 +41,7 @@ from conjoin.storage.digest import stable_hash
 RESULT = Path(__file__).parent / "results/choice.json"
 #: Closed forms of the shortlist: what decides within a small budget.
 METHODS = [
-    n for n in catalogue.shortlist("binder") if catalogue.find("binder", n).cost != "trained"
+    n for n in catalogue.shortlist("aligner") if catalogue.find("aligner", n).cost != "trained"
 ]
 #: Share of the rows that are replaced.
 REPLACED = 0.01
@@ -171,7 +171,7 @@ def held_out(name: str, rows: int, wide: int, seeds: int) -> dict[str, Any]:
 
 
 def _asked(outer: Folds, choice: Choice) -> float:
-    sweep = Sweep(catalogue.find("binder", choice.method), outer, outer.seed)
+    sweep = Sweep(catalogue.find("aligner", choice.method), outer, outer.seed)
     return outer.score(0, sweep.fit(choice.fields, 0, choice.hub))
 
 

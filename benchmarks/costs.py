@@ -90,8 +90,8 @@ def fitted(lines: list[Line]) -> dict[str, float]:
     return {n: float(f"{c / s:.3g}") for n, c, s in zip(names, found, scale, strict=True) if c > 0}
 
 
-def binders(known: list[list[Any]]) -> dict[str, dict[str, float]]:
-    """Every engine of a binder that two views of vectors can feed.
+def aligners(known: list[list[Any]]) -> dict[str, dict[str, float]]:
+    """Every engine of an aligner that two views of vectors can feed.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def binders(known: list[list[Any]]) -> dict[str, dict[str, float]]:
     dear: dict[str, float] = {}
     for name, _, _, _, took in known:
         dear[name] = max(dear.get(name, 0.0), took)
-    heads = catalogue.find("binder", "infonce-head").make({"steps": 1})
+    heads = catalogue.find("aligner", "infonce-head").make({"steps": 1})
     small = spaces_of(40, (8, 8))
     heads.fit({n: s.vectors for n, s in small.items()}, Pairs.by_id(small), seed=0)  # imports
     for pairs, dims in SIZES:
@@ -119,11 +119,11 @@ def binders(known: list[list[Any]]) -> dict[str, dict[str, float]]:
                 if (row.name, pairs, dims, steps) in done:
                     continue
                 try:
-                    binder = row.make({} if steps is None else {"steps": steps})
-                    if hasattr(binder, "solve"):
-                        took, _ = seconds(lambda: binder.solve(Joint(joint.dims, joint.edges)))  # noqa: B023
+                    aligner = row.make({} if steps is None else {"steps": steps})
+                    if hasattr(aligner, "solve"):
+                        took, _ = seconds(lambda: aligner.solve(Joint(joint.dims, joint.edges)))  # noqa: B023
                     else:
-                        took, _ = seconds(lambda: binder.fit(views, lots, seed=0))  # noqa: B023
+                        took, _ = seconds(lambda: aligner.fit(views, lots, seed=0))  # noqa: B023
                 except (ConjoinError, MissingDependency):
                     continue
                 dear[row.name] = max(dear.get(row.name, 0), took)
@@ -135,11 +135,11 @@ def binders(known: list[list[Any]]) -> dict[str, dict[str, float]]:
 def _engines() -> list[catalogue.Row]:
     """A row of each engine."""
     found: dict[str, catalogue.Row] = {}
-    for row in catalogue.of_kind("binder").values():
+    for row in catalogue.of_kind("aligner").values():
         if "of" not in row.settings:
             found.setdefault(row.target, row)
     names = {row.name for row in found.values()} - {"whitening"} | {"whitened-procrustes"}
-    return [row for row in catalogue.of_kind("binder").values() if row.name in names]
+    return [row for row in catalogue.of_kind("aligner").values() if row.name in names]
 
 
 def _lines(known: list[list[Any]]) -> dict[str, list[Line]]:
@@ -149,7 +149,7 @@ def _lines(known: list[list[Any]]) -> dict[str, list[Line]]:
         if name == "moments":
             lines.setdefault(name, []).append((shape.parts(), took))
             continue
-        row = catalogue.find("binder", name)
+        row = catalogue.find("aligner", name)
         parts = costs.parts_of(row, {} if steps is None else {"steps": steps}, shape)
         lines.setdefault(row.target, []).append((parts, took))
     return lines
@@ -161,7 +161,7 @@ def scoring() -> list[list[Any]]:
     for pairs, dims in SCORED:
         spaces = spaces_of(pairs, dims)
         folds = Folds(spaces, Pairs.by_id(spaces), 0)
-        maps = Sweep(catalogue.find("binder", "ridge"), folds, 0).fit({}, 0, "b")
+        maps = Sweep(catalogue.find("aligner", "ridge"), folds, 0).fit({}, 0, "b")
         folds.score(0, maps)
         for most in (500, 2000):
             folds.score(0, maps, most)
@@ -257,11 +257,11 @@ def fusion_units(lines: list[list[Any]]) -> dict[str, dict[str, float]]:
 def by_class(units: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """For engines that are not in the table: of each part the dearest of their class."""
     found: dict[str, dict[str, float]] = {name: {} for name in catalogue.COSTS}
-    for row in catalogue.of_kind("binder").values():
+    for row in catalogue.of_kind("aligner").values():
         for part, cost in units.get(row.target, {}).items():
             own = found[row.cost]
             own[part] = max(own.get(part, 0.0), cost) if part == "fixed" else own.get(part, 0.0)
-    for row in catalogue.of_kind("binder").values():
+    for row in catalogue.of_kind("aligner").values():
         costs_of = units.get(row.target, {})
         if row.name in ("ridge", "infonce-head"):
             found[row.cost] |= {p: c for p, c in costs_of.items() if p != "fixed"}
@@ -272,8 +272,8 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--write", action="store_true", help="write the table into the package")
     told = asked.parse_args()
-    known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"binders": []}
-    units = binders(known["binders"])
+    known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"aligners": []}
+    units = aligners(known["aligners"])
     known["fusions"] = fusions(known.get("fusions", []))
     for name, job in (("score", scoring), ("rest", rest)):
         if name not in known:

@@ -7,7 +7,7 @@ For every split seed the method, its fields, its hub and the corrections are cho
 the training pairs, as ``conjoin fit`` does; held-out items are looked at once, to judge.
 ``--workspace`` names a workspace that ``conjoin demo`` made: it is copied, its embeddings are
 reused. Without it the sample is embedded into a temporary folder first. ``--methods`` lets the
-choice be among fewer binders, which is quicker.
+choice be among fewer aligners, which is quicker.
 """
 
 import argparse
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, help="a workspace of conjoin demo, copied")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=[level.name for level in LEVELS])
-    parser.add_argument("--methods", nargs="*", help="binders to choose among; all by default")
+    parser.add_argument("--methods", nargs="*", help="aligners to choose among; all by default")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     found = []

@@ -195,7 +195,7 @@ def _fusions(x, y):
 
 
 def _choices(x):
-    """Choosing a binder, comparing and forecasting."""
+    """Choosing an aligner, comparing and forecasting."""
     from conjoin.alignment.choice import Choice
     from conjoin.retrieval.evaluation import TestBed
 
@@ -203,7 +203,7 @@ def _choices(x):
     pairs = conjoin.Pairs.by_id(spaces)
     bed = TestBed(spaces, pairs.take(np.arange(24) < 20), pairs.take(np.arange(24) >= 20),
                   {name: np.arange(20, 24) for name in "ab"})  # fmt: skip
-    own = {"spaces": spaces, "pairs": pairs, "hubs": ["a"], "methods": ["nothing"], "budget": 0.1}
+    own = {"spaces": spaces, "pairs": pairs, "hubs": ["a"], "methods": ["identity"], "budget": 0.1}
     edges = {}
     for name in (*own, "seed"):
         edges[f"by_validation {name}"] = lambda one, name=name: conjoin.by_validation(
@@ -213,7 +213,7 @@ def _choices(x):
     placed = {"bed": bed, "hubs": ["a"], "families": ["none such"], "budget": 0.1}
     for name in (*placed, "seed"):
         edges[f"compare {name}"] = lambda one, name=name: conjoin.compare(**{**placed, name: one})
-    curve = {"bed": bed, "choice": Choice.of("nothing", "a")}
+    curve = {"bed": bed, "choice": Choice.of("identity", "a")}
     for name in (*curve, "more", "count", "seed"):
         edges[f"forecast {name}"] = lambda one, name=name: conjoin.forecast(**{**curve, name: one})
     return edges

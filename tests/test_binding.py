@@ -21,15 +21,15 @@ from conjoin.spaces import Pairs, Space, unit
 from conjoin.storage.files import read_json, write_arrays, write_json
 
 D = 6
-BINDERS = sorted(of_kind("binder"))
+ALIGNERS = sorted(of_kind("aligner"))
 #: Makes training short; closed forms have none of these fields.
 SHORT = {"steps": 20, "hidden": 16, "width": 16, "batch": 64}
-each_binder = pytest.mark.parametrize("name", BINDERS)
+each_aligner = pytest.mark.parametrize("name", ALIGNERS)
 each_extended = pytest.mark.parametrize("name", ["cca", "ridge", "procrustes", "heads"])
 
 
 def make(name):
-    row = of_kind("binder")[name]
+    row = of_kind("aligner")[name]
     known = {field.name for field in dataclasses.fields(row.load())}
     return row.make({key: value for key, value in SHORT.items() if key in known})
 
@@ -154,7 +154,7 @@ def test_the_frame_is_minted_from_what_decides_the_vectors():
 
     base = minted()
     assert minted() == base
-    assert minted(method=Ridge()) == base, "a binder and its name are one method"
+    assert minted(method=Ridge()) == base, "an aligner and its name are one method"
     heavier = dataclasses.replace(pairs, weight=np.full(len(pairs), 2.0))
     other = {**spaces, "a": Space.of(spaces["a"].vectors, spaces["a"].ids, name="other")}
     changed = {
@@ -322,7 +322,7 @@ def test_one_can_be_taken_out_but_not_the_hub():
 # On disk
 
 
-@each_binder
+@each_aligner
 def test_what_is_saved_is_loaded_exactly(name, tmp_path):
     spaces = planted("abc")
     binding = Binding.fit(spaces, along(("a", "b"), ("b", "c")), method=make(name), seed=5)
@@ -396,7 +396,7 @@ def test_what_cannot_be_read_is_refused_in_a_line(tmp_path):
     refused(folder, "trained.safetensors: is missing", StateError)
 
 
-def test_a_binder_of_the_users_own_is_used_and_refused_once_saved(tmp_path):
+def test_a_aligner_of_the_users_own_is_used_and_refused_once_saved(tmp_path):
     spaces = planted("abc")
     binding = Binding.fit({k: spaces[k] for k in "ab"}, method=Mine(), seed=2)
     assert binding.choice.method == "Mine"
@@ -404,7 +404,7 @@ def test_a_binder_of_the_users_own_is_used_and_refused_once_saved(tmp_path):
     assert (
         binding.frame
         != Binding.fit({k: spaces[k] for k in "ab"}, method=Mine(strength=0.5), seed=2).frame
-    ), "fields of a binder outside the catalogue decide the frame too"
+    ), "fields of an aligner outside the catalogue decide the frame too"
     assert binding.extend({k: spaces[k] for k in "bc"}, along(("b", "c"))).maps["c"]
     binding.save(tmp_path)
     again = Binding.load(tmp_path)
@@ -417,7 +417,7 @@ def test_a_binder_of_the_users_own_is_used_and_refused_once_saved(tmp_path):
 
 @dataclasses.dataclass(frozen=True)
 class Mine:
-    """A binder that is not in the catalogue."""
+    """An aligner that is not in the catalogue."""
 
     strength: float = 0.1
 

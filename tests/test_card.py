@@ -33,7 +33,7 @@ def choice(own, *others):
 BETTER = choice(
     trial("cca", 0.50, 0.52, 0.51, 0.53, 0.52, lam=1.0),
     trial("ridge", 0.40, 0.41, 0.42, 0.43, 0.40),
-    trial("centring", 0.02, 0.02, 0.02, 0.02, 0.02),
+    trial("mean-centering", 0.02, 0.02, 0.02, 0.02, 0.02),
 )
 NO_BETTER = choice(
     trial("cca", 0.50, 0.42, 0.51, 0.43, 0.52), trial("ridge", 0.48, 0.45, 0.49, 0.45, 0.50)
@@ -98,7 +98,8 @@ def test_only_what_ran_is_cited():
 def test_the_page_puts_baselines_first():
     page = card_markdown(card_facts(BETTER, 0.03, DATA, MADE))
     order = [page.index(part) for part in (
-        "beats ridge", "## Baselines first", "| chance |", "| centring |", "| ridge |", "**cca**",
+        "beats ridge", "## Baselines first", "| chance |", "| mean-centering |", "| ridge |",
+        "**cca**",
         "## When not to use it", "## Data", "## Method", "## Sources",
     )]  # fmt: skip
     assert order == sorted(order)

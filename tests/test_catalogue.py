@@ -21,29 +21,29 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "conjoin").rglob("*.py"))
 #: Kinds whose rows are methods with hyper-parameters; maps are fitted values, encoders are opened.
 METHODS = (
-    "objective",
+    "loss",
     "augmentation",
-    "measure",
-    "binder",
+    "metric",
+    "aligner",
     "correction",
     "head",
     "student",
     "fusion",
-    "mixer",
-    "composer",
-    "aggregation",
-    "sparse",
+    "score-fusion",
+    "query-composition",
+    "multi-vector",
+    "sparse-encoder",
     "detector",
     "curation",
-    "storage",
-    "cutoff",
-    "suggester",
+    "vector-codec",
+    "list-truncation",
+    "query-suggestion",
 )
 #: Kinds whose engines are compared with a slow restatement of their formula.
 RESTATED = (
-    "objective", "measure", "binder", "correction", "head", "student", "fusion",
-    "mixer", "composer", "aggregation", "sparse", "detector", "curation", "storage", "cutoff",
-    "suggester",
+    "loss", "metric", "aligner", "correction", "head", "student", "fusion",
+    "score-fusion", "query-composition", "multi-vector", "sparse-encoder", "detector", "curation",
+    "vector-codec", "list-truncation", "query-suggestion",
 )  # fmt: skip
 
 
@@ -53,7 +53,7 @@ OF_METHODS = [row for row in ROWS if row.kind in METHODS]
 FORMULAS = [
     row for row in ROWS
     if row.kind in RESTATED
-    and not (row.kind in ("binder", "head", "student") and row.cost == "trained")
+    and not (row.kind in ("aligner", "head", "student") and row.cost == "trained")
 ]  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_methods_are_frozen_dataclasses_that_their_settings_make():
 def test_methods_say_their_formula_and_their_fields():
     def broken(row):
         said = row.load().__doc__
-        if row.kind != "measure" and "`" not in said:
+        if row.kind != "metric" and "`" not in said:
             return "its docstring has no formula, as code"
         searched = set(ranges(row.load())) - set(row.settings)
         explained = {entry["name"] for entry in pages.fields_of(row) if entry["meaning"]}
@@ -128,32 +128,35 @@ def test_methods_say_their_formula_and_their_fields():
 
 #: Where the promise of each kind is written, and the calls it names.
 PROMISES = {
-    "binder": ("conjoin.alignment.base:Binder", ("fit",)),
-    "objective": ("conjoin.losses.base:Objective", ("init", "__call__")),
+    "aligner": ("conjoin.alignment.base:Aligner", ("fit",)),
+    "loss": ("conjoin.losses.base:Loss", ("init", "__call__")),
     "augmentation": ("conjoin.training.augmentations:Augmentation", ("__call__",)),
     "correction": ("conjoin.retrieval.hubness.csls:Corrector", ("fit", "extend")),
     "fusion": ("conjoin.fusion.model:Fusion", ("fit",)),
     "detector": ("conjoin.quality.detectors:Detector", ("__call__",)),
     "curation": ("conjoin.quality.curation:Curation", ("keep",)),
-    "measure": ("conjoin.metrics.retrieval.scores:Metric", ("per_query", "chance")),
+    "metric": ("conjoin.metrics.retrieval.scores:Metric", ("per_query", "chance")),
     "head": ("conjoin.transfer.base:Head", ("fit",)),
     "student": ("conjoin.transfer.base:Student", ("fit",)),
-    "mixer": ("conjoin.retrieval.ranking.score_fusion:Mixer", ("mix",)),
-    "composer": ("conjoin.retrieval.queries.composition:Composer", ("fit", "restore")),
-    "aggregation": (
-        "conjoin.retrieval.multi_vector.aggregate:Aggregation",
+    "score-fusion": ("conjoin.retrieval.ranking.score_fusion:ScoreFusion", ("mix",)),
+    "query-composition": (
+        "conjoin.retrieval.queries.composition:QueryComposition",
+        ("fit", "restore"),
+    ),
+    "multi-vector": (
+        "conjoin.retrieval.multi_vector.aggregate:MultiVector",
         ("fit", "queries", "items", "scores"),
     ),
-    "sparse": ("conjoin.retrieval.sparse.sparse:Sparse", ("fit",)),
-    "storage": ("conjoin.retrieval.engines.two_stage:Shelving", ("find",)),
-    "cutoff": ("conjoin.retrieval.ranking.truncation:Cutter", ("choose",)),
-    "suggester": ("conjoin.retrieval.queries.suggestion:Suggester", ("words",)),
+    "sparse-encoder": ("conjoin.retrieval.sparse.sparse:SparseEncoder", ("fit",)),
+    "vector-codec": ("conjoin.retrieval.engines.two_stage:Shelving", ("find",)),
+    "list-truncation": ("conjoin.retrieval.ranking.truncation:Cutter", ("choose",)),
+    "query-suggestion": ("conjoin.retrieval.queries.suggestion:QuerySuggestion", ("words",)),
 }
 
 
 def promise_of(row):
     """Measures promise one of two things: to read a ranking, or to read vectors."""
-    if row.kind == "measure" and not row.target.startswith("conjoin.metrics.retrieval.scores:"):
+    if row.kind == "metric" and not row.target.startswith("conjoin.metrics.retrieval.scores:"):
         return "conjoin.metrics.base:Geometry", ("__call__",)
     return PROMISES[row.kind]
 
@@ -193,7 +196,9 @@ def test_every_row_has_a_page():
 def test_every_kind_has_its_laws():
     laws = ROOT / "tests" / "laws"
     kinds = [kind for kind in KINDS if of_kind(kind)]
-    assert [kind for kind in kinds if not (laws / f"test_{kind}_laws.py").exists()] == []
+    assert [
+        kind for kind in kinds if not (laws / f"test_{kind.replace('-', '_')}_laws.py").exists()
+    ] == []
 
 
 @cache
@@ -265,7 +270,7 @@ def test_accents_and_lists_of_authors_are_read():
 
 @pytest.fixture
 def guest():
-    row = dataclasses.replace(catalogue.find("binder", "ridge"), name="guest-ridge", claims=())
+    row = dataclasses.replace(catalogue.find("aligner", "ridge"), name="guest-ridge", claims=())
     yield row
     catalogue._added.clear()
     catalogue.rows.cache_clear()
@@ -273,7 +278,7 @@ def guest():
 
 def test_a_row_of_ones_own_stands_among_the_others(guest):
     catalogue.add(guest)
-    assert catalogue.find("binder", "guest-ridge") is guest
+    assert catalogue.find("aligner", "guest-ridge") is guest
     with pytest.raises(ConjoinError, match="guest-ridge twice"):
         catalogue.add(guest)
 
@@ -283,13 +288,13 @@ def test_a_row_whose_engine_is_not_there_is_refused(guest):
         catalogue.add(
             dataclasses.replace(guest, target="conjoin.alignment.closed_form.linear:Nobody")
         )
-    assert "guest-ridge" not in catalogue.of_kind("binder")
+    assert "guest-ridge" not in catalogue.of_kind("aligner")
 
 
 def test_a_misspelt_method_gets_near_matches():
     with pytest.raises(ConjoinError, match="did you mean procrustes"):
         pages.find_anywhere("procrusted", rows())
-    assert pages.find_anywhere("binder/cca", rows()).kind == "binder"
+    assert pages.find_anywhere("aligner/cca", rows()).kind == "aligner"
 
 
 # Sizes

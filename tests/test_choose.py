@@ -24,8 +24,8 @@ from conjoin.selection.folds import FOLDS, Folds
 from conjoin.selection.trials import Sweep, afforded, race, shortened, side_by_side
 from conjoin.spaces import Pairs, Space
 
-#: Binders without training, so that a choice takes a second.
-QUICK = ["centring", "ridge", "procrustes", "cca"]
+#: Aligners without training, so that a choice takes a second.
+QUICK = ["mean-centering", "ridge", "procrustes", "cca"]
 HUBS = ["a"]
 
 
@@ -51,8 +51,8 @@ def test_planted_data_are_seen_through():
     best = max(found.trials, key=lambda t: t.mean)
     assert best.mean > 0.99
     assert found.best_of()[found.method].mean > 0.99
-    assert {t.method for t in found.trials} == {"centring", "ridge", "procrustes", "cca"}
-    assert found.best_of()["centring"].mean < 0.6
+    assert {t.method for t in found.trials} == {"mean-centering", "ridge", "procrustes", "cca"}
+    assert found.best_of()["mean-centering"].mean < 0.6
     assert all(len(t.scores) == FOLDS for t in found.best_of().values())
 
 
@@ -65,16 +65,16 @@ def test_noise_gets_a_choice_all_the_same():
 
 def test_what_cannot_be_fed_is_skipped_with_its_reason():
     found = chosen(spaces_of(widths=(6, 9)))
-    assert set(found.skipped) == {"centring"}
-    assert "dimensions" in found.skipped["centring"]
-    assert not [t for t in found.trials if t.method == "centring"]
-    with pytest.raises(ConjoinError, match=r"none can be fed.*centring"):
-        chosen(spaces_of(widths=(6, 9)), methods=["centring"])
+    assert set(found.skipped) == {"mean-centering"}
+    assert "dimensions" in found.skipped["mean-centering"]
+    assert not [t for t in found.trials if t.method == "mean-centering"]
+    with pytest.raises(ConjoinError, match=r"none can be fed.*mean-centering"):
+        chosen(spaces_of(widths=(6, 9)), methods=["mean-centering"])
 
 
 def test_needs_are_read_off_the_data():
     spaces = spaces_of()
-    row = find("binder", "ridge")
+    row = find("aligner", "ridge")
     assert cannot_feed(row, spaces) == ""
     token = dataclasses.replace(row, needs=frozenset({"pairs", "tokens"}))
     assert cannot_feed(token, spaces) == "needs token sets"
@@ -103,7 +103,7 @@ def test_the_cheap_class_is_taken_unless_the_folds_tell_it_apart(monkeypatch):
     costs = {"gift": "free", "solved": "closed", "fit": "trained"}
 
     def row(kind, name):
-        return dataclasses.replace(find("binder", "ridge"), cost=costs[name])
+        return dataclasses.replace(find("aligner", "ridge"), cost=costs[name])
 
     monkeypatch.setattr(module.catalogue, "find", row)
     near = [trial("fit", 0.52, 0.50, 0.55), trial("solved", 0.51, 0.52, 0.52)]
@@ -119,7 +119,7 @@ def test_the_cheap_class_is_taken_unless_the_folds_tell_it_apart(monkeypatch):
 
 
 def sweeps_of(names, folds, clock=None):
-    return {name: Sweep(find("binder", name), folds, 0, clock) for name in names}
+    return {name: Sweep(find("aligner", name), folds, 0, clock) for name in names}
 
 
 def test_a_trained_method_is_scored_on_all_folds_only_where_it_keeps_up():
@@ -134,11 +134,13 @@ def test_a_trained_method_is_scored_on_all_folds_only_where_it_keeps_up():
 def test_a_race_halves_its_field_and_keeps_the_best():
     spaces = spaces_of()
     folds = Folds(spaces, Pairs.by_id(spaces), 0)
-    found = race(sweeps_of(["centring", "procrustes", "ridge", "cca"], folds), "a", 0.0, Work())
+    found = race(
+        sweeps_of(["mean-centering", "procrustes", "ridge", "cca"], folds), "a", 0.0, Work()
+    )
     whole = {t.method for t in found.trials if len(t.scores) == FOLDS}
     assert len(whole) == 1  # four, then two, then one
-    assert "centring" not in whole
-    assert {t.method for t in found.trials} == {"centring", "procrustes", "ridge", "cca"}
+    assert "mean-centering" not in whole
+    assert {t.method for t in found.trials} == {"mean-centering", "procrustes", "ridge", "cca"}
 
 
 def test_a_race_takes_as_many_to_its_end_as_time_allows():
@@ -157,7 +159,7 @@ def test_a_race_says_whom_time_stopped_and_at_what_place(monkeypatch):
     spaces = spaces_of()
     folds = Folds(spaces, Pairs.by_id(spaces), 0)
     monkeypatch.setattr("conjoin.selection.trials.afforded", lambda whole, *_: min(1, len(whole)))
-    names = ["centring", "procrustes", "ridge", "cca"]
+    names = ["mean-centering", "procrustes", "ridge", "cca"]
     found = race(sweeps_of(names, folds), "a", 0.0, Work())
     (stopped,) = found.unfinished.items()
     first = [max(t.scores[0] for t in found.trials if t.method == name) for name in names]
@@ -167,7 +169,7 @@ def test_a_race_says_whom_time_stopped_and_at_what_place(monkeypatch):
 
 def test_a_trained_fit_is_made_once_by_whoever_asks_these_folds(monkeypatch):
     spaces = spaces_of()
-    folds, row = Folds(spaces, Pairs.by_id(spaces), 0), find("binder", "infonce-head")
+    folds, row = Folds(spaces, Pairs.by_id(spaces), 0), find("aligner", "infonce-head")
     asked = []
     whole = row.load().fit
 
@@ -195,15 +197,15 @@ def test_a_race_names_what_time_or_the_data_kept_from_it():
     late = race(sweeps_of(["ridge"], folds), "a", 0.0, Work(0.0))
     assert late.trials == ()
     assert late.unfinished == {"ridge": SHORT}
-    unfit = race(sweeps_of(["centring", "ridge"], folds), "a", 0.0, Work())
-    assert "dimensions" in unfit.unfinished["centring"]
+    unfit = race(sweeps_of(["mean-centering", "ridge"], folds), "a", 0.0, Work())
+    assert "dimensions" in unfit.unfinished["mean-centering"]
 
 
 def test_steps_are_shortened_for_early_rungs():
-    row = find("binder", "heads")
+    row = find("aligner", "heads")
     assert shortened(row, 0.25)["steps"] == 25
     assert "steps" not in shortened(row, 1.0)
-    assert shortened(find("binder", "cca"), 0.25) == {}
+    assert shortened(find("aligner", "cca"), 0.25) == {}
 
 
 def test_a_budget_of_nothing_still_chooses_and_names_what_it_left():
@@ -258,13 +260,13 @@ def test_folds_side_by_side_score_as_one_after_the_other(monkeypatch):
     spaces = spaces_of()
     pairs = Pairs.by_id(spaces)
     monkeypatch.setattr(tried_on, "BESIDE", 0.0)
-    beside = Sweep(find("binder", "cca"), Folds(spaces, pairs, 0), 0).trial({"lam": 0.5}, "a")
+    beside = Sweep(find("aligner", "cca"), Folds(spaces, pairs, 0), 0).trial({"lam": 0.5}, "a")
 
     def in_turn(job, numbers, *, apart):
         return [job(number) for number in numbers]
 
     monkeypatch.setattr(tried_on, "side_by_side", in_turn)
-    after = Sweep(find("binder", "cca"), Folds(spaces, pairs, 0), 0).trial({"lam": 0.5}, "a")
+    after = Sweep(find("aligner", "cca"), Folds(spaces, pairs, 0), 0).trial({"lam": 0.5}, "a")
     assert beside.scores == after.scores
     assert side_by_side(float, range(4), apart=False) == side_by_side(float, range(4), apart=True)
 
@@ -273,7 +275,7 @@ def test_a_fold_is_scored_by_fits_that_did_not_see_it():
     spaces = spaces_of(seed=2)
     pairs = Pairs.by_id(spaces)
     folds = Folds(spaces, pairs, 0)
-    got = Sweep(find("binder", "ridge"), folds, 0).trial({"lam": 0.7}, "a").scores
+    got = Sweep(find("aligner", "ridge"), folds, 0).trial({"lam": 0.7}, "a").scores
     for number in folds.numbers:
         train = pairs.take(folds.fold != number)
         views = {name: spaces[name].vectors for name in "ab"}
@@ -297,14 +299,14 @@ def test_a_score_is_the_mean_of_three_recalls_both_ways():
 
 
 def test_a_choice_survives_json():
-    found = chosen(spaces_of(widths=(6, 9)), methods=["centring", "ridge", "cca"])
+    found = chosen(spaces_of(widths=(6, 9)), methods=["mean-centering", "ridge", "cca"])
     again = Choice.from_json(json.loads(json.dumps(found.to_json())))
     assert again == found
     assert again.make() == found.make()
     assert again.best_of() == found.best_of()
 
 
-def test_a_binder_given_is_known_by_its_row():
+def test_a_aligner_given_is_known_by_its_row():
     made = Choice.of(CCA(lam=0.5, rank=32), "a")
     assert made.method == "cca"
     assert made.make() == CCA(lam=0.5, rank=32)
@@ -362,16 +364,16 @@ def hill(lam, power):
     """A score that is highest at one λ and one exponent."""
 
     def score(fields):
-        made = find("binder", "cca").make(fields)
+        made = find("aligner", "cca").make(fields)
         return -abs(np.log10(made.lam / lam)) - abs(made.power - power)
 
     return score
 
 
 def test_climbing_finds_the_top_of_a_hill_and_tries_nothing_twice():
-    climb = Climb(find("binder", "cca"), hill(0.01, 0.0))
+    climb = Climb(find("aligner", "cca"), hill(0.01, 0.0))
     best, _ = climb.run()
-    made = find("binder", "cca").make(best)
+    made = find("aligner", "cca").make(best)
     assert made.lam == pytest.approx(0.01, rel=0.01)
     assert made.power == pytest.approx(0.0, abs=1e-6)
     assert len(climb.tried) <= 40
@@ -381,7 +383,7 @@ def test_climbing_finds_the_top_of_a_hill_and_tries_nothing_twice():
 
 @pytest.mark.parametrize("budget", [1, 3, 7])
 def test_a_climb_keeps_to_its_budget_and_gives_the_best_it_met(budget):
-    climb = Climb(find("binder", "cca"), hill(0.01, 0.0), budget)
+    climb = Climb(find("aligner", "cca"), hill(0.01, 0.0), budget)
     best, value = climb.run()
     assert len(climb.tried) == budget
     assert value == max(score for _, score in climb.tried.values())
@@ -390,7 +392,7 @@ def test_a_climb_keeps_to_its_budget_and_gives_the_best_it_met(budget):
 
 def test_a_climb_chooses_among_what_is_no_field_too():
     climb = Climb(
-        find("binder", "ridge"), lambda fields: float(fields["hub"] == "b"),
+        find("aligner", "ridge"), lambda fields: float(fields["hub"] == "b"),
         choices={"hub": ("a", "b")},
     )  # fmt: skip
     assert climb.run()[0]["hub"] == "b"

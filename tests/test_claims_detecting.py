@@ -33,7 +33,7 @@ def test_wrong_pairs_are_found_where_views_are_bound_and_by_lot_where_not():
 def test_nothing_is_worth_what_chance_is():
     planted = bench("image", "text", items=200)
     for metric in Detecting.metrics:
-        nothing, chance = (ran(arm, planted)[metric] for arm in ("nothing", "chance"))
+        nothing, chance = (ran(arm, planted)[metric] for arm in ("identity", "chance"))
         np.testing.assert_allclose(nothing.values, chance.values)
         np.testing.assert_array_equal(nothing.groups, chance.groups)
 
@@ -81,7 +81,7 @@ def test_another_kind_of_method_is_refused():
     task = Detecting()
     setting = task.setting(bench("image", "text"), 0)
     made = make(Arm.parse("cca"), setting, {})
-    assert isinstance(made.binder, CCA)
+    assert isinstance(made.aligner, CCA)
     with pytest.raises(ConjoinError, match="no detector"):
         task.fit(setting, made, 0)
 
@@ -90,4 +90,4 @@ def test_claims_about_detectors_have_their_jobs():
     claims = [each for each in claims_of(family="doctor") if each.row.kind == "detector"]
     jobs = {job for each in claims for job in each.jobs()}
     assert {job.way.kind for job in jobs} == {"detector"}
-    assert {job.arm for job in jobs} >= {"chance", "nothing", "partner-rank", "loss-mixture"}
+    assert {job.arm for job in jobs} >= {"chance", "identity", "partner-rank", "loss-mixture"}

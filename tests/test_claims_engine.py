@@ -20,16 +20,16 @@ from conjoin.stats.paired import FAILS, HOLDS, ONLY
 from conjoin.storage.files import read_json, write_json
 
 CLAIM = Claim(
-    "retrieval", "wine:acids+colours", "mrr", "nothing", "idea", "Small.", "Nothing.",
+    "retrieval", "wine:acids+colours", "mrr", "identity", "idea", "Small.", "Nothing.",
     condition={"pairs": 60},
 )  # fmt: skip
-RIDGE = Claimed(dataclasses.replace(find("binder", "ridge"), claims=(CLAIM,)), CLAIM)
-ARMS = ("chance", "nothing", "ridge", "centring")
+RIDGE = Claimed(dataclasses.replace(find("aligner", "ridge"), claims=(CLAIM,)), CLAIM)
+ARMS = ("chance", "identity", "ridge", "mean-centering")
 
 
 @pytest.fixture(autouse=True)
 def _few_arms(monkeypatch):
-    monkeypatch.setattr(engine, "beside", lambda task: ("chance", "nothing", "centring"))
+    monkeypatch.setattr(engine, "beside", lambda task: ("chance", "identity", "mean-centering"))
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +103,12 @@ def test_no_time_starts_nothing_and_says_so(tmp_path):
 
 def test_an_arm_that_cannot_run_says_why(folder):
     store = Store(folder)
-    found = store.done(Job.of(CLAIM, "centring"), 2)
+    found = store.done(Job.of(CLAIM, "mean-centering"), 2)
     assert "dimensions" in found.failed
     facts = judge([RIDGE], store, 2)
     arms = {arm["arm"]: arm for arm in facts["tables"][0]["arms"]}
-    assert "dimensions" in arms["centring"]["failed"]
-    failing = Claimed(RIDGE.row, dataclasses.replace(CLAIM, arm="centring"))
+    assert "dimensions" in arms["mean-centering"]["failed"]
+    failing = Claimed(RIDGE.row, dataclasses.replace(CLAIM, arm="mean-centering"))
     assert "dimensions" in judge([failing], store, 2)["open"][0]["why"]
 
 
@@ -167,12 +167,12 @@ def test_an_earlier_verdict_is_kept_only_while_what_decides_it_stays(facts, tmp_
     other = json.loads(json.dumps(facts))
     other["claims"][0]["baseline_key"] = "other"
     for arm in other["tables"][0]["arms"]:
-        arm["key"] = "other" if arm["arm"] == "nothing" else arm["key"]
+        arm["key"] = "other" if arm["arm"] == "identity" else arm["key"]
     waiting = judge([RIDGE], empty, 2, other)
     assert waiting["claims"] == []
     assert waiting["stale"][0]["said"] == facts["claims"][0]["said"]
     arms = {arm["arm"]: arm.get("stale", False) for arm in waiting["tables"][0]["arms"]}
-    assert arms == {"chance": False, "ridge": False, "centring": False, "nothing": True}
+    assert arms == {"chance": False, "ridge": False, "mean-centering": False, "identity": True}
     assert "Waiting for a run" in claims_page(waiting)
     # What waits is judged as soon as it has run.
     again = judge([RIDGE], Store(tmp_path), 2, waiting)
@@ -199,21 +199,21 @@ def test_the_verdict_names_a_simple_arm_that_does_better(facts):
     claim = facts["claims"][0]
     table = {n: claim[n] for n in ("task", "condition", "data", "metric")}
     for value, baseline, said, named in (
-        (0.9, "cca", HOLDS, "procrustes"), (0.9, "nothing", ONLY, "procrustes"),
-        (0.1, "nothing", HOLDS, None), (0.9, "procrustes", HOLDS, None),
+        (0.9, "cca", HOLDS, "procrustes"), (0.9, "identity", ONLY, "procrustes"),
+        (0.1, "identity", HOLDS, None), (0.9, "procrustes", HOLDS, None),
     ):  # fmt: skip
         record = {**claim, "said": HOLDS, "arm_value": 0.5, "baseline": baseline}
         beside = [
             {"arm": "chance", "value": 0.99}, {"arm": "procrustes", "value": value},
             {"arm": "infonce-head", "value": 0.99, "stale": True},
-            {"arm": "nobody", "value": 0.99}, {"arm": "centring", "failed": "no"},
+            {"arm": "nobody", "value": 0.99}, {"arm": "mean-centering", "failed": "no"},
         ]  # fmt: skip
         _outdone(record, [{**table, "arms": beside}])
         assert record["said"] == said
         assert record.get("outdone", {}).get("arm") == named
         page = claims_page({**facts, "claims": [record]})
         assert ("does better" in page.split("## Every arm")[0].split("## ")[1]) == bool(named)
-    failing = {**claim, "said": FAILS, "arm_value": 0.5, "baseline": "nothing"}
+    failing = {**claim, "said": FAILS, "arm_value": 0.5, "baseline": "identity"}
     _outdone(failing, [{**table, "arms": [{"arm": "cca", "value": 0.9}]}])
     assert "outdone" not in failing
     stored = {
@@ -223,7 +223,7 @@ def test_the_verdict_names_a_simple_arm_that_does_better(facts):
         "arm_value": 0.5,
         "baseline": "prefix-alone",
     }
-    _outdone(stored, [{**table, "task": "stored", "arms": [{"arm": "nothing", "value": 1.0}]}])
+    _outdone(stored, [{**table, "task": "stored", "arms": [{"arm": "identity", "value": 1.0}]}])
     assert "outdone" not in stored  # exact search is the ceiling of what is stored
 
 
@@ -243,7 +243,7 @@ def test_committed_intervals_end_where_their_metrics_do():
         low, high = RANGES.get(claim["metric"], (0.0, 1.0))
         for end in ("low", "high", "least", "most"):
             assert low - high <= claim[end] <= high - low, claim["arm"]
-        if claim["metric"] == "spearman" and claim["baseline"] == "nothing":
+        if claim["metric"] == "spearman" and claim["baseline"] == "identity":
             assert -1 <= claim["least"] <= claim["most"] <= 1
     for table in COMMITTED["tables"]:
         low, high = RANGES.get(table["metric"], (0.0, 1.0))
@@ -269,9 +269,9 @@ def wrong_with(row: Row, claim: Claim) -> str:
     parse(claim.data)
     for arm in (claim.arm or row.name, claim.baseline):
         parsed = Arm.parse(arm, judges(task))
-        if parsed.method.name != parsed.binder or not parsed.row:
+        if parsed.method.name != parsed.aligner or not parsed.row:
             return f"arm {arm} names no row"
-    said = {"papers": row.papers or row.name == "nothing", "differs": claim.differs,
+    said = {"papers": row.papers or row.name == "identity", "differs": claim.differs,
             "reported": claim.reported, "family": row.family}  # fmt: skip
     return ", ".join(f"{name} is empty" for name, value in said.items() if not value)
 

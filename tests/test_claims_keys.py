@@ -41,14 +41,14 @@ def moved(row: Row, engine: type, monkeypatch) -> Row:
 
 
 def test_moved_and_renamed_code_keeps_its_key(monkeypatch):
-    row = find("binder", "ridge")
+    row = find("aligner", "ridge")
     assert facts_of(moved(row, Ridge, monkeypatch)) == facts_of(row)
     renamed = type("Squares", (Ridge,), {"__doc__": "Other words."})
     assert facts_of(moved(row, renamed, monkeypatch)) == facts_of(row)
 
 
 def test_raised_versions_and_other_defaults_change_the_key(monkeypatch):
-    row = find("binder", "ridge")
+    row = find("aligner", "ridge")
     raised = type("Raised", (Ridge,), {"arithmetic": 7})
     assert facts_of(moved(row, raised, monkeypatch)) != facts_of(row)
 
@@ -68,7 +68,7 @@ def test_a_new_field_at_its_neutral_value_changes_nothing(monkeypatch):
         neutral: ClassVar[dict] = {"extra": 0.0}
         extra: float = 0.0
 
-    row = find("binder", "ridge")
+    row = find("aligner", "ridge")
     made = moved(row, More, monkeypatch)
     assert facts_of(made) == facts_of(row)
     assert facts_of(made, {"extra": 1.0}) != facts_of(row)
@@ -86,7 +86,9 @@ def test_the_loss_of_a_head_is_part_of_its_key(monkeypatch):
 HUBS = {"hub": ("image", "text")}
 
 
-@pytest.mark.parametrize("kind", ["binder", "fusion", "head", "student", "correction", "mixer"])
+@pytest.mark.parametrize(
+    "kind", ["aligner", "fusion", "head", "student", "correction", "score-fusion"]
+)
 def test_every_arm_with_something_to_choose_gets_as_many_tries(kind):
     for row in of_kind(kind).values():
         found = tries(row, {})
@@ -101,7 +103,7 @@ def test_every_arm_with_something_to_choose_gets_as_many_tries(kind):
 
 
 def test_tries_move_what_is_important_together_and_leave_the_rest():
-    row = find("binder", "infonce-head")
+    row = find("aligner", "infonce-head")
     first, *drawn = tries(row, {})
     assert first == dict(row.settings)
     for name in ("temperature", "lr", "noise"):
@@ -117,29 +119,29 @@ def test_tries_move_what_is_important_together_and_leave_the_rest():
 def test_each_stratum_of_a_window_is_drawn_from_once():
     import numpy as np
 
-    default = find("binder", "meru").make().temperature
+    default = find("aligner", "meru").make().temperature
     places = sorted(
         np.log10(fields["temperature"] / default)
-        for fields in tries(find("binder", "meru"), {})[1:]
+        for fields in tries(find("aligner", "meru"), {})[1:]
     )
     assert [int((place + 1) // (2 / 3)) for place in places] == [0, 1, 2]
 
 
 def test_the_same_knob_moves_alike_in_both_arms():
-    one, other = (tries(find("binder", name), {}) for name in ("infonce-head", "fusemix"))
+    one, other = (tries(find("aligner", name), {}) for name in ("infonce-head", "fusemix"))
     for a, b in zip(one[1:], other[1:], strict=True):
         assert {n: a[n] for n in STARTS} == {n: b[n] for n in STARTS}
 
 
 def test_which_view_is_the_hub_is_tried_both_ways():
-    found = tries(find("binder", "ridge"), HUBS)
+    found = tries(find("aligner", "ridge"), HUBS)
     assert {fields["hub"] for fields in found} == {"image", "text"}
     assert len(found) == TRIES
 
 
 def test_size_comes_after_what_matters():
     assert not set(LAST) & {name for names in IMPORTANCE for name in names}
-    order = [name for name, _ in knobs_of(find("binder", "heads"))]
+    order = [name for name, _ in knobs_of(find("aligner", "heads"))]
     assert order.index("temperature") < order.index("lr") < order.index("noise")
     assert order.index("noise") < order.index("lam") < order.index("width")
 
@@ -159,7 +161,7 @@ def test_committed_scores_are_what_the_code_gives_under_the_same_key():
         for arm in table["arms"]:
             condition = tuple(sorted(table["condition"].items()))
             job = Job(task, condition, data, table["metric"], arm["arm"])
-            row = find("binder", arm["arm"]) if arm["arm"] != "chance" else None
+            row = find("aligner", arm["arm"]) if arm["arm"] != "chance" else None
             if "failed" in arm or row is None or row.cost == "trained" or job.key != arm["key"]:
                 continue
             made = job.make_task()

@@ -29,8 +29,8 @@ def ran(task, arm, planted, seed=0):
 
 def test_scoring_every_row_finds_what_it_finds_and_right_answers_are_seen():
     near, far = (bench("image", "text", noise=noise, name=str(noise)) for noise in (0.05, 50.0))
-    assert ran(Stored("cca"), "nothing", near) == {"same@10": 1.0, "found@10": 1.0}
-    assert ran(Stored("cca"), "nothing", far)["found@10"] < 0.5
+    assert ran(Stored("cca"), "identity", near) == {"same@10": 1.0, "found@10": 1.0}
+    assert ran(Stored("cca"), "identity", far)["found@10"] < 0.5
     assert ran(Stored("cca"), "int8", near)["same@10"] > 0.99
     assert ran(Stored("cca"), "binary-alone", near)["same@10"] < 0.9
 
@@ -46,7 +46,7 @@ def test_lists_without_an_answer_are_best_left_empty():
     planted = bench("image", "text", items=200)
     easy = {arm: ran(Cutting(), arm, planted)["f1"] for arm in ("score-threshold", "fixed-count")}
     assert easy["score-threshold"] > 0.9 > 0.85 > easy["fixed-count"]
-    everything = ran(Cutting(astray=0.0), "nothing", planted)["f1"]
+    everything = ran(Cutting(astray=0.0), "identity", planted)["f1"]
     assert everything == pytest.approx(2 / (MOST + 1))  # one right hit, found, and nine others
     assert ran(Cutting(astray=0.0), "fixed-count", planted)["f1"] > 0.95
 
@@ -80,7 +80,7 @@ def test_texts_that_say_nothing_find_by_lot(monkeypatch):
             suggesting, "asked_for",
             lambda *given, seed=seed: f"nonsense{stable_hash(repr([seed, given[1].query]))}",
         )  # fmt: skip
-        found.append(list(ran(Suggesting(), "nothing", planted).values()))
+        found.append(list(ran(Suggesting(), "identity", planted).values()))
     error = np.std(found, axis=0) / np.sqrt(len(found))
     # A direction of one's own is near to some of a cluster or to none: means, not single queries.
     np.testing.assert_array_less(np.abs(np.mean(found, axis=0) - list(chance.values())),
@@ -89,9 +89,9 @@ def test_texts_that_say_nothing_find_by_lot(monkeypatch):
 
 def test_words_of_the_cluster_find_it_better_than_the_first_query():
     planted = bench("image", "text", items=200)
-    named = {arm: ran(Suggesting(hits=60), arm, planted) for arm in ("cluster-words", "nothing")}
+    named = {arm: ran(Suggesting(hits=60), arm, planted) for arm in ("cluster-words", "identity")}
     for metric in Suggesting.metrics:
-        assert named["cluster-words"][metric] > named["nothing"][metric] + 0.1
+        assert named["cluster-words"][metric] > named["identity"][metric] + 0.1
 
 
 def test_texts_are_read_word_by_word_where_no_encoder_is_at_hand():
@@ -124,4 +124,4 @@ def test_data_without_names_are_refused():
 def test_claims_have_their_jobs(family, kind):
     jobs = {job for each in claims_of(family=family) for job in each.jobs()}
     assert {job.way.kind for job in jobs} == {kind}
-    assert {job.arm for job in jobs} >= {"chance", "nothing"}
+    assert {job.arm for job in jobs} >= {"chance", "identity"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benches import CLASSES, bench
-from conjoin.alignment.closed_form.linear import CCA, Nothing, Procrustes
+from conjoin.alignment.closed_form.linear import CCA, Identity, Procrustes
 from conjoin.alignment.unpaired import Matching
 from conjoin.catalogue import find
 from conjoin.claims import engine
@@ -135,7 +135,7 @@ def test_what_is_added_later_moves_nothing():
     np.testing.assert_allclose(binding.maps["image"].apply(x), expected, atol=1e-5)
 
 
-def test_a_binder_that_moves_what_is_frozen_is_refused():
+def test_a_aligner_that_moves_what_is_frozen_is_refused():
     @dataclass(frozen=True)
     class Moves(Procrustes):
         def fit(self, views, pairs, *, frames=None, frozen=None, seed=0):
@@ -360,7 +360,7 @@ def test_rank_variance_is_zero_where_languages_agree_and_minus_one_by_chance():
 
 def test_the_scale_of_rank_variance_is_that_of_random_ranks():
     planted = bench("image", "text", "de", "fr")
-    setting, binding = fitted(CrossLingual(), planted, "nothing")
+    setting, binding = fitted(CrossLingual(), planted, "identity")
     found = CrossLingual().judge(setting, binding)["rank-variance"].values
     rows = setting.bed.rows["image"]
     n, ranks = len(rows), []
@@ -408,7 +408,7 @@ def test_two_encoders_are_no_shift_of_style():
 # Unpaired
 
 
-def test_a_binder_gets_nothing_that_links_rows():
+def test_a_aligner_gets_nothing_that_links_rows():
     planted = bench("image", "text")
     setting = Unpaired().setting(planted, 0)
     assert len(setting.train) == 0
@@ -458,7 +458,7 @@ def test_a_pairless_method_finds_the_planted_match():
 def test_settings_without_pairs_are_chosen_without_pairs():
     task, planted = Unpaired(seeds=40), bench("image", "text")
     setting, good = fitted(task, planted)
-    bad = task.fit(setting, Made(Nothing(), None, "image"), 0)
+    bad = task.fit(setting, Made(Identity(), None, "image"), 0)
     inside = setting.inner(0)
     values = [task.judge(inside, one)["recall@10"].values.mean() for one in (good, bad)]
     assert values[0] > values[1]
@@ -508,7 +508,7 @@ def test_a_measure_that_knows_tracks_perfectly(over, up):
         planted = replace(planted, spaces=spaces)
     task = Tracking(over=over)
     setting = task.setting(planted, 0)
-    cases = task.fit(setting, Made(Nothing(), None, "image"), 0).cases
+    cases = task.fit(setting, Made(Identity(), None, "image"), 0).cases
     recalls = np.array([case.recall for case in cases])
     assert len(np.unique(recalls)) > 3
     known = {content(c.views): c.recall for c in cases}
@@ -558,7 +558,7 @@ def test_only_measures_of_vectors_track():
     for arm in ("cca", "mrr"):
         with pytest.raises(ConjoinError, match="no measure of vectors"):
             Tracking().fit(setting, make(Arm(arm), setting, {}), 0)
-    nothing = Tracking().fit(setting, make(Arm("nothing"), setting, {}), 0)
+    nothing = Tracking().fit(setting, make(Arm("identity"), setting, {}), 0)
     assert Tracking().judge(setting, nothing)["spearman"].values.tolist() == [0.0] * len(
         plan(setting)
     )
@@ -571,16 +571,16 @@ def test_views_of_two_widths_are_not_centred_onto_each_other():
     spaces = {**planted.spaces, "image": Space.of(rows, wide.ids, name="wide")}
     setting = Tracking().setting(replace(planted, spaces=spaces), 0)
     labels = {recipe[0] for recipe, _ in plan(setting)}
-    assert "centring" not in labels
+    assert "mean-centering" not in labels
     assert "cca" in labels
-    cases = Tracking().fit(setting, Made(Nothing(), None, "image"), 0).cases
+    cases = Tracking().fit(setting, Made(Identity(), None, "image"), 0).cases
     assert len(cases) == len(plan(setting))
     assert len(Tracking().chance(setting)["spearman"].values) == len(cases)
 
 
 def test_a_measure_is_an_arm():
-    assert Arm("cka").row.kind == "measure"
-    assert Arm("cca").row.kind == "binder"
+    assert Arm("cka").row.kind == "metric"
+    assert Arm("cca").row.kind == "aligner"
     assert Arm("cca", "noise").row.kind == "augmentation"
     with pytest.raises(ConjoinError, match="did you mean"):
         assert Arm("procrustez").row
@@ -591,7 +591,7 @@ def test_scores_kept_with_a_metric_are_of_its_own_units(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "open_bench", lambda _: planted)
     store = engine.Store(tmp_path)
     for metric, other in (("recall@10", "matched"), ("matched", "recall@10")):
-        job = engine.Job("unpaired", (), "planted", metric, "nothing")
+        job = engine.Job("unpaired", (), "planted", metric, "identity")
         engine._run(store, job, planted, 0, {})
         arrays, _ = store.read(job, 0)
         assert len(arrays[metric]) == len(arrays["groups"])

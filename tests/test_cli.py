@@ -217,7 +217,7 @@ def test_hits_for_people(conjoin, ready, tmp_path):
         (["add"], ("every modality is bound",)),
         (["add", "a"], ("bound already",)),
         (["methods", "rige"], ("did you mean ridge",)),
-        (["methods", "--kind", "bindr"], ("did you mean binder",)),
+        (["methods", "--kind", "bindr"], ("did you mean aligner",)),
         (["weights", "add", "aisf"], ("did you mean aisfx",)),
         (["clean", "--all"], ("--yes",)),
     ],
@@ -292,7 +292,7 @@ def test_json_is_one_object_everywhere(conjoin, ready):
     ):  # fmt: skip
         told = conjoin.good(*words, "--json", "-w", ready)
         assert isinstance(told.json, dict)
-    for words in (["methods"], ["methods", "ridge"], ["methods", "--kind", "binder"],
+    for words in (["methods"], ["methods", "ridge"], ["methods", "--kind", "aligner"],
                   ["weights", "list"]):  # fmt: skip
         assert isinstance(conjoin.good(*words, "--json").json, dict)
 
@@ -343,7 +343,7 @@ def test_clean_removes_only_what_nothing_needs(conjoin, ready):
 
 
 def test_methods_and_weights_read_well(conjoin):
-    told = conjoin.good("methods", "--kind", "binder").out
+    told = conjoin.good("methods", "--kind", "aligner").out
     assert "ridge" in told
     assert "builtin:text" not in told
     page = conjoin.good("methods", "ridge").out

@@ -22,7 +22,7 @@ X = LATENT @ RNG.normal(size=(5, 9)) + 0.1 * RNG.normal(size=(120, 9))
 Y = LATENT @ RNG.normal(size=(5, 7)) + 0.1 * RNG.normal(size=(120, 7))
 
 # CenteringMap is not among them: scikit-learn's checks fit a y of one column to an X of several,
-# which centring must refuse. Its own test is below.
+# which mean-centering must refuse. Its own test is below.
 CHECKED = [RidgeMap(), ProcrustesMap(), CCAMap()]
 
 
@@ -42,16 +42,19 @@ def test_centring_subtracts_means_and_refuses_other_widths():
         CenteringMap().fit(X, Y)
 
 
-def test_they_are_the_binders():
+def test_they_are_the_aligners():
     rows = np.arange(120)
-    for estimator, binder in ((RidgeMap(0.3), Ridge(0.3)), (CCAMap(0.3, 4, 0.5), CCA(0.3, 4, 0.5))):
+    for estimator, aligner in (
+        (RidgeMap(0.3), Ridge(0.3)),
+        (CCAMap(0.3, 4, 0.5), CCA(0.3, 4, 0.5)),
+    ):
         fitted = estimator.fit(X, Y)
-        maps = binder.fit({"y": Y, "x": X}, Pairs.of(y=rows, x=rows))
+        maps = aligner.fit({"y": Y, "x": X}, Pairs.of(y=rows, x=rows))
         assert np.array_equal(fitted.transform(X), maps["x"].apply(X))
         assert np.array_equal(fitted.transform_y(Y), maps["y"].apply(Y))
 
 
-def test_defaults_are_the_binders():
+def test_defaults_are_the_aligners():
     assert CCAMap().get_params() == {"lam": CCA.lam, "rank": CCA.rank, "power": CCA.power}
     assert RidgeMap().get_params() == {"lam": Ridge.lam}
 

@@ -156,7 +156,7 @@ def test_the_baselines_are_there_and_not_chosen():
     found = evaluate(bed, binding)
     methods = {(row.method, row.chosen) for row in found.results}
     assert methods == {
-        ("cca", True), ("chance", False), ("nothing", False), ("centring", False),
+        ("cca", True), ("chance", False), ("identity", False), ("mean-centering", False),
         ("ridge", False), ("procrustes", False),
     }  # fmt: skip
     alone = fitted(bed, "procrustes")
@@ -170,8 +170,8 @@ def test_centring_needs_equal_widths_and_says_so():
     spaces["b"] = Space.of(np.pad(spaces["b"].vectors, ((0, 0), (0, 2))), spaces["b"].ids, name="w")
     bed = bed_of(spaces, ["ab"])
     found = evaluate(bed, fitted(bed))
-    assert not [row for row in found.results if row.method == "centring"]
-    assert [note for note in found.notes if note.startswith("centring not applicable")]
+    assert not [row for row in found.results if row.method == "mean-centering"]
+    assert [note for note in found.notes if note.startswith("mean-centering not applicable")]
 
 
 def test_a_baseline_runs_at_the_setting_that_was_best_for_it():
@@ -226,7 +226,7 @@ def test_no_item_with_both_leaves_a_note_and_no_row():
 
 def test_an_evaluation_survives_json():
     bed = bed_of(planted("abc"), ["ab", "bc"])
-    found = evaluate(bed, fitted(bed), baselines=("ridge", "centring"))
+    found = evaluate(bed, fitted(bed), baselines=("ridge", "mean-centering"))
     assert Evaluation.from_json(json.loads(json.dumps(found.to_json()))) == found
     assert set(found.to_json()["results"][0]) == {
         "query", "target", "metric", "value", "low", "high", "n", "method", "chosen",
@@ -249,7 +249,7 @@ def hubby(n=300, d=24, seed=0):
 
 
 class Stay:
-    """A binder that moves nothing, so that planted hubs stay hubs."""
+    """An aligner that moves nothing, so that planted hubs stay hubs."""
 
     def fit(self, views, pairs, *, frames={}, frozen={}, seed=0):  # noqa: B006
         return {name: identity(view.shape[1]) for name, view in views.items()}

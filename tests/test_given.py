@@ -207,11 +207,11 @@ def test_a_constant_view_and_settings_of_another_type_are_named():
         (lambda: CCAMap().fit(x, np.ones((24, 2))), "y: all 24 rows are the same"),
         (lambda: CCAMap().fit(np.ones((24, 2)), x), "X: all 24 rows are the same"),
         (lambda: CCAMap(lam="x").fit(x, x), "CCAMap.lam: 'x' is a str; give"),
-        (lambda: find("binder", "ridge").make({"lam": "x"}), "ridge.lam: 'x' is a str"),
-        (lambda: find("binder", "cca").make({"rank": 2.5}), "cca.rank: 2.5 is a float"),
-        (lambda: find("binder", "procrustes").make({"scale": 1}), "give true or false"),
+        (lambda: find("aligner", "ridge").make({"lam": "x"}), "ridge.lam: 'x' is a str"),
+        (lambda: find("aligner", "cca").make({"rank": 2.5}), "cca.rank: 2.5 is a float"),
+        (lambda: find("aligner", "procrustes").make({"scale": 1}), "give true or false"),
     ):  # fmt: skip
         with pytest.raises(ConjoinError, match=said):
             call()
-    assert find("binder", "cca").make({"rank": 64}).rank == 64
+    assert find("aligner", "cca").make({"rank": 64}).rank == 64
     assert CCAMap(rank=2).fit(x, x).transform(x).shape == (24, 2)

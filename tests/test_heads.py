@@ -240,7 +240,7 @@ def test_a_loss_that_is_no_number_is_refused():
 
 
 def test_the_catalogue_makes_heads():
-    made = catalogue.find("binder", "heads").make({"hidden": 64})
+    made = catalogue.find("aligner", "heads").make({"hidden": 64})
     assert made == ContrastiveHeads(hidden=64)
     with pytest.raises(ConjoinError, match="out of range"):
-        catalogue.find("binder", "heads").make({"dropout": 2.0})
+        catalogue.find("aligner", "heads").make({"dropout": 2.0})

@@ -64,9 +64,11 @@ def test_eight_queries_are_enough_to_come_near():
     assert np.mean(mixed) > np.mean(alone) + 0.2
 
 
-@pytest.mark.parametrize("name", [n for n, row in of_kind("mixer").items() if row.make().tunable])
+@pytest.mark.parametrize(
+    "name", [n for n, row in of_kind("score-fusion").items() if row.make().tunable]
+)
 def test_tables_are_mixtures(name):
-    mixer = of_kind("mixer")[name].make()
+    mixer = of_kind("score-fusion")[name].make()
     for q in planted(10, seed=4):
         table = _Table.of(q, mixer, NAMES)
         for weights in grid(NAMES):

@@ -248,7 +248,7 @@ def test_modalities_of_one_encoder_need_no_fit_and_pairs_are_left_to_it(
 def test_the_identity_of_one_frame_mints_no_other(conjoin, photos, clip, tmp_path):
     captioned(tmp_path, photos, clip)
     conjoin.good("embed", "-q", "-w", tmp_path)
-    told = conjoin.good("fit", "--method", "nothing", "--json", "-w", tmp_path).json
+    told = conjoin.good("fit", "--method", "identity", "--json", "-w", tmp_path).json
     frame = Workspace(tmp_path).encoder("image").frame
     assert told["frame"] == frame.id
     assert open_index(Workspace(tmp_path)).frame == frame
@@ -503,7 +503,7 @@ def test_a_method_takes_the_place_of_the_vectors_only_where_it_surely_gains(
         pa.table({"id": [f"i{n}" for n in range(120)], **columns}), tmp_path / "t.parquet"
     )
     (tmp_path / "conjoin.toml").write_text(
-        '[items]\ntable = "t.parquet"\nid = "id"\n[fit]\namong = ["nothing", "ridge"]\n'
+        '[items]\ntable = "t.parquet"\nid = "id"\n[fit]\namong = ["identity", "ridge"]\n'
         + "".join(
             f'[modalities.{name}]\ncolumn = "{name}"\nencoder = "builtin:vector?name=clip"\n'
             for name in columns
@@ -515,7 +515,7 @@ def test_a_method_takes_the_place_of_the_vectors_only_where_it_surely_gains(
     told = conjoin.good("fit", "-w", tmp_path).out
     bound = conjoin.good("info", "--json", "-w", tmp_path).json["bound"]
     assert (bound["method"], bound["frame"] == own.id) == (
-        ("ridge", False) if turned else ("nothing", True)
+        ("ridge", False) if turned else ("identity", True)
     )
     assert ("nothing, which was in use, stays: the gain of" in told) is not turned
     again = conjoin.good("fit", "--fresh", "--json", "-w", tmp_path).json

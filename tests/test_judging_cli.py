@@ -14,7 +14,7 @@ from conjoin.report.pages.claims import claims_page
 
 from shelf import Caller, shelf  # isort: skip
 
-FEW = ["nothing", "centring", "ridge", "procrustes", "cca"]
+FEW = ["identity", "mean-centering", "ridge", "procrustes", "cca"]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_memory_is_read_as_people_write_it():
 
 def test_compare_recommends_and_the_next_fit_follows(conjoin, ready, monkeypatch):
     found = conjoin.good("compare", "-w", ready, "--budget", "60s", "--json", "--quiet").json
-    assert {one["method"] for one in found["ranked"]} >= {"ridge", "nothing", "cca"}
+    assert {one["method"] for one in found["ranked"]} >= {"ridge", "identity", "cca"}
     assert found["use"] in found["recommendation"]
     assert found["touches"] == 5 * len(found["ranked"])
     assert Path(found["record"]).exists()

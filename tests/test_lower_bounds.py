@@ -173,10 +173,10 @@ def test_a_method_is_recommended_only_above_the_one_to_beat(low, above):
 def test_vectors_as_they_are_are_left_only_for_a_gain(low, above):
     simple = compare.TO_BEAT
     listed = [placed("cca", "closed", -0.1), placed(simple, "closed", 0.0),
-              placed("nothing", "closed", -0.3)]  # fmt: skip
+              placed("identity", "closed", -0.3)]  # fmt: skip
     paired = SimpleNamespace(effect=lambda *_: ending(low))
     assert recommended(Choice("cca", {}, "a"), listed, paired)[1] == (
-        simple if above else "nothing"
+        simple if above else "identity"
     )
 
 

@@ -201,4 +201,4 @@ def test_parts_become_one_vector_an_item_that_an_index_holds():
         i: float(query.vectors[0] @ v) for i, v in zip(pooled.ids, pooled.vectors, strict=True)
     }
     assert [hit.id for hit in hits] == sorted(scores, key=lambda i: -scores[i])
-    assert find("aggregation", "mean-parts").make() == Pooling("mean")
+    assert find("multi-vector", "mean-parts").make() == Pooling("mean")

@@ -22,7 +22,7 @@ from conjoin.selection.folds import Folds
 from conjoin.selection.trials import Sweep, race
 from conjoin.spaces import Pairs, Space
 
-QUICK = ["centring", "ridge", "procrustes", "cca"]
+QUICK = ["mean-centering", "ridge", "procrustes", "cca"]
 
 
 def spaces_of(n=120, noise=0.6, seed=0):
@@ -51,13 +51,13 @@ def test_what_is_in_use_stays_on_a_tie_and_goes_when_clearly_beaten():
     assert stays.same(near)
     assert stays.kept.stays
     assert stays.kept.low <= 0
-    poor = Choice("nothing", {}, "a")
+    poor = Choice("identity", {}, "a")
     gone = on_folds(folds, hubs=["a"], methods=QUICK, incumbent=poor)
     assert gone.same(best)
     assert not gone.kept.stays
     assert gone.kept.low > 0
     assert gone.kept.gain == pytest.approx(
-        best.best_of()[best.method].mean - gone.best_of()["nothing"].mean, abs=1e-9
+        best.best_of()[best.method].mean - gone.best_of()["identity"].mean, abs=1e-9
     )
     same = on_folds(folds, hubs=["a"], methods=QUICK, incumbent=best)
     assert same.same(best)
@@ -67,16 +67,20 @@ def test_what_is_in_use_stays_on_a_tie_and_goes_when_clearly_beaten():
 @pytest.mark.parametrize(("low", "stays"), [(-0.001, True), (0.0, True), (0.001, False)])
 def test_the_interval_decides_at_nought(monkeypatch, low, stays):
     monkeypatch.setattr(module, "paired_difference", lambda *_, **__: (0.1, low, 0.2, 0.04))
-    found = on_folds(folds_of(), hubs=["a"], methods=QUICK, incumbent=Choice("nothing", {}, "a"))
+    found = on_folds(folds_of(), hubs=["a"], methods=QUICK, incumbent=Choice("identity", {}, "a"))
     assert found.kept.stays is stays
-    assert (found.method == "nothing") is stays
+    assert (found.method == "identity") is stays
 
 
 def test_what_cannot_be_fitted_any_more_does_not_stand():
     spaces = spaces_of()
     spaces["b"] = Space.of(np.c_[spaces["b"].vectors, spaces["b"].vectors], name="b")
     folds = Folds(spaces, Pairs.by_id(spaces), 0)
-    for gone in (Choice("centring", {}, "a"), Choice("no-more", {}, "a"), Choice("cca", {}, "z")):
+    for gone in (
+        Choice("mean-centering", {}, "a"),
+        Choice("no-more", {}, "a"),
+        Choice("cca", {}, "z"),
+    ):
         found = on_folds(folds, hubs=["a"], methods=["ridge", "cca"], incumbent=gone)
         assert found.kept is None
 
@@ -110,7 +114,7 @@ class Slow:
 
 def test_a_slow_machine_chooses_the_same_to_the_last_byte(monkeypatch):
     names = [*QUICK, "subspace", "infonce-head"]
-    row = catalogue.find("binder", "infonce-head")
+    row = catalogue.find("aligner", "infonce-head")
     whole = costs.of_fit(row, {}, Shape(96, (6, 6)))
 
     def made():
@@ -129,7 +133,7 @@ def test_a_slow_machine_chooses_the_same_to_the_last_byte(monkeypatch):
 
 def test_more_is_tried_within_a_larger_budget_and_what_was_cut_is_named():
     folds = folds_of()
-    whole = Sweep(catalogue.find("binder", "infonce-head"), folds, 0).units({}, "a", 1)
+    whole = Sweep(catalogue.find("aligner", "infonce-head"), folds, 0).units({}, "a", 1)
     names = ["ridge", "infonce-head"]
     small = on_folds(folds, hubs=["a"], methods=names, budget=whole)
     assert small.short == ["infonce-head"]
@@ -144,7 +148,7 @@ def test_more_is_tried_within_a_larger_budget_and_what_was_cut_is_named():
 def test_no_race_begins_that_none_would_end(parts, runs):
     # A quarter, half and whole on one fold, and the whole on four more: 5.75 trainings.
     folds = folds_of()
-    sweep = Sweep(catalogue.find("binder", "procrustes"), folds, 0)
+    sweep = Sweep(catalogue.find("aligner", "procrustes"), folds, 0)
     folds.joint(0, "a")  # moments are there, so that only trials cost
     each = sweep.units({}, "a", 1)
     found = race({"procrustes": sweep}, "a", 0.0, Work(parts * each))
@@ -154,14 +158,14 @@ def test_no_race_begins_that_none_would_end(parts, runs):
 
 def test_costs_grow_with_the_work():
     for name in ("ridge", "cca", "heads", "local-bridge"):
-        row = catalogue.find("binder", name)
+        row = catalogue.find("aligner", name)
         few, many, wide = (
             costs.of_fit(row, {}, Shape(n, dims))
             for n, dims in ((500, (64, 64)), (20_000, (64, 64)), (500, (512, 512)))
         )
         assert 0 < few <= many
         assert few < wide
-    heads = catalogue.find("binder", "heads")
+    heads = catalogue.find("aligner", "heads")
     steps = [costs.of_fit(heads, {"steps": n}, Shape(900, (64, 64))) for n in (100, 1000)]
     assert steps[0] < steps[1]
     assert costs.of_score(500, (64, 64)) < costs.of_score(2000, (64, 64))
@@ -172,17 +176,17 @@ def test_costs_grow_with_the_work():
 
 
 def test_an_engine_that_no_table_knows_is_priced_as_its_class():
-    other = replace(catalogue.find("binder", "ridge"), target="fractions:Fraction")
+    other = replace(catalogue.find("aligner", "ridge"), target="fractions:Fraction")
     assert costs.of_fit(other, {}, Shape(500, (64, 64))) > 0
     assert "closed" in costs.table()
     assert "trained" in costs.table()
 
 
 def test_the_shortlist_is_short_and_of_methods_that_people_know():
-    names = catalogue.shortlist("binder")
+    names = catalogue.shortlist("aligner")
     assert len(names) <= 8
-    rows = [catalogue.find("binder", name) for name in names]
-    assert {"nothing", "ridge", "procrustes", "cca", "infonce-head"} <= set(names)
+    rows = [catalogue.find("aligner", name) for name in names]
+    assert {"identity", "ridge", "procrustes", "cca", "infonce-head"} <= set(names)
     assert not [row.name for row in rows if row.family == "bridge" or "unpaired" in row.needs]
     assert "invgc-local" not in catalogue.shortlist("correction")
 

@@ -1,4 +1,4 @@
-"""Binders whose heads have a shape of their own: what each promises beyond the laws."""
+"""Aligners whose heads have a shape of their own: what each promises beyond the laws."""
 
 from dataclasses import replace
 
@@ -228,7 +228,7 @@ def test_prefixes_of_matryoshka_heads_keep_more():
     x = {name: (z @ rng.normal(size=(12, 20))).astype(np.float32) for name in "ab"}
     kept = {}
     for name in ("infonce-head", "matryoshka"):
-        method = catalogue.find("binder", name).make(
+        method = catalogue.find("aligner", name).make(
             {"width": 64, "hidden": 16, "steps": 90, "batch": 128, "lr": 1e-2, "dropout": 0.0}
         )
         maps = method.fit({n: r[:240] for n, r in x.items()}, lines(n=240))
@@ -246,16 +246,16 @@ def recall(u: np.ndarray, v: np.ndarray, k: int = 5) -> float:
 
 def test_only_the_row_heads_falls_back_on_the_closed_form():
     rows = {name: RNG.normal(size=(40, 5)).astype(np.float32) for name in "ab"}
-    for name, row in catalogue.of_kind("binder").items():
+    for name, row in catalogue.of_kind("aligner").items():
         if row.load() is ContrastiveHeads:
             assert row.make().rescue is (name == "heads")
-    made = catalogue.find("binder", "infonce-head").make({"steps": 5, "width": 8, "batch": 32})
+    made = catalogue.find("aligner", "infonce-head").make({"steps": 5, "width": 8, "batch": 32})
     assert "residual-mlp" in [part.name for part in stages(made.fit(rows, lines(n=40))["a"])]
 
 
 def test_a_locked_view_loses_only_its_mean():
     rows = views()
-    made = catalogue.find("binder", "locked-head").make({"steps": 5, "width": 8, "batch": 64})
+    made = catalogue.find("aligner", "locked-head").make({"steps": 5, "width": 8, "batch": 64})
     placed = made.fit(rows, lines())["a"].apply(rows["a"])
     np.testing.assert_allclose(placed, rows["a"] - rows["a"].mean(axis=0), atol=1e-5)
 

@@ -24,22 +24,22 @@ ROOMS = (
 #: Each kind of component and the promise it makes, in a sentence.
 KINDS: Mapping[str, str] = {
     "encoder": "cells of one kind → vectors or token sets in a frame it mints",
-    "objective": "named outputs of a batch → a scalar to minimise",
+    "loss": "named outputs of a batch → a scalar to minimise",
     "augmentation": "batch → batch",
-    "measure": "spaces → a named number with interval, range and direction",
+    "metric": "spaces → a named number with interval, range and direction",
     "map": "vectors of a source frame → vectors of a target frame",
-    "binder": "views and pairs → one map a view, all into one frame",
+    "aligner": "views and pairs → one map a view, all into one frame",
     "head": "vectors and labels, or class prototypes → a classifier or regressor",
     "student": "vectors and teachers' vectors → a map from the first to the second",
     "fusion": "views, some absent → one vector an item",
     "correction": "gallery and query bank → a scale and an offset a gallery row",
-    "mixer": "scores of several lists → one score an item",
-    "composer": "several parts of a query → one query vector",
-    "aggregation": "several vectors an item → scores or one vector an item",
-    "sparse": "vectors → weights of terms in an inverted index",
-    "storage": "a gallery and queries → the best rows, without scoring every row whole",
-    "cutoff": "judged lists → a rule that says how many hits of a list stay",
-    "suggester": "a query, its hits and a cluster of them → words that ask for the cluster",
+    "score-fusion": "scores of several lists → one score an item",
+    "query-composition": "several parts of a query → one query vector",
+    "multi-vector": "several vectors an item → scores or one vector an item",
+    "sparse-encoder": "vectors → weights of terms in an inverted index",
+    "vector-codec": "a gallery and queries → the best rows, without scoring every row whole",
+    "list-truncation": "judged lists → a rule that says how many hits of a list stay",
+    "query-suggestion": "a query, its hits and a cluster of them → words that ask for the cluster",
     "detector": "pairs as maps that have not seen them place them → how suspect each is",
     "curation": "what each item counts towards → which items to keep",
     "data": "a name → real spaces, pairs, groups and labels to judge methods on",
@@ -147,7 +147,7 @@ class Row:
     extra : the optional dependency group it needs, if any.
     family : the mathematics it belongs to, by which claims and comparisons are selected.
     claims : what its papers say of it, restated so that it can fail.
-    shortlist : tried where nothing else is asked for; of binders at most eight.
+    shortlist : tried where nothing else is asked for; of aligners at most eight.
     """
 
     kind: str
@@ -324,7 +324,7 @@ def shortlist(kind: str) -> list[str]:
 
     Examples
     --------
-    >>> "cca" in shortlist("binder")
+    >>> "cca" in shortlist("aligner")
     True
     """
     return [row.name for row in of_kind(kind).values() if row.shortlist]

@@ -113,7 +113,7 @@ def moved(views, law, seed=1):
 
 def test_every_row_is_of_a_known_family_and_has_a_known_value():
     assert MADE.keys() == KNOWN.keys()
-    reads = {n for n, r in of_kind("measure").items() if not r.target.startswith(
+    reads = {n for n, r in of_kind("metric").items() if not r.target.startswith(
         "conjoin.metrics.retrieval.scores:")}  # fmt: skip
     assert reads == MADE.keys()
     assert {row.family for row in geometry_rows().values()} == set(FAMILIES)

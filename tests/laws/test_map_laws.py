@@ -1,4 +1,4 @@
-"""What every map of the catalogue promises, as a value that binders make."""
+"""What every map of the catalogue promises, as a value that aligners make."""
 
 import dataclasses
 

@@ -35,14 +35,14 @@ def data(name, noise=0.05):
 
 
 def task_of(name):
-    quick = {"few-pairs": {"pairs": 20}, "stored": {"binder": "cca"}}
+    quick = {"few-pairs": {"pairs": 20}, "stored": {"aligner": "cca"}}
     return TASKS[name].make(quick.get(name, {}))
 
 
 def arm_of(name):
     return {
         "tracking": "centroid-distance",
-        "unpaired": "centring",
+        "unpaired": "mean-centering",
         "hubs": "csls",
         "fusing": "concat",
         "few-shot": "nearest-mean",
@@ -61,12 +61,12 @@ def arm_of(name):
 
 def other_of(name):
     return {
-        "tracking": "cka", "unpaired": "nothing", "hubs": "nothing", "fusing": "late",
-        "few-shot": "nothing", "distilling": "nothing",
+        "tracking": "cka", "unpaired": "identity", "hubs": "identity", "fusing": "late",
+        "few-shot": "identity", "distilling": "identity",
         "hybrid": "rrf", "composed": "and", "parts": "max-part", "terms": "sliced-words",
-        "detecting": "nothing", "stored": "nothing", "cutting": "nothing",
-        "suggesting": "nothing", "curating": "nothing",
-    }.get(name, "centring")  # fmt: skip
+        "detecting": "identity", "stored": "identity", "cutting": "identity",
+        "suggesting": "identity", "curating": "identity",
+    }.get(name, "mean-centering")  # fmt: skip
 
 
 def arm_in(name, arm):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conjoin.alignment.closed_form.linear import Nothing, Ridge
+from conjoin.alignment.closed_form.linear import Identity, Ridge
 from conjoin.errors import ConjoinError
 from conjoin.maps.base import identity
 from conjoin.spaces import Batch, Pairs
@@ -126,7 +126,7 @@ def test_k_means_is_a_fixed_point_whatever_the_order():
 def test_re_embedding_is_nothing_as_maps():
     x, y = data()
     views = {"old": y, "new": x}
-    one, two = (m().fit(views, lines(len(x))) for m in (ReEmbed, Nothing))
+    one, two = (m().fit(views, lines(len(x))) for m in (ReEmbed, Identity))
     for name, rows in views.items():
         np.testing.assert_array_equal(one[name].apply(rows), two[name].apply(rows))
 
@@ -441,7 +441,7 @@ def test_a_bridge_by_least_squares_goes_down_the_slope_of_the_squared_distance()
     y, target = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4))
     at, here = torch.arange(6), torch.ones(6, dtype=torch.bool)
     batch = Batch({"target": torch.from_numpy(target)}, {"y": at}, {"y": here}, torch.ones(6))
-    row = find("binder", "v2a-mapper").make({"steps": 20})
+    row = find("aligner", "v2a-mapper").make({"steps": 20})
     network = row._beside(Reached("x", *data(), np.ones(120), np.arange(120), 5))
     assert isinstance(network, Beside)
     got = network.loss(torch.from_numpy(y), batch)

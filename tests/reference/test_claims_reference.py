@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm, t
 
 from benches import bench
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.evaluation.arms import Made
 from conjoin.stats.paired import (
     CANNOT,
@@ -239,7 +239,7 @@ def test_moments_of_a_training_are_those_of_one_run(monkeypatch):
     monkeypatch.setattr(tracking, "PASSES", (1, 6, 12))
     task = tracking.Tracking(over="training")
     setting = task.setting(made, 0)
-    cases = task.fit(setting, Made(Nothing(), None, "image"), 0).cases
+    cases = task.fit(setting, Made(Identity(), None, "image"), 0).cases
     assert [case.parts for case in cases] == [(str(t),) for t in tracking.TRAININGS for _ in "abc"]
     assert len(task.chance(setting)["spearman"].values) == len(cases)
 
@@ -249,7 +249,7 @@ def test_moments_of_a_training_are_those_of_one_run(monkeypatch):
         or np.array([float(len(passed))]),
     )  # fmt: skip
     learn, held = tracking.validation(setting, 0)
-    fields = {**find("binder", "infonce-head").settings, "temperature": 0.3, "hidden": 16}
+    fields = {**find("aligner", "infonce-head").settings, "temperature": 0.3, "hidden": 16}
     method = tracking.Stopped(**fields)
     views = {name: setting.spaces[name].vectors for name in learn.names}
     heads = fresh(method, views, learn, {}, method.width)

@@ -5,7 +5,7 @@ import pytest
 
 from conjoin.alignment.binding import Binding
 from conjoin.alignment.closed_form.collapse import Collapse
-from conjoin.alignment.closed_form.linear import CCA, Centring, Ridge
+from conjoin.alignment.closed_form.linear import CCA, MeanCentering, Ridge
 from conjoin.alignment.closed_form.relative import SIMILARITIES, Relative, RelativeMap, nearness
 from conjoin.alignment.closed_form.whitening import Subspace, Whitening
 from conjoin.errors import ConjoinError
@@ -21,8 +21,8 @@ Z = Y @ np.diag([1, 2, 0.5, 1, 3, 1]) + 0.1 * RNG.normal(size=(N, 6)) + 2
 ALL = np.arange(N)
 
 
-def fit(binder, **views):
-    return binder.fit(views, Pairs.of(**{name: ALL for name in views}))
+def fit(aligner, **views):
+    return aligner.fit(views, Pairs.of(**{name: ALL for name in views}))
 
 
 def unit(a):
@@ -90,10 +90,10 @@ def test_whitening_then_rotation_of_views_of_two_widths(lam):
 
 
 def test_a_view_added_to_rotated_ones_comes_to_lie_where_it_would_have():
-    binder = Whitening("procrustes", None, 1e-3)
-    maps = fit(binder, y=Y, z=Z)
+    aligner = Whitening("procrustes", None, 1e-3)
+    maps = fit(aligner, y=Y, z=Z)
     pairs = Pairs.of(y=ALL, z=ALL)
-    again = binder.fit({"y": Y, "z": Z}, pairs, frozen={"y": maps["y"]})["z"]
+    again = aligner.fit({"y": Y, "z": Z}, pairs, frozen={"y": maps["y"]})["z"]
     np.testing.assert_allclose(unit(again.apply(Z)), unit(maps["z"].apply(Z)), atol=1e-3)
 
 
@@ -238,18 +238,18 @@ def test_a_view_added_takes_the_partners_of_the_anchors_or_says_which_it_lacks()
                          frozen={"y": maps["y"]})  # fmt: skip
     with pytest.raises(ConjoinError, match="frozen y: is no relative map"):
         Relative(64).fit({"y": Y, "x": X}, Pairs.of(y=ALL, x=ALL),
-                         frozen={"y": fit(Centring(), y=Y, z=Z)["y"]})  # fmt: skip
+                         frozen={"y": fit(MeanCentering(), y=Y, z=Z)["y"]})  # fmt: skip
 
 
-@pytest.mark.parametrize("binder", [Relative(64), Whitening(), Whitening("procrustes")])
-def test_a_binding_that_scales_its_maps_to_unit_length_is_extended_too(binder):
+@pytest.mark.parametrize("aligner", [Relative(64), Whitening(), Whitening("procrustes")])
+def test_a_binding_that_scales_its_maps_to_unit_length_is_extended_too(aligner):
     frames = {name: Frame(name, 6) for name in "yzw"}
-    turn = np.linalg.qr(RNG.normal(size=(6, 6)))[0] if binder != Whitening() else np.eye(6)
+    turn = np.linalg.qr(RNG.normal(size=(6, 6)))[0] if aligner != Whitening() else np.eye(6)
     rows = {"y": Y, "z": 2 * Y @ turn + 1, "w": Y @ turn - 3}
     ids = ALL.astype(str)
     spaces = {n: Space(ids, v.astype(np.float32), frames[n]) for n, v in rows.items()}
     two = {n: spaces[n] for n in "yz"}
-    bound = Binding.fit(two, Pairs.by_id(two), method=binder)
+    bound = Binding.fit(two, Pairs.by_id(two), method=aligner)
     grown = bound.extend({"y": spaces["y"], "w": spaces["w"]})
     y, w = (grown.maps[n].apply(spaces[n].vectors) for n in "yw")
     assert np.mean((w @ y.T).argmax(axis=1) == ALL) > 0.95

@@ -251,7 +251,7 @@ def test_a_teacher_of_heads_does_not_see_what_decides_when_to_stop(monkeypatch):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(96, 6)).astype(np.float32)
     views = {"a": x, "b": (x @ rng.normal(size=(6, 5))).astype(np.float32)}
-    row = find("binder", "taught-head")
+    row = find("aligner", "taught-head")
     made = row.make({"steps": 6, "hidden": 16, "width": 8, "batch": 32})
     maps = made.fit(views, Pairs.of(a=np.arange(96), b=np.arange(96)))
     assert seen == [84, 96]
@@ -287,7 +287,7 @@ def test_heads_in_stages_go_on_from_where_they_were_and_see_a_part_once(monkeypa
     monkeypatch.setattr(Training, "fit", watched)
     for name in ("staged-head", "mod-x", "ctp"):
         seen.clear()
-        made = find("binder", name).make({"steps": 6, "hidden": 16, "width": 8, "batch": 32})
+        made = find("aligner", name).make({"steps": 6, "hidden": 16, "width": 8, "batch": 32})
         maps = made.fit(views, pairs)
         (first, _, ended, _), (second, began, last, trained) = seen
         assert (first, second) == (low, high)

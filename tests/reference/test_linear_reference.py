@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from conjoin.alignment.closed_form.linear import CCA, Centring, Nothing, Procrustes, Ridge
+from conjoin.alignment.closed_form.linear import CCA, Identity, MeanCentering, Procrustes, Ridge
 from conjoin.spaces import Pairs
 
 RNG = np.random.default_rng(5)
@@ -20,8 +20,8 @@ def inverse_root(c, lam):
     return vectors @ np.diag(values**-0.5) @ vectors.T
 
 
-def fit(binder, **views):
-    return binder.fit(views, Pairs.of(**{name: ROWS for name in views}))
+def fit(aligner, **views):
+    return aligner.fit(views, Pairs.of(**{name: ROWS for name in views}))
 
 
 def unit(a):
@@ -29,13 +29,13 @@ def unit(a):
 
 
 def test_nothing():
-    maps = fit(Nothing(), y=Y, x=X)
+    maps = fit(Identity(), y=Y, x=X)
     np.testing.assert_array_equal(maps["x"].apply(X), X)
     np.testing.assert_allclose(maps["y"].apply(Y), np.c_[Y, np.zeros((220, 3))], atol=1e-6)
 
 
 def test_centring():
-    maps = fit(Centring(), y=Y, x=X[:, :6])
+    maps = fit(MeanCentering(), y=Y, x=X[:, :6])
     np.testing.assert_allclose(maps["x"].apply(X[:, :6]), X[:, :6] - X[:, :6].mean(0), atol=1e-5)
     np.testing.assert_allclose(maps["y"].apply(Y), Y - Y.mean(0), atol=1e-5)
 
@@ -229,9 +229,9 @@ def test_views_have_two_sides_unless_couples_close_an_odd_ring():
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_cca_extends_to_its_own_other_side(power):
-    binder = CCA(0.4, None, power)
-    maps = fit(binder, x=X, y=Y)
-    added = binder.fit({"x": X, "y": Y}, Pairs.of(x=ROWS, y=ROWS), frozen={"x": maps["x"]})["y"]
+    aligner = CCA(0.4, None, power)
+    maps = fit(aligner, x=X, y=Y)
+    added = aligner.fit({"x": X, "y": Y}, Pairs.of(x=ROWS, y=ROWS), frozen={"x": maps["x"]})["y"]
     first, again = maps["y"].apply(Y), added.apply(Y)
     np.testing.assert_allclose(unit(again), unit(first), atol=2e-4)
     spread = np.var(maps["x"].apply(X), axis=0).sum()

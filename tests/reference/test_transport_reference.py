@@ -21,12 +21,12 @@ A, B = RNG.uniform(0.2, 1, 40), RNG.uniform(0.2, 1, 33)
 A, B = A / A.sum(), B / B.sum()
 NONE = Pairs(("a", "b"), np.empty((0, 2), np.int64))
 
-#: The slow reference of every unpaired binder of the catalogue.
+#: The slow reference of every unpaired aligner of the catalogue.
 UNPAIRED = ("moment-matching", "profile-matching", "gw-matching", "sinkhorn-matching")
 
 
-def test_every_unpaired_binder_is_here():
-    rows = of_kind("binder").items()
+def test_every_unpaired_aligner_is_here():
+    rows = of_kind("aligner").items()
     assert {name for name, row in rows if "unpaired" in row.needs} == set(UNPAIRED)
 
 
@@ -173,20 +173,20 @@ def test_axes_are_whitened_and_skewed_to_the_right():
     np.testing.assert_allclose(_axes(skewed, 3), unit(white), atol=1e-8)
 
 
-@pytest.mark.parametrize("binder", [
+@pytest.mark.parametrize("aligner", [
     Matching(restarts=2), Matching(start="gromov"), Matching(match_by="sinkhorn"),
     MomentMatching(dims=4),
 ])  # fmt: skip
-def test_a_turned_cloud_is_found_without_a_pair(binder):
+def test_a_turned_cloud_is_found_without_a_pair(aligner):
     rng = np.random.default_rng(2)
     cloud = np.exp(rng.normal(size=(150, 6))) * np.linspace(1, 0.4, 6)
     order = rng.permutation(150)
     turned = (cloud @ np.linalg.qr(rng.normal(size=(6, 6)))[0] + 5)[order]
-    maps = binder.fit({"a": cloud, "b": turned}, NONE)
+    maps = aligner.fit({"a": cloud, "b": turned}, NONE)
     left, right = maps["a"].apply(cloud)[order], maps["b"].apply(turned)
     nearest = (unit(left) @ unit(right).T).argmax(1)
     assert np.mean(nearest == np.arange(150)) > 0.95
-    if isinstance(binder, Matching):
+    if isinstance(aligner, Matching):
         assert maps["b"].agreement > 0.9
 
 

@@ -1,4 +1,4 @@
-"""What a binder promises."""
+"""What an aligner promises."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -8,7 +8,7 @@ from conjoin.spaces import Pairs, Rows
 
 
 @runtime_checkable
-class Binder(Protocol):
+class Aligner(Protocol):
     """A frozen dataclass whose fields are hyper-parameters, fitted to views and pairs.
 
     The first view is the hub: a directed method (ridge, Procrustes) leaves it as it is and maps

@@ -33,13 +33,14 @@ from conjoin.storage.files import (
     write_arrays,
     write_json,
 )
+from conjoin.storage.renamed import hashed
 
 Chooser = Callable[..., Choice]
 
 #: Fewest pairs from which anything is fitted.
 FEWEST = 4
-#: The binder that leaves every vector as it is.
-AS_IT_IS = "nothing"
+#: The aligner that leaves every vector as it is.
+AS_IT_IS = "identity"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,7 @@ class Binding:
         spaces : two or more modalities; token sets are pooled by methods that take vectors.
         pairs : training pairs; rows sharing an item id when not given. Methods with ``pairless``
             take none as well: ``Pairs(names, np.empty((0, len(names)), int))``.
-        method : a binder's name in the catalogue, a binder, or ``auto`` with a ``chooser``.
+        method : an aligner's name in the catalogue, an aligner, or ``auto`` with a ``chooser``.
         hub : the modality the others are fitted to; chosen when not given.
         chooser : decides ``auto``; :func:`conjoin.fit` has one that asks held-out folds.
 
@@ -158,7 +159,7 @@ class Binding:
         choice: Choice,
         seed: int = 0,
     ) -> "Binding":
-        """The binding of maps that a binder has fitted: one frame is minted for all.
+        """The binding of maps that an aligner has fitted: one frame is minted for all.
 
         Parameters
         ----------
@@ -217,8 +218,8 @@ class Binding:
         frozen = {name: self.maps[name] for name in spaces if name in self.maps}
         if choice is None and self.joint:
             choice = _given(chooser)(spaces, pairs, frozen, hub=self.hub, seed=self.seed)
-        binder = (choice or self.choice).make()
-        fitted = binder.fit(
+        aligner = (choice or self.choice).make()
+        fitted = aligner.fit(
             {name: space.vectors for name, space in spaces.items()},
             pairs,
             frames={name: space.frame.id for name, space in spaces.items()},
@@ -346,7 +347,7 @@ def one_frame(spaces: Mapping[str, Space]) -> bool:
 def _pairless(method: Any) -> bool:
     """Whether a method finds its own pairs, so that those given may be few or none."""
     if isinstance(method, str) and method != "auto":
-        method = catalogue.find("binder", method).load()
+        method = catalogue.find("aligner", method).load()
     return bool(getattr(method, "pairless", False))
 
 
@@ -364,8 +365,8 @@ def _fit_choice(spaces: Mapping[str, Space], pairs: Pairs, choice: Choice, seed:
     order = [choice.hub, *(name for name in spaces if name != choice.hub)]
     views = {name: spaces[name].vectors for name in order}
     frames = {name: spaces[name].frame.id for name in order}
-    binder = choice.make()
-    fitted = binder.fit(views, pairs.select(order), frames=frames, seed=seed)
+    aligner = choice.make()
+    fitted = aligner.fit(views, pairs.select(order), frames=frames, seed=seed)
     return Binding.placed(fitted, spaces, pairs, choice, seed)
 
 
@@ -381,7 +382,7 @@ def finished(item: Any, frame: Frame) -> Any:
 def _mint(
     fitted: Mapping[str, Any],
     choice: Choice,
-    binder: Any,
+    aligner: Any,
     spaces: Mapping[str, Space],
     pairs: Pairs,
     seed: int,
@@ -390,20 +391,22 @@ def _mint(
     probe = hub.take(np.arange(1)).vectors
     placed = apply_rows(fitted[choice.hub], probe)
     dim = placed.dim if isinstance(placed, Tokens) else int(placed.shape[-1])
+    plain = is_dataclass(aligner) and not isinstance(aligner, type)
     recipe = {
-        "method": choice.method,
-        "fields": asdict(binder) if is_dataclass(binder) and not isinstance(binder, type) else {},
+        "method": hashed(choice.method),
+        "fields": asdict(aligner) if plain else {},
         "seed": seed,
         "hub": choice.hub,
         "pairs": pairs_digest(spaces, pairs),
         "sources": {name: spaces[name].frame.id for name in sorted(spaces)},
     }
-    if _pairless(binder):
+    if _pairless(aligner):
         recipe["rows"] = {name: _rows_digest(spaces[name]) for name in sorted(spaces)}
     label = f"{choice.method} of {', '.join(spaces)}"
     # A curvature that was learned is the map's to tell; so is how its outputs are scored.
-    score = getattr(binder, "score", score_of(fitted[choice.hub]))
+    score = getattr(aligner, "score", score_of(fitted[choice.hub]))
     curvature = getattr(stages(fitted[choice.hub])[-1], "curvature", None)
+    # Ids keep the word that they were minted with when an aligner was called so.
     return Frame.mint("binder", label, dim, recipe, score=score, curvature=curvature)
 
 

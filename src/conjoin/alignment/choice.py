@@ -8,6 +8,7 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.execution.budget import SHORT
+from conjoin.storage.renamed import current, hashed
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,20 @@ class Trial:
         """Mean over folds."""
         return float(np.mean(self.scores))
 
+    def facts(self) -> dict[str, Any]:
+        """Its fields as the keys of fits hold them."""
+        return {**asdict(self), "method": hashed(self.method)}
+
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Trial":
         """Read back its fields; trials of before the table of costs cost nothing."""
         units = float(raw.get("units", 0.0))
-        return cls(raw["method"], raw["fields"], raw["hub"], tuple(raw["scores"]), units)
+        method = current(raw["method"])
+        return cls(method, raw["fields"], raw["hub"], tuple(raw["scores"]), units)
 
 
 #: Shown beside every result, whatever was chosen.
-BASELINES = ("nothing", "centring", "ridge", "procrustes", "cca")
+BASELINES = ("identity", "mean-centering", "ridge", "procrustes", "cca")
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class Choice:
 
     Parameters
     ----------
-    method : a binder's name in the catalogue.
-    binder : the binder itself where it was given and is not in the catalogue.
+    method : an aligner's name in the catalogue.
+    aligner : the aligner itself where it was given and is not in the catalogue.
     skipped : methods that could not be fed, or that the budget cut short, and why.
     units : of work that choosing took.
     kept : what was in use before and stays, if anything was.
@@ -60,22 +66,22 @@ class Choice:
     hub: str
     trials: tuple[Trial, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
-    binder: Any = None
+    aligner: Any = None
     units: float = 0.0
     kept: "Kept | None" = None
 
     @classmethod
     def of(cls, method: Any, hub: str) -> "Choice":
-        """The choice a user made by naming a method or giving a binder."""
+        """The choice a user made by naming a method or giving an aligner."""
         if isinstance(method, str):
-            return cls(method, dict(catalogue.find("binder", method).settings), hub)
-        rows = [r for r in catalogue.of_kind("binder").values() if r.load() is type(method)]
+            return cls(method, dict(catalogue.find("aligner", method).settings), hub)
+        rows = [r for r in catalogue.of_kind("aligner").values() if r.load() is type(method)]
         if rows:
             # Of rows that share an engine, one whose settings all hold, and that says most of
             # them; where none is so, the one that most of them hold of. The fields are kept whole.
             row = max(rows, key=lambda r: _agreement(method, r))
             return cls(row.name, asdict(method), hub)
-        return cls(type(method).__name__, {}, hub, binder=method)
+        return cls(type(method).__name__, {}, hub, aligner=method)
 
     @classmethod
     def of_trial(cls, trial: Trial) -> "Choice":
@@ -83,10 +89,10 @@ class Choice:
         return cls(trial.method, trial.fields, trial.hub)
 
     def make(self) -> Any:
-        """The binder, ready to fit."""
-        if self.binder is not None:
-            return self.binder
-        return catalogue.find("binder", self.method).make(self.fields)
+        """The aligner, ready to fit."""
+        if self.aligner is not None:
+            return self.aligner
+        return catalogue.find("aligner", self.method).make(self.fields)
 
     def best_of(self) -> dict[str, Trial]:
         """The best trial of each method among those on most folds, best method first.
@@ -129,9 +135,10 @@ class Choice:
     def from_json(cls, raw: Mapping[str, Any]) -> "Choice":
         """Read back what :meth:`to_json` wrote."""
         trials = tuple(Trial.from_json(trial) for trial in raw["trials"])
-        kept = None if raw.get("kept") is None else Kept(**raw["kept"])
+        kept = None if raw.get("kept") is None else Kept.from_json(raw["kept"])
+        skipped = {current(name): why for name, why in raw["skipped"].items()}
         return cls(
-            raw["method"], raw["fields"], raw["hub"], trials, raw["skipped"],
+            current(raw["method"]), raw["fields"], raw["hub"], trials, skipped,
             units=float(raw.get("units", 0.0)), kept=kept,
         )  # fmt: skip
 
@@ -162,3 +169,9 @@ class Kept:
     gain: float
     low: float
     high: float
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Kept":
+        """Read back its fields."""
+        names = {name: current(raw[name]) for name in ("method", "newcomer")}
+        return cls(**{**raw, **names})

@@ -70,8 +70,8 @@ def _ridge(
     spaces: Mapping[str, Space], pairs: Pairs, source: str, target: str, seed: int
 ) -> object:
     views = {target: spaces[target].vectors, source: spaces[source].vectors}
-    binder = find("binder", "ridge").make()
-    return binder.fit(views, pairs.select((target, source)), seed=seed)[source]
+    aligner = find("aligner", "ridge").make()
+    return aligner.fit(views, pairs.select((target, source)), seed=seed)[source]
 
 
 def _error(

@@ -87,7 +87,7 @@ def merge(
     Parameters
     ----------
     anchors : ``[n, d_a]`` and ``[n, d_b]``, the same items in either frame, row by row.
-    method : the binder that fits the bridge.
+    method : the aligner that fits the bridge.
     label : put before names of ``b`` that ``a`` has as well.
 
     Raises
@@ -131,9 +131,9 @@ def merge(
 
 
 def _bridge(a: Binding, x: np.ndarray, target: np.ndarray, method: str, seed: int) -> Any:
-    binder = find("binder", method).make()
+    aligner = find("aligner", method).make()
     at = np.arange(len(x))
-    fitted = binder.fit(
+    fitted = aligner.fit(
         {"a": target, "b": x}, Pairs.of(a=at, b=at), frozen={"a": identity(a.frame.dim)}, seed=seed
     )
     return finished(fitted["b"], a.frame)

@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from conjoin.alignment.base import Binder
-from conjoin.alignment.closed_form.linear import CCA, Centring, Procrustes, Ridge
+from conjoin.alignment.base import Aligner
+from conjoin.alignment.closed_form.linear import CCA, MeanCentering, Procrustes, Ridge
 from conjoin.catalogue import fits
 from conjoin.errors import ConjoinError
 from conjoin.maps.base import Normalise
@@ -22,9 +22,9 @@ from conjoin.spaces.given import one_line
 
 
 class _PairMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Two paired views, fitted by the binder that a subclass names."""
+    """Two paired views, fitted by the aligner that a subclass names."""
 
-    def _binder(self) -> Binder:
+    def _aligner(self) -> Aligner:
         raise NotImplementedError
 
     def fit(self, X: Any, y: Any) -> "_PairMap":
@@ -52,7 +52,7 @@ class _PairMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
                     name, f"all {len(rows)} rows are the same", "give rows that differ"
                 )
         rows = np.arange(len(X))
-        maps = self._binder().fit({"y": y, "x": X}, Pairs.of(y=rows, x=rows))
+        maps = self._aligner().fit({"y": y, "x": X}, Pairs.of(y=rows, x=rows))
         self.map_, self.map_y_ = maps["x"], maps["y"]
         self.n_outputs_ = y.shape[1]
         # How many names get_feature_names_out gives, which set_output writes above the columns.
@@ -90,7 +90,7 @@ class _PairMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
 
 class CenteringMap(_PairMap):
-    """Subtract each view's mean; both need one width. See ``Centring``.
+    """Subtract each view's mean; both need one width. See ``MeanCentering``.
 
     Examples
     --------
@@ -100,8 +100,8 @@ class CenteringMap(_PairMap):
            [ 1.,  1.]])
     """
 
-    def _binder(self) -> Binder:
-        return Centring()
+    def _aligner(self) -> Aligner:
+        return MeanCentering()
 
 
 class RidgeMap(_PairMap):
@@ -118,7 +118,7 @@ class RidgeMap(_PairMap):
     def __init__(self, lam: float = Ridge.lam):
         self.lam = lam
 
-    def _binder(self) -> Binder:
+    def _aligner(self) -> Aligner:
         _require("RidgeMap", Ridge, {"lam": self.lam})
         return Ridge(self.lam)
 
@@ -137,7 +137,7 @@ class ProcrustesMap(_PairMap):
     def __init__(self, scale: bool = Procrustes.scale):
         self.scale = scale
 
-    def _binder(self) -> Binder:
+    def _aligner(self) -> Aligner:
         _require("ProcrustesMap", Procrustes, {"scale": self.scale})
         return Procrustes(self.scale)
 
@@ -162,7 +162,7 @@ class CCAMap(_PairMap):
         self.rank = rank
         self.power = power
 
-    def _binder(self) -> Binder:
+    def _aligner(self) -> Aligner:
         given = {"lam": self.lam, "rank": self.rank, "power": self.power}
         _require("CCAMap", CCA, given)
         return CCA(self.lam, self.rank, self.power)

@@ -1,6 +1,6 @@
 """Alignment without pairs: find them by the shape of each view alone, then fit as if given.
 
-Each binder matches rows of two views, and hands the pairs it found to regularised CCA. What it
+Each aligner matches rows of two views, and hands the pairs it found to regularised CCA. What it
 found may be nothing: :class:`Guessed` maps say how far independent restarts agree.
 """
 
@@ -86,7 +86,7 @@ class Matched:
 
 
 class Pairless:
-    """What binders that guess pairs share: who is matched with whom, and the fit that follows."""
+    """What aligners that guess pairs share: who is matched with whom, and the fit that follows."""
 
     #: It needs no pairs; those given are seeds.
     pairless: ClassVar[bool] = True

@@ -5,11 +5,13 @@ under its condition, by the data, and by the arithmetic of all of them. Where th
 its classes are called and how it is laid out decide nothing: moved and renamed files run nothing
 again. Arithmetic is told by whole numbers that whoever changes it raises: ``arithmetic`` on an
 engine's class (1 where it has none), and :data:`SHARED` for what all methods of a cost class go
-through.
+through. Kinds and methods stand in a key under the words it was first written with
+(:mod:`conjoin.storage.renamed`), so that a new name runs nothing again either.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from conjoin import catalogue
@@ -17,6 +19,7 @@ from conjoin.catalogue import Row
 from conjoin.evaluation.arms import CHANCE, Arm
 from conjoin.evaluation.tries import drawn_fields
 from conjoin.storage.digest import digest
+from conjoin.storage.renamed import FIELDS, KINDS, hashed
 
 #: Versions of what methods of a cost class share: moments and solvers, and the training loop.
 SHARED: Mapping[str, int] = {"free": 1, "closed": 1, "trained": 1}
@@ -48,13 +51,13 @@ def facts_of(row: Row, fields: Mapping[str, Any] = {}) -> dict[str, Any]:
         else {}
     )
     kept = {
-        name: repr(value)
+        FIELDS.get(name, name): repr(hashed(value) if name in FIELDS else value)
         for name, value in sorted(values.items())
         if name not in neutral or neutral[name] != value
     }
     return {
-        "kind": row.kind, "name": row.name, "fields": kept, "arithmetic": version(made),
-        "shared": SHARED[row.cost],
+        "kind": KINDS.get(row.kind, row.kind), "name": hashed(row.name), "fields": kept,
+        "arithmetic": version(made), "shared": SHARED[row.cost],
     }  # fmt: skip
 
 
@@ -70,9 +73,9 @@ def key_of(
     """
     facts: dict[str, Any] = {
         "task": facts_of(task, condition), "data": data, "bench": bench, "metric": metric,
-        "arm": str(arm), "parts": [],
+        "arm": str(replace(arm, aligner=hashed(arm.aligner))), "parts": [],
     }  # fmt: skip
-    if arm.binder != CHANCE:
+    if arm.aligner != CHANCE:
         facts["parts"] = _parts(arm)
         facts["tries"] = drawn_fields(arm.row, bool(getattr(arm.method.load(), "directed", False)))
     return digest(facts)
@@ -82,7 +85,7 @@ def _parts(arm: Arm) -> list[dict[str, Any]]:
     """The method, its augmentation, and the loss and augmentation that its fields name."""
     made = arm.method.make()
     named = (
-        ("objective", getattr(made, "loss", None)),
+        ("loss", getattr(made, "loss", None)),
         ("augmentation", getattr(made, "augment", None)),
     )
     rows = [catalogue.find(kind, name) for kind, name in named if isinstance(name, str)]

@@ -32,7 +32,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
 }  # fmt: skip
 #: Arms that have what no method has: what could at best be reached.
 CEILINGS: Mapping[str, tuple[str, ...]] = {
-    "upgrading": ("re-embed",), "class-upgrading": ("re-embed",), "stored": ("nothing",),
+    "upgrading": ("re-embed",), "class-upgrading": ("re-embed",), "stored": ("identity",),
 }  # fmt: skip
 #: Why a claim whose arms cannot be told apart has no verdict.
 SAME = "both arms gave the same scores in every seed"
@@ -125,7 +125,7 @@ def _judged(
     for record, one in zip(kept, fixed[len(fresh) :], strict=False):
         low, high = _range(record["metric"])
         reach = (low - high, high - low)
-        if record["baseline"] == "nothing" and record["baseline_value"] == 0:
+        if record["baseline"] == "identity" and record["baseline_value"] == 0:
             reach = (low, high)
         record |= {
             end: float(np.clip(record[end], *reach)) for end in ("low", "high", "least", "most")
@@ -170,7 +170,7 @@ def _outdone(record: dict[str, Any], found: Sequence[Facts]) -> None:
     if record["said"] == HOLDS and rivals:
         best = max(rivals, key=lambda arm: arm["value"])
         record["outdone"] = {"arm": best["arm"], "value": best["value"]}
-        if record["baseline"] == "nothing":
+        if record["baseline"] == "identity":
             record["said"] = ONLY
 
 

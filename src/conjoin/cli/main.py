@@ -156,7 +156,7 @@ def embed(  # noqa: PLR0913 - each option is one the command line offers
 @verb(app)
 def fit(  # noqa: PLR0913 - each option is one the command line offers
     folder: Folder = Path(),
-    method: Annotated[str | None, typer.Option(help="A binder's name, or auto.")] = None,
+    method: Annotated[str | None, typer.Option(help="An aligner's name, or auto.")] = None,
     hub: Annotated[str | None, typer.Option(help="Modality the others are mapped to.")] = None,
     budget: Annotated[
         str,
@@ -228,7 +228,7 @@ def forecast(
     folder: Folder = Path(),
     more: Annotated[int, typer.Option(min=1, metavar="N", help="Pairs to be added.")] = 500,
     items: Annotated[int, typer.Option(min=0, metavar="N", help="Items to name.")] = 20,
-    method: Annotated[str | None, typer.Option(help="A binder; the one in use.")] = None,
+    method: Annotated[str | None, typer.Option(help="An aligner; the one in use.")] = None,
     as_json: Json = False,
     seed: Seed = 0,
     quiet: Quiet = False,

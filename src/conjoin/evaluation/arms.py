@@ -15,8 +15,8 @@ from conjoin.evaluation.benchmark import Bench, Setting
 from conjoin.evaluation.tries import tries
 
 CHANCE = "chance"
-#: Arms of every table of binders, whatever is claimed; a task may say others in ``beside``.
-ALWAYS = (CHANCE, "nothing", "centring", "ridge", "procrustes", "cca", "infonce-head")
+#: Arms of every table of aligners, whatever is claimed; a task may say others in ``beside``.
+ALWAYS = (CHANCE, "identity", "mean-centering", "ridge", "procrustes", "cca", "infonce-head")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class Arm:
 
     Parameters
     ----------
-    binder : the name of a method of ``kind``; where that kind has none of the name, of a binder
-        (so that ``nothing`` is an arm of every task), or else of a measure.
+    aligner : the name of a method of ``kind``; where that kind has none of the name, of an aligner
+        (so that ``identity`` is an arm of every task), or else of a measure.
     kind : what the task judges.
 
     Examples
@@ -52,18 +52,18 @@ class Arm:
     'noise'
     """
 
-    binder: str
+    aligner: str
     augmentation: str | None = None
-    kind: str = "binder"
+    kind: str = "aligner"
 
     @classmethod
-    def parse(cls, text: str, kind: str = "binder") -> "Arm":
+    def parse(cls, text: str, kind: str = "aligner") -> "Arm":
         """Read an arm as claims write it."""
-        binder, _, augmentation = text.partition("+")
-        return cls(binder, augmentation or None, kind)
+        aligner, _, augmentation = text.partition("+")
+        return cls(aligner, augmentation or None, kind)
 
     def __str__(self) -> str:
-        return self.binder + (f"+{self.augmentation}" if self.augmentation else "")
+        return self.aligner + (f"+{self.augmentation}" if self.augmentation else "")
 
     @property
     def method(self) -> Row:
@@ -73,11 +73,11 @@ class Arm:
         ------
         ConjoinError : no kind looked through has it.
         """
-        for kind in dict.fromkeys((self.kind, "binder", "measure")):
+        for kind in dict.fromkeys((self.kind, "aligner", "metric")):
             known = catalogue.of_kind(kind)
-            if self.binder in known:
-                return known[self.binder]
-        return catalogue.find(self.kind, self.binder)
+            if self.aligner in known:
+                return known[self.aligner]
+        return catalogue.find(self.kind, self.aligner)
 
     @property
     def row(self) -> Row:
@@ -93,11 +93,11 @@ class Made:
 
     Parameters
     ----------
-    binder : a binder; a method of another kind where the task judges those.
+    aligner : an aligner; a method of another kind where the task judges those.
     hub : the view directed methods leave in place.
     """
 
-    binder: Any
+    aligner: Any
     augmentation: Any
     hub: str
 
@@ -107,7 +107,7 @@ class Task(Protocol):
     """A protocol: what is trained on, what is asked, and how an answer is scored.
 
     A frozen dataclass whose fields are the condition of a claim. ``metrics`` names the scores,
-    higher is better in all of them. A task that judges methods of another kind than binders says
+    higher is better in all of them. A task that judges methods of another kind than aligners says
     so in an attribute ``judges``, and the arms that always stand beside in ``beside``.
     """
 
@@ -169,7 +169,7 @@ def run_arm(
     fields : settings already chosen, by which the search is skipped.
     """
     setting = task.setting(bench, seed)
-    if arm.binder == CHANCE:
+    if arm.aligner == CHANCE:
         return Ran(task.chance(setting), {}, 0, 0.0, 0.0)
     if "tokens" not in arm.method.needs:
         setting = setting.pooled()
@@ -214,11 +214,11 @@ def tuned(
 
 def judges(task: Task | type) -> str:
     """The kind of method a task judges."""
-    return str(getattr(task, "judges", "binder"))
+    return str(getattr(task, "judges", "aligner"))
 
 
 def beside(task: Task | type) -> tuple[str, ...]:
-    """The arms of every table of a task: none of measures, :data:`ALWAYS` of binders."""
+    """The arms of every table of a task: none of measures, :data:`ALWAYS` of aligners."""
     return tuple(getattr(task, "beside", ALWAYS))
 
 
@@ -226,11 +226,11 @@ def make(arm: Arm, setting: Setting, fields: Mapping[str, Any]) -> Made:
     """An arm with these settings."""
     own = {name: value for name, value in fields.items() if name != "hub"}
     hub = fields.get("hub") or setting.train.names[0]
-    binder = arm.method
+    aligner = arm.method
     if arm.augmentation:
         made = catalogue.find("augmentation", arm.augmentation).make(own)
-        return Made(binder.make(), made, hub)
-    return Made(binder.make(own), None, hub)
+        return Made(aligner.make(), made, hub)
+    return Made(aligner.make(own), None, hub)
 
 
 def bind(setting: Setting, made: Made, seed: int) -> Binding:
@@ -243,8 +243,8 @@ def bind(setting: Setting, made: Made, seed: int) -> Binding:
     if made.augmentation is not None:
         raise ConjoinError(
             "arm", "an augmentation, and nothing is trained on augmented rows here",
-            "name a binder that augments its own batches, or take the task transfer",
+            "name an aligner that augments its own batches, or take the task transfer",
         )  # fmt: skip
     names = setting.train.names
     spaces = {name: setting.spaces[name] for name in names}
-    return Binding.fit(spaces, setting.train, method=made.binder, hub=made.hub, seed=seed)
+    return Binding.fit(spaces, setting.train, method=made.aligner, hub=made.hub, seed=seed)

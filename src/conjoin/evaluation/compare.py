@@ -22,7 +22,7 @@ from conjoin.spaces.given import budget_of, instance_of, names_of, whole_number
 from conjoin.stats.paired import LEVEL, Effect, Paired, verdicts
 
 #: Among the finalists wherever validation scored them on every fold.
-SIMPLE = ("nothing", "centring", "ridge", "procrustes", "cca", "infonce-head")
+SIMPLE = ("identity", "mean-centering", "ridge", "procrustes", "cca", "infonce-head")
 #: The baseline a recommendation must beat.
 TO_BEAT = "ridge"
 #: Finalists scored on held-out items at most, the simple ones aside.
@@ -167,13 +167,13 @@ def _asked(bed: Any, hubs: Any, families: Any, seed: Any) -> tuple[list[str], li
 
 
 def methods_of(families: Sequence[str]) -> list[str]:
-    """The binders of some families and the simple ones; every binder where none is named.
+    """The aligners of some families and the simple ones; every aligner where none is named.
 
     Raises
     ------
     ConjoinError : a family is unknown.
     """
-    rows = catalogue.of_kind("binder").values()
+    rows = catalogue.of_kind("aligner").values()
     if not families:
         return [row.name for row in rows]
     known = sorted({row.family for row in rows if row.family})
@@ -201,12 +201,12 @@ def _finalists(choice: Choice) -> list[Trial]:
 
 def _still(trial: Trial) -> float:
     """Units that fitting a finalist takes: the folds remember trained fits."""
-    return 0.0 if catalogue.find("binder", trial.method).cost == "trained" else trial.units
+    return 0.0 if catalogue.find("aligner", trial.method).cost == "trained" else trial.units
 
 
 def _on_test(folds: Folds, setting: Setting, trial: Trial, seed: int) -> Scores:
     """Scores ``[seeds, n]`` of a method fitted without each fold in turn."""
-    row = catalogue.find("binder", trial.method)
+    row = catalogue.find("aligner", trial.method)
     choice = Choice(trial.method, trial.fields, trial.hub)
     found = []
     for number in folds.numbers:
@@ -241,7 +241,7 @@ def _placed(
         units = round(trial.units / max(len(trial.scores), 1), 3)
         listed.append(
             Placed(
-                name, catalogue.find("binder", name).cost, trial.fields, trial.hub, trial.mean,
+                name, catalogue.find("aligner", name).cost, trial.fields, trial.hub, trial.mean,
                 own.value, low, high, *over, units,
             )
         )  # fmt: skip
@@ -254,11 +254,11 @@ def _recommended(choice: Choice, placed: Sequence[Placed], paired: Paired) -> tu
     lead = by_name.get(choice.method) or placed[0]
     if TO_BEAT in by_name and lead.method != TO_BEAT and lead.gain_low <= 0:
         simplest = TO_BEAT
-        for name in ("nothing", "centring"):
+        for name in ("identity", "mean-centering"):
             if name in by_name and paired.effect(TO_BEAT, name).interval()[0] <= 0:
                 simplest = name
                 break
-        if simplest == "nothing":
+        if simplest == "identity":
             return "nothing beats the vectors as they are: use nothing", simplest
         return f"nothing beats {simplest}: use {simplest}", simplest
     ties = [

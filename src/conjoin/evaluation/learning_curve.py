@@ -186,9 +186,9 @@ def _refuse_odd(bed: Any, choice: Any, more: Any, count: Any, seed: Any) -> None
 
 
 def _refuse_unfed(bed: TestBed, choice: Choice) -> None:
-    if choice.binder is None:
+    if choice.aligner is None:
         spaces = {name: bed.spaces[name] for name in bed.train.names}
-        why = cannot_feed(catalogue.find("binder", choice.method), spaces)
+        why = cannot_feed(catalogue.find("aligner", choice.method), spaces)
         if why:
             raise ConjoinError(f"method {choice.method}", why, "name one these pairs can feed")
 
@@ -275,4 +275,4 @@ def method_of(name: str | None, chosen: Choice) -> Choice:
     """The method a forecast is made for: the one named, else the one in use."""
     if name is None:
         return chosen
-    return Choice(name, dict(catalogue.find("binder", name).settings), chosen.hub)
+    return Choice(name, dict(catalogue.find("aligner", name).settings), chosen.hub)

@@ -56,7 +56,7 @@ def tries(row: Row, choices: Mapping[str, Sequence[Any]], count: int = TRIES) ->
     Examples
     --------
     >>> from conjoin.catalogue import find
-    >>> found = tries(find("binder", "ridge"), {"hub": ("image", "text")})
+    >>> found = tries(find("aligner", "ridge"), {"hub": ("image", "text")})
     >>> found[0], sorted(found[1])
     ({'hub': 'image'}, ['hub', 'lam'])
     """

@@ -86,7 +86,7 @@ def of_fit(row: Row, fields: Mapping[str, Any], shape: Shape) -> float:
 
     Examples
     --------
-    >>> row = catalogue.find("binder", "heads")
+    >>> row = catalogue.find("aligner", "heads")
     >>> short, whole = ({"steps": n} for n in (25, 100))
     >>> shape = Shape(2000, (1280, 384))
     >>> of_fit(row, short, shape) < of_fit(row, whole, shape)

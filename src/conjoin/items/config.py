@@ -20,6 +20,7 @@ from pydantic import (
 from conjoin.errors import ConjoinError, nearest
 from conjoin.items.moments import MOST, Cut
 from conjoin.storage.files import atomic
+from conjoin.storage.renamed import current
 
 #: Version of the file's form.
 VERSION = 1
@@ -149,7 +150,9 @@ class SplitPart(_Part):
 class FitPart(_Part):
     """How the modalities are bound."""
 
-    method: Text = Field(default="auto", description="A binder of the catalogue; auto chooses one.")
+    method: Text = Field(
+        default="auto", description="An aligner of the catalogue; auto chooses one."
+    )
     hub: ModalityName | None = Field(default=None, description="Modality the others are mapped to.")
     fields: dict[str, Any] = Field(default_factory=dict, description="The method's settings.")
     among: list[Text] | None = Field(
@@ -157,6 +160,16 @@ class FitPart(_Part):
         min_length=1,
         description="What auto chooses among where conjoin compare has not; all when absent.",
     )
+
+    @field_validator("method")
+    @classmethod
+    def _named_now(cls, value: str) -> str:
+        return current(value)
+
+    @field_validator("among")
+    @classmethod
+    def _all_named_now(cls, value: list[str] | None) -> list[str] | None:
+        return None if value is None else [current(name) for name in value]
 
 
 class IndexPart(_Part):

@@ -1,5 +1,5 @@
 """Losses over named outputs of a batch; they add and scale."""
 
-from conjoin.losses.base import Objective, Param, Ramp, Sum
+from conjoin.losses.base import Loss, Param, Ramp, Sum
 
-__all__ = ["Objective", "Param", "Ramp", "Sum"]
+__all__ = ["Loss", "Param", "Ramp", "Sum"]

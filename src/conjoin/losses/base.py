@@ -36,7 +36,7 @@ class Param:
 
 
 @runtime_checkable
-class Objective(Protocol):
+class Loss(Protocol):
     """A frozen dataclass that scores the outputs of a batch; lower is better.
 
     ``decomposes`` says that the mean over two shards of equal total weight, all rows present,

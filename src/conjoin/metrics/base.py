@@ -252,7 +252,7 @@ def geometry_rows() -> dict[str, Any]:
     """The catalogue rows whose measures read vectors, by name."""
     from conjoin.catalogue import of_kind
 
-    return {name: row for name, row in of_kind("measure").items() if row.family in FAMILIES}
+    return {name: row for name, row in of_kind("metric").items() if row.family in FAMILIES}
 
 
 #: Families of rows whose measures read vectors and not rankings.

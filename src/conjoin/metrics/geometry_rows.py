@@ -9,7 +9,7 @@ _ENCODERS = "emoji:image+drawing+text+static+characters+speech"
 
 
 def _tracks(
-    reported: str, *, over: str = "bindings", baseline: str = "nothing", fidelity: str = "idea"
+    reported: str, *, over: str = "bindings", baseline: str = "identity", fidelity: str = "idea"
 ) -> tuple[Claim, ...]:
     """The measure orders bindings (or encoders) as their recall on held-out items does."""
     data = _ENCODERS if over == "encoders" else "emoji:image+text"
@@ -27,7 +27,7 @@ def _row(
     claims: tuple[Claim, ...] = (),
 ) -> Row:  # fmt: skip
     return Row(
-        "measure", name, engine, summary, papers, cost="free", family=family,
+        "metric", name, engine, summary, papers, cost="free", family=family,
         claims=claims,
     )  # fmt: skip
 

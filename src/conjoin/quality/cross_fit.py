@@ -178,17 +178,17 @@ def _place(
     case: Case, names: tuple[str, str], lines: Pairs, fold: np.ndarray, progress: Progress
 ) -> tuple[list[np.ndarray], dict[int, Any]]:
     views = {name: case.views[name].reduced for name in names}
-    binder = case.binder or CCA()
-    whole = Joint.of(views, lines) if hasattr(binder, "solve") else None
+    aligner = case.aligner or CCA()
+    whole = Joint.of(views, lines) if hasattr(aligner, "solve") else None
     placed: list[Any] = [None, None]
     maps = {}
     for number in range(FOLDS):
         progress("mismatched pairs " + "–".join(names), number, FOLDS)
         mine = np.flatnonzero(fold == number)
         if whole is not None:
-            fitted = binder.solve(whole - Joint.of(views, lines.take(mine)))
+            fitted = aligner.solve(whole - Joint.of(views, lines.take(mine)))
         else:
-            fitted = binder.fit(views, lines.take(fold != number), seed=case.seed)
+            fitted = aligner.fit(views, lines.take(fold != number), seed=case.seed)
         maps[number] = fitted
         for side, name in enumerate(names):
             rows = unit(np.asarray(fitted[name].apply(views[name][lines.rows[mine, side]])))

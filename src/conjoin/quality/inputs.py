@@ -38,7 +38,7 @@ class Case:
     columns : values of label-like columns, in the order of ``items``.
     texts : how to read the cells of modalities that are text, as ``(id, words)``.
     failed : reasons of the cells that could not be embedded, by modality and id.
-    binder : the method in use, where there is one that is quick to fit; else CCA.
+    aligner : the method in use, where there is one that is quick to fit; else CCA.
     labels : columns that are labels; those that look like some where none is named.
     """
 
@@ -50,7 +50,7 @@ class Case:
     columns: Mapping[str, list[Any]] = field(default_factory=dict)
     texts: Mapping[str, Callable[[], Iterable[tuple[str, str]]]] = field(default_factory=dict)
     failed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    binder: Any = None
+    aligner: Any = None
     seed: int = 0
     labels: tuple[str, ...] = ()
 

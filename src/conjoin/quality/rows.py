@@ -89,7 +89,7 @@ ROWS = (
         "its own sake.",
         papers=("xu2024metaclip",), cost="free", family="doctor",
         claims=_kept(
-            "labels", "nothing", "entries are the classes asked for, one an item.",
+            "labels", "identity", "entries are the classes asked for, one an item.",
             "Data balanced by metadata train a better CLIP than CLIP's own data do, at 400 million "
             "pairs (abstract, in words).",
         ),
@@ -99,7 +99,7 @@ ROWS = (
         "Keeps t items, drawn at random, of each cluster that has more.",
         papers=("gu2025realsyn",), cost="free", family="doctor",
         claims=_kept(
-            "clusters", "nothing", "k-means of the pool, no text is retrieved or written.",
+            "clusters", "identity", "k-means of the pool, no text is retrieved or written.",
             "A semantically balanced sample serves long-tail concepts better than a random one "
             "(abstract, in words).",
         )

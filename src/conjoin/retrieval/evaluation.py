@@ -23,6 +23,7 @@ from conjoin.retrieval.calibration.cross_fit import Rehearsal, bank_of
 from conjoin.retrieval.hubness.choose import correctors, decide
 from conjoin.retrieval.hubness.csls import Corrector
 from conjoin.spaces import Pairs, Space
+from conjoin.storage.renamed import current
 
 #: What a baseline is said to beat the chosen method by.
 SAID = "recall@10"
@@ -67,7 +68,8 @@ class Evaluation:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Evaluation":
         """Read back what :meth:`to_json` wrote."""
-        return cls(tuple(Result(**row) for row in raw["results"]), tuple(raw["notes"]))
+        named = ({**row, "method": current(row["method"])} for row in raw["results"])
+        return cls(tuple(Result(**row) for row in named), tuple(raw["notes"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +258,7 @@ def _baseline(bed: TestBed, binding: Binding, name: str, seed: int) -> Binding:
     """A baseline at the setting the choice found best for it, on the same training pairs."""
     best = binding.choice.best_of().get(name)
     fields = dict(best.fields) if best else {}
-    method = find("binder", name).make(fields)
+    method = find("aligner", name).make(fields)
     spaces = {key: bed.spaces[key] for key in bed.train.names}
     hub = best.hub if best else binding.hub
     return Binding.fit(spaces, bed.train, method=method, hub=hub, seed=seed)

@@ -36,7 +36,7 @@ def by_validation(
     budget: float | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Choice:
-    """Pick the binder, its fields and its hub by held-out folds of the training pairs.
+    """Pick the aligner, its fields and its hub by held-out folds of the training pairs.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def by_validation(
     asked = hubs_of(hubs, pairs.names)
     known = None if methods is None else names_of(methods, "methods")
     for name in known or ():
-        catalogue.find("binder", name)
+        catalogue.find("aligner", name)
     folds = Folds(given, pairs, whole_number(seed, "seed"))
     return on_folds(folds, hubs=asked, methods=known, budget=budget_of(budget), report=report)
 
@@ -87,7 +87,7 @@ def on_folds(
     incumbent: Choice | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Choice:
-    """Pick the binder, its fields and its hub on folds that the caller keeps.
+    """Pick the aligner, its fields and its hub on folds that the caller keeps.
 
     Closed forms climb one hyper-parameter at a time from their defaults: those of the shortlist
     to their end, others for :data:`SHARES` even shares of the budget at most. Trained ones race
@@ -167,7 +167,7 @@ def _incumbent(
     """The trial of what is in use, on all folds; none where it cannot be fitted any more."""
     if incumbent is None:
         return []
-    row = catalogue.of_kind("binder").get(incumbent.method)
+    row = catalogue.of_kind("aligner").get(incumbent.method)
     if row is None or incumbent.hub not in folds.spaces or cannot_feed(row, folds.spaces):
         return []
     report(f"{incumbent.method}, which is in use")
@@ -196,7 +196,7 @@ def _contest(
 
 def _judged(folds: Folds, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
     """Hits of every held-out query under a method fitted without its fold, and their groups."""
-    sweep = Sweep(catalogue.find("binder", choice.method), folds, folds.seed)
+    sweep = Sweep(catalogue.find("aligner", choice.method), folds, folds.seed)
     parts = [folds.units(n, sweep.fit(choice.fields, n, choice.hub)) for n in folds.numbers]
     values, groups = zip(*parts, strict=True)
     return np.concatenate(values), np.concatenate(groups)
@@ -210,13 +210,13 @@ def beside_baselines(
     Each runs once, at its defaults, on every fold; what cannot be fitted is skipped by name.
     """
     folds = Folds(spaces, pairs, seed)
-    wanted = {name: dict(catalogue.find("binder", name).settings) for name in BASELINES}
-    if choice.binder is None:
+    wanted = {name: dict(catalogue.find("aligner", name).settings) for name in BASELINES}
+    if choice.aligner is None:
         wanted[choice.method] = dict(choice.fields)
     trials, skipped = [], dict(choice.skipped)
     for name, fields in wanted.items():
         try:
-            sweep = Sweep(catalogue.find("binder", name), folds, seed)
+            sweep = Sweep(catalogue.find("aligner", name), folds, seed)
             trials.append(sweep.trial(fields, choice.hub))
         except ConjoinError as error:
             skipped[name] = str(error)
@@ -229,10 +229,10 @@ def feedable(
     skipped: dict[str, str],
     pairs: int,
 ) -> list[Row]:
-    """The binders these data can feed, cheapest class first; the others go to ``skipped``."""
+    """The aligners these data can feed, cheapest class first; the others go to ``skipped``."""
     found = []
-    methods = catalogue.shortlist("binder") if methods is None else methods
-    for row in catalogue.of_kind("binder").values():
+    methods = catalogue.shortlist("aligner") if methods is None else methods
+    for row in catalogue.of_kind("aligner").values():
         if row.name not in methods:
             continue
         why = cannot_feed(row, spaces)
@@ -300,7 +300,7 @@ def _prefer_cheap(trials: Sequence[Trial]) -> Trial:
     finalists = [trial for trial in trials if len(trial.scores) == complete]
     best = max(finalists, key=lambda t: t.mean)
     for cost in catalogue.COSTS:
-        peers = [t for t in finalists if catalogue.find("binder", t.method).cost == cost]
+        peers = [t for t in finalists if catalogue.find("aligner", t.method).cost == cost]
         if not peers:
             continue
         peer = max(peers, key=lambda t: t.mean)

@@ -42,7 +42,7 @@ def for_frozen(
     except ConjoinError:  # one group: nothing can be held out
         return Choice.of(TRIED[0], hub)
     for name in TRIED:
-        row = find("binder", name)
+        row = find("aligner", name)
         try:
             scores = tuple(
                 folds.score(number, row.make().fit(

@@ -100,16 +100,16 @@ class Sweep:
 
     def fit(self, fields: Mapping[str, Any], number: int, hub: str) -> dict[str, Any]:
         """The maps of one setting, fitted to everything outside a fold with a seed of its own."""
-        binder = self.row.make(fields)
-        if hasattr(binder, "solve"):
-            return dict(binder.solve(self.folds.joint(number, hub)))
+        aligner = self.row.make(fields)
+        if hasattr(aligner, "solve"):
+            return dict(aligner.solve(self.folds.joint(number, hub)))
         views = self.folds.views(hub)
         frames = {name: self.folds.spaces[name].frame.id for name in views}
         train = self.folds.train(number).select(list(views))
         seed = self.seed + number
 
         def fit() -> dict[str, Any]:
-            return dict(binder.fit(views, train, frames=frames, seed=seed))
+            return dict(aligner.fit(views, train, frames=frames, seed=seed))
 
         # A trained method's fits are the dear part of a comparison, and few: none is done twice.
         if self.row.cost != "trained":

@@ -157,7 +157,7 @@ def split(pairs: Pairs, seed: int) -> tuple[Pairs, Pairs] | None:
 
 def objective_named(name: str, temperature: float | None = None) -> Any:
     """The objective of that row, started at ``temperature`` where it has one and one is given."""
-    row = find("objective", name)
+    row = find("loss", name)
     has = "temperature" in ranges(row.load()) and "temperature" not in row.settings
     return row.make({"temperature": temperature} if has and temperature else None)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from conjoin.errors import ConjoinError, optional
-from conjoin.losses import Objective, Param
+from conjoin.losses import Loss, Param
 from conjoin.spaces import Batch, Pairs, Rows, Tokens
 from conjoin.spaces.pairs import ABSENT
 from conjoin.storage.digest import stable_hash
@@ -189,7 +189,7 @@ class Trained:
 def train(
     trainable: Trainable,
     batches: Batches,
-    objective: Objective,
+    objective: Loss,
     *,
     seed: int,
     schedule: Schedule,

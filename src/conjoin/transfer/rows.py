@@ -38,7 +38,7 @@ BASELINES: tuple[Row, ...] = (
                 "one on contrastive representations of CIFAR-100 and text (section 8, in words)",
                 "vectors of heads trained by contrast of a drawing and its text, where theirs "
                 "contrast pictures, or sentences, of one class", "restated",
-                condition={"shots": shots, "binder": "infonce-head"},
+                condition={"shots": shots, "aligner": "infonce-head"},
             )
             for shots in (1, 4, 16)
         )),

@@ -309,7 +309,7 @@ def _by_labels(
     """Old, new and other vectors in a frame of the classes, which is then left out."""
     rows, lines = with_labels(lines, {n: sample.classes(s) for n, s in spaces.items()})
     classes = Space.of(rows, name=LABEL)
-    made = Binding.fit({LABEL: classes, **spaces}, lines, method=find("binder", way.method).make(),
+    made = Binding.fit({LABEL: classes, **spaces}, lines, method=find("aligner", way.method).make(),
                        hub=LABEL, seed=seed)  # fmt: skip
     maps = {n: item for n, item in made.maps.items() if n != LABEL}
     return replace(made, maps=maps, choice=replace(made.choice, hub=sample.name))

@@ -24,7 +24,7 @@ TRIED: tuple[tuple[str, str], ...] = tuple(
 )
 
 
-#: The view of labels that a binder with ``labelled`` is given first.
+#: The view of labels that an aligner with ``labelled`` is given first.
 LABEL = "label"
 
 
@@ -34,7 +34,7 @@ class Way:
 
     Parameters
     ----------
-    method : a binder's name.
+    method : an aligner's name.
     toward : ``old`` vectors of the same rows, or ``all``: partners in other modalities as well.
     """
 
@@ -77,7 +77,7 @@ def upgraded(
     new : rows by the new encoder, in its frame.
     pairs : lines of ``old`` and ``new`` (as :func:`by_row` gives them) and perhaps of others;
         groups of what is trained on.
-    way : how; or a binder.
+    way : how; or an aligner.
     labels : ``[n]`` the class of each new row, empty where it has none; for bridges that learn
         from labels.
 
@@ -105,12 +105,12 @@ def upgraded(
     require_enough(pairs, ("new",))
     spaces = {"old": bound[name], **{n: s for n, s in bound.items() if n != name}}
     spaces = {n: s for n, s in spaces.items() if n in pairs.names}
-    binder = find("binder", way.method).make() if isinstance(way, Way) else way
+    aligner = find("aligner", way.method).make() if isinstance(way, Way) else way
     views: dict[str, Any] = {n: s.vectors for n, s in spaces.items()} | {"new": new.vectors}
-    if getattr(binder, "labelled", False):
+    if getattr(aligner, "labelled", False):
         rows, pairs = with_labels(pairs, {} if labels is None else {"new": labels})
         views = {LABEL: rows, **views}
-    fitted = binder.fit(
+    fitted = aligner.fit(
         views, pairs.select(tuple(views)),
         frames={n: binding.frame.id for n in spaces} | {"new": new.frame.id},
         frozen=dict.fromkeys(spaces, identity(binding.frame.dim)), seed=seed,
@@ -151,8 +151,8 @@ def with_labels(pairs: Pairs, named: Mapping[str, np.ndarray]) -> tuple[np.ndarr
 
 
 def learns_labels(way: Way | None) -> bool:
-    """Whether a way's binder is fitted to labels."""
-    return way is not None and "labels" in find("binder", way.method).needs
+    """Whether a way's aligner is fitted to labels."""
+    return way is not None and "labels" in find("aligner", way.method).needs
 
 
 def _toward(pairs: Pairs, way: Way | Any) -> Pairs:
@@ -225,7 +225,7 @@ def anew(
     """
     method = replace(choice, hub=hub).make()
     if getattr(method, "labelled", False):
-        method = find("binder", "ridge").make()
+        method = find("aligner", "ridge").make()
     return Binding.fit(spaces, pairs, method=method, hub=hub, seed=seed)
 
 
@@ -272,8 +272,8 @@ def chain_report(
     learn, held = lines.take(fold == 0), np.flatnonzero(fold == 1)
 
     def bridge(old: np.ndarray, new: np.ndarray) -> Any:
-        binder = find("binder", method).make()
-        fitted = binder.fit(
+        aligner = find("aligner", method).make()
+        fitted = aligner.fit(
             {"a": old, "b": new}, learn, frozen={"a": identity(old.shape[1])}, seed=seed
         )
         return fitted["b"]

@@ -60,36 +60,36 @@ ROWS: tuple[Row, ...] = (
     Row("map", "basis-change", "conjoin.upgrade.bridges.orthogonal_bridges:BasisChange",
         "Two rotations with a few added dimensions: nothing is lost.", cost="free"),
     Row(
-        "binder", "re-embed", f"{_SOLVED}:ReEmbed",
+        "aligner", "re-embed", f"{_SOLVED}:ReEmbed",
         "Every row by the new encoder: the ceiling of an upgrade.",
         needs=frozenset({"pairs", "model"}), cost="free", family="bridge",
     ),
     Row(
-        "binder", "low-rank", f"{_SOLVED}:LowRank",
+        "aligner", "low-rank", f"{_SOLVED}:LowRank",
         "Least squares onto the hub through a few directions.",
         ("izenman1975rrr", "mukherjee2011rrr", "vejendla2025drift"), _PAIRS, family="bridge",
-        claims=tuple(_claims("closed form instead of descent", _DRIFT, ("nothing", "ridge"))),
+        claims=tuple(_claims("closed form instead of descent", _DRIFT, ("identity", "ridge"))),
     ),
     Row(
-        "binder", "local-bridge", f"{_SOLVED}:LocalBridge",
+        "aligner", "local-bridge", f"{_SOLVED}:LocalBridge",
         "A mixture of local bridges, each held to the whole.",
         ("jacobs1991experts", "su2007init"), _PAIRS, family="bridge",
         claims=tuple(_claims(
             "a mixture of ridges by nearness", "no figure: mixtures of experts are general",
-            ("nothing", "ridge"),
+            ("identity", "ridge"),
         )),
     ),
     Row(
-        "binder", "residual-bridge", f"{_TRAINED}:ResidualBridge",
+        "aligner", "residual-bridge", f"{_TRAINED}:ResidualBridge",
         "A small network beside ridge, kept only where it helps.",
         ("vejendla2025drift",), _PAIRS, "trained", extra="train", family="bridge",
         claims=tuple(_claims(
             "one hidden layer beside ridge, stopped on held-out pairs", _DRIFT,
-            ("nothing", "ridge"),
+            ("identity", "ridge"),
         )),
     ),
     Row(
-        "binder", "v2a-mapper", f"{_TRAINED}:ResidualBridge",
+        "aligner", "v2a-mapper", f"{_TRAINED}:ResidualBridge",
         "A small network from one frozen space into another, by least squares.",
         ("wang2024v2amapper",), _PAIRS, "trained",
         {"aim": "squared", "straight": False, "lr": 1e-3, "hidden": 1024, "steps": 600},
@@ -107,43 +107,43 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "xbt", f"{_TRAINED}:XBT",
+        "aligner", "xbt", f"{_TRAINED}:XBT",
         "One projection for all modalities of a new model, learnt from its texts alone.",
         ("jang2025xbt",), _PAIRS, "trained", extra="train", family="bridge",
         claims=tuple(_claims(
             "no two-tower model is at hand, so only the first stage is tried: texts to texts",
             "upgrades without back-filling on three captioning sets (abstract; no figure was "
-            "checked)", ("nothing", "ridge"),
+            "checked)", ("identity", "ridge"),
         )),
     ),
     Row(
-        "binder", "bt2", _BASIS,
+        "aligner", "bt2", _BASIS,
         "Orthonormal changes of basis with a few added dimensions that follow the old vectors.",
         ("zhou2023bt2",), _PAIRS, "trained",
         {"extra": 32, "scale": 3.0, "follow": "rows"}, "train", "bridge",
         claims=tuple(_claims(
             _BACK, "better old-new and new-new retrieval than earlier compatible training on "
-            "CIFAR-100 and ImageNet (abstract)", ("nothing", "procrustes"), tower=False,
+            "CIFAR-100 and ImageNet (abstract)", ("identity", "procrustes"), tower=False,
         )),
     ),
     Row(
-        "binder", "oca", _BASIS,
+        "aligner", "oca", _BASIS,
         "One orthonormal layer whose first coordinates follow prototypes of the old vectors.",
         ("ricci2024oca",), _PAIRS, "trained",
         {"extra": 0, "scale": 1.0, "follow": "classes"}, "train", "bridge",
         claims=tuple(_claims(
             f"{_BACK}; classes are regions of the old vectors", "compatible without losing the "
             "new model's accuracy on CIFAR-100 and ImageNet-1k (abstract)",
-            ("nothing", "procrustes"), tower=False,
+            ("identity", "procrustes"), tower=False,
         )),
     ),
     Row(
-        "binder", "class-ridge", "conjoin.upgrade.bridges.class_maps:ClassMaps",
+        "aligner", "class-ridge", "conjoin.upgrade.bridges.class_maps:ClassMaps",
         "Scores of a ridge classifier a view, as vectors: views agree because classes do.",
         (), frozenset({"pairs", "labels"}), settings={"rule": "ridge"}, family="bridge",
     ),
     Row(
-        "binder", "discriminant", "conjoin.upgrade.bridges.class_maps:ClassMaps",
+        "aligner", "discriminant", "conjoin.upgrade.bridges.class_maps:ClassMaps",
         "Fisher's discriminant directions a view, each towards its class's place.",
         ("fisher1936discriminant",), frozenset({"pairs", "labels"}),
         settings={"rule": "discriminant"}, family="bridge",
@@ -158,7 +158,7 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "cores", _SIMPLEX,
+        "aligner", "cores", _SIMPLEX,
         "Heads trained apart on one fixed simplex classifier, so that encoders agree by labels.",
         ("biondi2023cores",), frozenset({"pairs", "labels"}), "trained",
         {"share": 1.0}, "train", "bridge",
@@ -168,7 +168,7 @@ ROWS: tuple[Row, ...] = (
         )),
     ),
     Row(
-        "binder", "stationary", _SIMPLEX,
+        "aligner", "stationary", _SIMPLEX,
         "The same heads, the new one also held to the old vectors of the same rows.",
         ("biondi2024stationary",), frozenset({"pairs", "labels"}), "trained",
         {"share": 0.1}, "train", "bridge",

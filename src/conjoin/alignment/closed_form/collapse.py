@@ -19,7 +19,7 @@ BLOCK = 8192
 class Collapse:
     """A joint space less each view's mean in it: ``y = unit(unit(f(x)) - mean_v + c)``.
 
-    ``f`` is what the binder ``of`` fits, ``mean_v`` the mean of ``unit(f(x))`` over the pairs of
+    ``f`` is what the aligner ``of`` fits, ``mean_v`` the mean of ``unit(f(x))`` over the pairs of
     view ``v``. With ``to="zero"``, ``c = 0`` (the collapse of Zhang et al. 2024); with
     ``to="hub"``, ``c`` is the first view's mean, which stays where it is and all others are
     shifted onto it (the mean shift of Gu et al. 2023). Views added to frozen ones are shifted
@@ -27,7 +27,7 @@ class Collapse:
 
     Parameters
     ----------
-    of : name of the binder that makes the joint space.
+    of : name of the aligner that makes the joint space.
     to : where the means go, ``zero`` or ``hub``.
     """
 
@@ -45,13 +45,13 @@ class Collapse:
         frozen: Mapping[str, Any] = {},
         seed: int = 0,
     ) -> dict[str, Map]:
-        """The binder's maps, each followed by its shift.
+        """The aligner's maps, each followed by its shift.
 
         Raises
         ------
-        ConjoinError : as the binder ``of``.
+        ConjoinError : as the aligner ``of``.
         """
-        base = find("binder", self.of).make()
+        base = find("aligner", self.of).make()
         maps = base.fit(views, pairs, frames=frames, frozen=frozen, seed=seed)
         unit = {n: m if n in frozen else Chain((*stages(m), Normalise())) for n, m in maps.items()}
         fresh = [name for name in maps if name not in frozen]
@@ -81,7 +81,7 @@ def _partners(
         if known:
             met = pairs.take(np.flatnonzero(lines))
             return np.mean([_mean(maps[n], views[n], met, n) for n in known], axis=0)
-    raise AssertionError("a binder lets no view through that no pair leads to")
+    raise AssertionError("an aligner lets no view through that no pair leads to")
 
 
 def _mean(placed: Any, view: Any, pairs: Pairs, name: str) -> np.ndarray:

@@ -364,7 +364,7 @@ class Joint:
 
 
 def check_views(views: Mapping[str, Rows], pairs: Pairs, frozen: Mapping[str, Any]) -> None:
-    """Refuse what no binder can fit to pairs, by name.
+    """Refuse what no aligner can fit to pairs, by name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Closed forms: nothing, mean-centring, ridge, Procrustes and canonical correlation.
+"""Closed forms: nothing, mean-centering, ridge, Procrustes and canonical correlation.
 
 Each is solved from a ``Joint`` alone: ``fit`` makes one and calls
 ``solve``; a driver makes one itself and solves it for many methods, λ and folds.
@@ -24,7 +24,7 @@ Lam = Annotated[float, Search(1e-4, 1e2, log=True)]
 
 
 @dataclass(frozen=True)
-class Nothing(ClosedForm):
+class Identity(ClosedForm):
     """Leave every view as it is: ``y = [x, 0]``, zeros up to the width of the widest.
 
     Views whose encoders already speak to each other are compared as they stand, others by
@@ -46,7 +46,7 @@ class Nothing(ClosedForm):
 
 
 @dataclass(frozen=True)
-class Centring(ClosedForm):
+class MeanCentering(ClosedForm):
     """Subtract each view's mean: ``y = x - mean(x)``; the do-almost-nothing baseline.
 
     Needs views of one width. Against frozen views the mean moves to theirs:
@@ -439,4 +439,4 @@ def float_affine(weight: np.ndarray | None, shift: np.ndarray, bias: np.ndarray)
     )
 
 
-__all__ = ["CCA", "Centring", "Nothing", "Procrustes", "Ridge"]
+__all__ = ["CCA", "Identity", "MeanCentering", "Procrustes", "Ridge"]

@@ -173,7 +173,7 @@ class Relative:
         Raises
         ------
         ConjoinError : no two items are in every view; a frozen map is not of this kind, or its
-            anchors have no partner in a view; else as every binder.
+            anchors have no partner in a view; else as every aligner.
         """
         order = _order(views, pairs, frozen)
         for name in views:
@@ -234,7 +234,7 @@ class Relative:
 
 
 def _order(views: Mapping[str, Rows], pairs: Pairs, frozen: Mapping[str, Any]) -> list[str]:
-    """The views as pairs lead to them, refused as every binder refuses them."""
+    """The views as pairs lead to them, refused as every aligner refuses them."""
     check_views(views, pairs, frozen)
     none = np.zeros((0, 0))
     edges = {}

@@ -1,4 +1,4 @@
-"""Catalogue rows of maps and binders."""
+"""Catalogue rows of maps and aligners."""
 
 from collections.abc import Iterator
 
@@ -62,9 +62,9 @@ ROWS: tuple[Row, ...] = (
     Row("map", "normalise", f"{_MAP}:Normalise", "Scale to unit length.", cost="free"),
     Row("map", "chain", f"{_MAP}:Chain", "Maps one after the other.", cost="free"),
     Row(
-        "binder",
-        "nothing",
-        f"{_LINEAR}:Nothing",
+        "aligner",
+        "identity",
+        f"{_LINEAR}:Identity",
         "Leave every view as it is.",
         needs=_PAIRS,
         cost="free",
@@ -72,9 +72,9 @@ ROWS: tuple[Row, ...] = (
         shortlist=True,
     ),
     Row(
-        "binder",
-        "centring",
-        f"{_LINEAR}:Centring",
+        "aligner",
+        "mean-centering",
+        f"{_LINEAR}:MeanCentering",
         "Subtract each view's mean; closes the gap between modalities, nothing more.",
         papers=("liang2022gap",),
         needs=_PAIRS,
@@ -82,7 +82,7 @@ ROWS: tuple[Row, ...] = (
         shortlist=True,
     ),
     Row(
-        "binder",
+        "aligner",
         "ridge",
         f"{_LINEAR}:Ridge",
         "Regularised least squares from each view onto the hub.",
@@ -92,7 +92,7 @@ ROWS: tuple[Row, ...] = (
         shortlist=True,
     ),
     Row(
-        "binder",
+        "aligner",
         "procrustes",
         f"{_LINEAR}:Procrustes",
         "The rotation of each view that lies nearest to the hub.",
@@ -103,7 +103,7 @@ ROWS: tuple[Row, ...] = (
         shortlist=True,
     ),
     Row(
-        "binder",
+        "aligner",
         "cca",
         f"{_LINEAR}:CCA",
         "Directions in which the whitened, regularised views agree, weighed by how much.",
@@ -124,7 +124,7 @@ ROWS: tuple[Row, ...] = (
         cost="free",
     ),
     Row(
-        "binder",
+        "aligner",
         "heads",
         "conjoin.alignment.trained.contrastive_heads:ContrastiveHeads",
         "Residual heads on regularised CCA, trained by contrast, kept only where they help.",

@@ -51,24 +51,24 @@ CLOSED: tuple[Row, ...] = (
     Row("map", "relative", f"{_RELATIVE}:RelativeMap",
         "How near a row lies to anchors, by one or several similarities.", cost="free"),
     Row(
-        "binder", "whitening", f"{_WHITEN}:Whitening",
+        "aligner", "whitening", f"{_WHITEN}:Whitening",
         "Unit variance in every direction, by one whitening that all views share.",
         ("huang2021whitening", "su2021whitening"), _PAIRS, settings={"then": "nothing"},
         family="closed",
         claims=(
             Claim(
-                "retrieval", "emoji:image+drawing", "recall@10", "centring", "restated", _STS,
+                "retrieval", "emoji:image+drawing", "recall@10", "mean-centering", "restated", _STS,
                 "consistently better on seven sentence-similarity sets (abstract)",
             ),
             Claim(
-                "cross-lingual", "emoji:en+de+es", "recall@10", "centring", "restated",
+                "cross-lingual", "emoji:en+de+es", "recall@10", "mean-centering", "restated",
                 f"names in two languages under one encoder; {_STS}",
                 "consistently better on seven sentence-similarity sets (abstract)",
             ),
         ),
     ),
     Row(
-        "binder", "whitened-procrustes", f"{_WHITEN}:Whitening",
+        "aligner", "whitened-procrustes", f"{_WHITEN}:Whitening",
         "Each view whitened by its own covariance, then rotated to the hub.",
         ("huang2021whitening", "schonemann1966procrustes"), _PAIRS,
         settings={"then": "procrustes"}, family="closed",
@@ -87,7 +87,7 @@ CLOSED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "text-to-concept", "conjoin.alignment.closed_form.linear:Ridge",
+        "aligner", "text-to-concept", "conjoin.alignment.closed_form.linear:Ridge",
         "Least squares from one encoder's images onto a space in which classes have names.",
         ("moayeri2023concept",), _PAIRS, settings={"lam": 0.028}, family="closed",
         claims=(
@@ -103,7 +103,7 @@ CLOSED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "subspace", f"{_WHITEN}:Subspace",
+        "aligner", "subspace", f"{_WHITEN}:Subspace",
         "Least squares inside the few directions that views share most.",
         ("hadgi2025cave",), _PAIRS, family="closed",
         claims=(
@@ -120,7 +120,7 @@ CLOSED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "relative", f"{_RELATIVE}:Relative",
+        "aligner", "relative", f"{_RELATIVE}:Relative",
         "Each row by its cosines with anchors that the views have in common.",
         ("moschella2023relative",), _PAIRS,
         settings={"similarity": "cosine", "standard": False, "aggregate": "concat"},
@@ -136,7 +136,7 @@ CLOSED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "relative-product", f"{_RELATIVE}:Relative",
+        "aligner", "relative-product", f"{_RELATIVE}:Relative",
         "Each row by its nearness to common anchors, by cosine, Euclidean, L1 and L∞ at once.",
         ("cannistraci2024bricks", "moschella2023relative"), _PAIRS,
         settings={"similarity": "product", "standard": True}, family="relative",
@@ -149,7 +149,7 @@ CLOSED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "c3", _COLLAPSE,
+        "aligner", "c3", _COLLAPSE,
         "A contrastive joint space less the mean that tells its views apart.",
         ("zhang2024c3",), _PAIRS, "trained", {"of": "infonce-head", "to": "zero"}, "train",
         "closed",
@@ -168,7 +168,7 @@ CLOSED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "close-shift", _COLLAPSE,
+        "aligner", "close-shift", _COLLAPSE,
         "A contrastive joint space whose other views are shifted onto the mean of the first.",
         ("gu2023close",), _PAIRS, "trained", {"of": "infonce-head", "to": "hub"}, "train",
         "closed",

@@ -1,4 +1,4 @@
-"""Catalogue rows of trained binders and their maps, with what their papers say of them."""
+"""Catalogue rows of trained aligners and their maps, with what their papers say of them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -53,7 +53,7 @@ def _heads(
     engine: str = _HEADS,
 ) -> Row:
     return Row(
-        "binder", name, engine, summary, papers, needs, "trained",
+        "aligner", name, engine, summary, papers, needs, "trained",
         settings={**FRESH, **settings}, extra="train", family="trained", claims=claims,
         shortlist=shortlist,
     )  # fmt: skip
@@ -96,7 +96,7 @@ TRAINED: tuple[Row, ...] = (
                     "bags of labels in place of captions do nearly as well as captions on VQAv2, "
                     "GQA and NLVR2, and no pairs at all some points worse (abstract, in words)",
                 )
-                for baseline in ("cca", "nothing")
+                for baseline in ("cca", "identity")
             ),
             Claim(
                 "cross-lingual", "emoji:image+en+it", "recall@10", "borrowed-head", "restated",
@@ -424,7 +424,7 @@ TRAINED: tuple[Row, ...] = (
         settings={"loss": "symile", "together": True},
     ),
     Row(
-        "binder", "meru", "conjoin.alignment.trained.hyperbolic:HyperbolicHeads",
+        "aligner", "meru", "conjoin.alignment.trained.hyperbolic:HyperbolicHeads",
         "Heads onto a hyperboloid of learned curvature: general near its origin, particular far "
         "out.", ("desai2023meru",), _PAIRS, "trained", extra="train", family="hyperbolic",
         claims=(
@@ -437,7 +437,7 @@ TRAINED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "filip", "conjoin.alignment.trained.token_heads:TokenHeads",
+        "aligner", "filip", "conjoin.alignment.trained.token_heads:TokenHeads",
         "A head on each token; two sets score by each token's best match.",
         ("yao2022filip",), frozenset({"pairs", "tokens"}), "trained", extra="train",
         family="late-interaction",
@@ -451,7 +451,7 @@ TRAINED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "one-encoder", "conjoin.alignment.trained.universal_projection:OneEncoder",
+        "aligner", "one-encoder", "conjoin.alignment.trained.universal_projection:OneEncoder",
         "Small layers before one shared projection; what is added later trains its layer alone.",
         ("faye2024oneencoder",), _PAIRS, "trained", extra="train", family="trained",
         claims=(
@@ -466,7 +466,7 @@ TRAINED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder", "freebind", "conjoin.alignment.trained.space_bonding:SpaceBonds",
+        "aligner", "freebind", "conjoin.alignment.trained.space_bonding:SpaceBonds",
         "Whole spaces projected onto one by ensembles, through the view they share.",
         ("wang2024freebind", "wang2023cmcr"), _PAIRS, "trained", extra="train", family="trained",
         claims=(

@@ -1,4 +1,4 @@
-"""Catalogue rows of binders that need no pairs."""
+"""Catalogue rows of aligners that need no pairs."""
 
 from conjoin.catalogue import Claim, Row
 
@@ -35,7 +35,7 @@ UNPAIRED: tuple[Row, ...] = (
         cost="free",
     ),
     Row(
-        "binder",
+        "aligner",
         "moment-matching",
         f"{_MATCHING}:MomentMatching",
         "Whitened principal axes matched by rank and sign of skewness; a baseline without pairs.",
@@ -43,7 +43,7 @@ UNPAIRED: tuple[Row, ...] = (
         family="unpaired",
     ),
     Row(
-        "binder",
+        "aligner",
         "profile-matching",
         f"{_MATCHING}:Matching",
         "Pairs guessed from each row's sorted similarities, grown by rotating and matching anew.",
@@ -54,11 +54,11 @@ UNPAIRED: tuple[Row, ...] = (
             _unpaired("emoji:static+text", "moment-matching", *_SELF),
             _unpaired("emoji:image+text", "moment-matching", *_SELF),
             _unpaired("digits:left+right", "moment-matching", *_SELF),
-            _unpaired("emoji:static+text", "nothing", *_SELF),
+            _unpaired("emoji:static+text", "identity", *_SELF),
         ),
     ),
     Row(
-        "binder",
+        "aligner",
         "gw-matching",
         f"{_MATCHING}:Matching",
         "The same, the first guess improved by fused entropic Gromov-Wasserstein.",
@@ -74,7 +74,7 @@ UNPAIRED: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "binder",
+        "aligner",
         "sinkhorn-matching",
         f"{_MATCHING}:Matching",
         "The same, rows matched softly by entropic transport of random shares.",

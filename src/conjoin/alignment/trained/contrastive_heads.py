@@ -52,7 +52,7 @@ class ContrastiveHeads:
     borrow : of views of one source frame only the first is trained; the others take its map.
     trust : weigh each line by the chance that its two sides belong together, as maps fitted
         without it find (:func:`~conjoin.alignment.pair_trust.trusted`).
-    teacher : name of a binder that is fitted to the same pairs first, for losses that read where
+    teacher : name of an aligner that is fitted to the same pairs first, for losses that read where
         it puts the rows; from a random start, without frozen views.
     lam, power, width : λ of the closed form at the start, how it weighs directions, and how many
         it keeps at most; from a random start ``width`` is that of the outputs.
@@ -159,7 +159,7 @@ class ContrastiveHeads:
         """Train beside a teacher, which does not see what decides when to stop either."""
 
         def learner(lines: Pairs) -> Training:
-            teacher = find("binder", str(self.teacher)).make().fit(views, lines, seed=seed)
+            teacher = find("aligner", str(self.teacher)).make().fit(views, lines, seed=seed)
             return replace(run, trainable=Taught(run.trainable, teacher))
 
         parts = split(pairs, seed)

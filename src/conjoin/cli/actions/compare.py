@@ -56,7 +56,7 @@ def run_compare(
         [(t.method, number(t.mean), str(len(t.scores)), plain(t.fields)) for t in behind],
     ) if behind else None  # fmt: skip
     for name, why in found.untried.items():
-        console.say(f"not tried to the end: {name} ({catalogue.find('binder', name).cost}): {why}")
+        console.say(f"not tried to the end: {name} ({catalogue.find('aligner', name).cost}): {why}")
     console.say(found.said)
     console.say(
         f"{found.touches} fits were judged on the held-out items, in {found.units:.0f} units; "

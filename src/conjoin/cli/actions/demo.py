@@ -54,7 +54,7 @@ keywords = "keywords"
 groups = "group"
 
 [fit]
-among = ["nothing", "centring", "ridge", "procrustes", "cca"]   # all methods: conjoin compare
+among = ["identity", "mean-centering", "ridge", "procrustes", "cca"]  # all: conjoin compare
 
 [split]
 test = 500

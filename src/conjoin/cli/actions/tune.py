@@ -36,7 +36,7 @@ def _run_composer(
 ) -> None:
     name = options["composer"]
     if dry:
-        find("composer", name)
+        find("query-composition", name)
         console.say(f"would train {name}")
         console.result({"composer": name, "dry": True})
         return

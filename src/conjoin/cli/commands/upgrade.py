@@ -37,7 +37,7 @@ def plan(  # noqa: PLR0913 - each option is one the command line offers
         int, typer.Option(min=10, max=200, metavar="N", help="Hits that a cascade encodes anew.")
     ] = 20,
     bridge: Annotated[
-        str | None, typer.Option(metavar="BRIDGE", help="A binder's name; chosen if none.")
+        str | None, typer.Option(metavar="BRIDGE", help="An aligner's name; chosen if none.")
     ] = None,
     labels: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Classes, for bridges that learn by them.")

@@ -51,7 +51,7 @@ class Matryoshka(Addable):
     @property
     def inner(self) -> Any:
         """The objective itself."""
-        return catalogue.find("objective", self.of).make() if isinstance(self.of, str) else self.of
+        return catalogue.find("loss", self.of).make() if isinstance(self.of, str) else self.of
 
     @property
     def decomposes(self) -> bool:

@@ -61,7 +61,7 @@ class LinearSeparability(_Bound):
     line) and scored on the others: about 0.5, above or below, where the modalities lie together,
     1 where a plane parts them.
 
-    What to do: near 1 with a small centroid distance, centring will not close the gap; scores
+    What to do: near 1 with a small centroid distance, mean-centering will not close the gap; scores
     between modalities stay comparable only within one direction of search.
 
     Parameters

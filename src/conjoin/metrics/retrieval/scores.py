@@ -212,7 +212,7 @@ def metric(name: str) -> Metric:
     >>> metric("ndcg@3")
     NDCG(k=3)
     """
-    known = of_kind("measure")
+    known = of_kind("metric")
     if name in known:
         made = known[name].make()
         if isinstance(made, Metric):

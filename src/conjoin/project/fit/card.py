@@ -13,7 +13,8 @@ from conjoin.report.cards.fit import card_facts, card_markdown
 from conjoin.retrieval.calibration.policy import Rules
 from conjoin.selection.folds import Folds
 from conjoin.spaces import Pairs, Space
-from conjoin.storage.files import FORMAT, atomic, write_json
+from conjoin.storage.files import FORMAT, atomic, read_json, write_json
+from conjoin.storage.renamed import current
 
 #: Names of the two forms of a card in a fit's folder.
 PAGE, FACTS = "card.md", "card.json"
@@ -56,6 +57,16 @@ def write_card(
     with atomic(folder / PAGE) as file:
         file.write(card_markdown(facts).encode())
     return facts
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The facts of a fit's card, its methods under the names they have now."""
+    raw = dict(read_json(folder / FACTS))
+    return {
+        **raw, "method": current(raw["method"]),
+        "compared": [{**one, "method": current(one["method"])} for one in raw["compared"]],
+        "skipped": {current(name): why for name, why in raw["skipped"].items()},
+    }  # fmt: skip
 
 
 def _parts(ws: Workspace, name: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from conjoin.retrieval.index.index import Index
 from conjoin.spaces import Space
 from conjoin.storage.digest import stable_hash
 from conjoin.storage.files import read_json
+from conjoin.storage.renamed import hashed
 
 #: Queries of each direction by which a drift is measured, and hits of each that are compared.
 ASKED, TOP = 200, 10
@@ -75,7 +76,7 @@ class Standing:
         """What of it may decide a fit."""
         rules = sorted([*edge, one.name, asdict(one)] for edge, one in self.correctors.items())  # type: ignore[call-overload]
         own = self.choice
-        return {"choice": [own.method, dict(own.fields), own.hub], "correctors": rules}
+        return {"choice": [hashed(own.method), dict(own.fields), own.hub], "correctors": rules}
 
 
 def reach_of(made: Fit) -> Reach | None:
@@ -107,7 +108,7 @@ def standing(ws: Workspace, spaces: Mapping[str, Space], *, fresh: bool = False)
     reach = None if made is None else reach_of(made)
     if made is None or reach is None or not reach.chosen:
         return own
-    if set(made.binding.maps) != set(spaces) or made.binding.choice.binder is not None:
+    if set(made.binding.maps) != set(spaces) or made.binding.choice.aligner is not None:
         return own
     return Standing(made.binding.choice, made.rules.correctors)
 

@@ -35,6 +35,7 @@ from conjoin.selection.frozen import for_frozen
 from conjoin.spaces import Pairs, Space
 from conjoin.storage.digest import digest
 from conjoin.storage.files import FORMAT, read_json, write_json
+from conjoin.storage.renamed import hashed
 
 Note = Callable[[str], None]
 #: Steps a rehearsal tells of, a couple of modalities; only the progress shown hangs on it.
@@ -132,7 +133,7 @@ class _Job:
         method, hub = named[0] or ws.config.fit.method, named[1] or ws.config.fit.hub
         fields = dict(ws.config.fit.fields)
         if method != "auto":
-            find("binder", method)
+            find("aligner", method)
         elif fields:
             raise ConjoinError(
                 "[fit] fields", "are given without a method", 'name the method: method = "ridge"'
@@ -140,9 +141,11 @@ class _Job:
         before = compared(ws, spaces, train) if method == "auto" else None
         before = before if before and hub in (None, before.hub) else None
         among = _among(ws) if method == "auto" else None
-        facts: list[Any] = [method, hub, seed, fields, pairs_digest(spaces, train), _rows(spaces)]
-        facts += [*([among] if among else []), *_cut(ws, train), *_graded(ws)]
-        key = digest([*facts, before.to_json()["trials"]] if before else facts)
+        rows = [pairs_digest(spaces, train), _rows(spaces)]
+        facts: list[Any] = [hashed(method), hub, seed, fields, *rows]
+        facts += [[hashed(name) for name in among]] if among else []
+        facts += [*_cut(ws, train), *_graded(ws)]
+        key = digest([*facts, [t.facts() for t in before.trials]] if before else facts)
         return cls(key, method, hub, fields, seed, before, among)
 
     @property
@@ -163,7 +166,7 @@ def _make(
     """Choose, fit and rehearse, and write the fit into its folder."""
     (spaces, train), work = data, Work(budget)
     told = WorkProgress(note, lambda: work.spent, budget)
-    chosen = find("binder", job.method).make(job.fields) if job.fields else job.method
+    chosen = find("aligner", job.method).make(job.fields) if job.fields else job.method
     chooser = _Chooser(job, stands, work, told)
     binding = Binding.fit(
         spaces, train, method=chosen, hub=job.hub, seed=job.seed, chooser=chooser
@@ -266,9 +269,9 @@ def _pieces(ws: Workspace, spaces: Mapping[str, Space], pairs: Pairs) -> dict[st
 
 
 def _among(ws: Workspace) -> list[str] | None:
-    """What auto chooses among, where the configuration says; each is a binder."""
+    """What auto chooses among, where the configuration says; each is an aligner."""
     for name in ws.config.fit.among or ():
-        find("binder", name)
+        find("aligner", name)
     return ws.config.fit.among
 
 

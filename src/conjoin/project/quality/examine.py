@@ -55,7 +55,7 @@ def case_of(ws: Workspace, *, labels: Sequence[str] = (), seed: int = 0) -> tupl
     groups = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
     case = Case(
         spaces, _pairs(ws, spaces, notes), ws.items.ids, groups, _held(ws, notes),
-        {**_columns(ws), **_named(ws, labels)}, _texts(ws, spaces), failed, _binder(ws), seed,
+        {**_columns(ws), **_named(ws, labels)}, _texts(ws, spaces), failed, _aligner(ws), seed,
         tuple(dict.fromkeys(labels)),
     )  # fmt: skip
     return case, notes
@@ -148,7 +148,7 @@ def _texts(
     return {n: reader(n) for n in spaces if kind_of(ws.modality(n).uri) == "text"}
 
 
-def _binder(ws: Workspace) -> Any:
+def _aligner(ws: Workspace) -> Any:
     """The method in use, where fitting it five times more is quick; else nothing."""
     from conjoin.project.fit.stored import fit_as_it_is
 

@@ -14,7 +14,7 @@ from conjoin.execution.costs import Shape
 from conjoin.metrics.retrieval.ranks import rank_queries
 from conjoin.metrics.retrieval.relevance import Relevance
 from conjoin.project.fit import pipeline
-from conjoin.project.fit.card import FACTS
+from conjoin.project.fit.card import read_card
 from conjoin.project.fit.measure import measure_workspace
 from conjoin.project.fit.stored import Fit, current_fit
 from conjoin.project.report.extras import fusions, layers_of
@@ -29,6 +29,7 @@ from conjoin.retrieval.missing_modality import masked
 from conjoin.spaces import Space
 from conjoin.storage.digest import digest, stable_hash
 from conjoin.storage.files import FORMAT, atomic, read_json, write_json
+from conjoin.storage.renamed import current
 
 Facts = dict[str, Any]
 Note = Callable[[str], None]
@@ -59,7 +60,7 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
     made = current_fit(ws)
     facts: Facts = {
         "version": FORMAT, "title": ws.folder.resolve().name,
-        "card": read_json(made.folder / FACTS),
+        "card": read_card(made.folder),
     }  # fmt: skip
     note("held-out items")
     try:
@@ -97,13 +98,13 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
 def _curve_units(made: Fit, bed: TestBed) -> float:
     """What a learning curve costs, by the table."""
     choice = made.binding.choice
-    if choice.binder is not None:
+    if choice.aligner is not None:
         return 0.0
     views = (choice.hub, *(name for name in bed.train.names if name != choice.hub))
     dims = tuple(bed.spaces[name].dim for name in views)
     shape = Shape(len(bed.train), dims)
     lines = max(len(rows) for rows in bed.rows.values())
-    each = costs.of_fit(find("binder", choice.method), choice.fields, shape)
+    each = costs.of_fit(find("aligner", choice.method), choice.fields, shape)
     each += costs.of_moments(shape) + costs.of_score(lines, dims)
     return CURVE_FITS * each
 
@@ -128,7 +129,8 @@ def _kept(ws: Workspace, parts: Sequence[Any], job: Callable[[], Facts]) -> Fact
     """What was measured before on the same fit is read, not measured again."""
     path = _kept_at(ws, parts)
     if path.exists():
-        return dict(read_json(path))
+        raw = dict(read_json(path))
+        return {**raw, "method": current(raw["method"])} if "method" in raw else raw
     found = {"version": FORMAT, **job()}
     write_json(path, found)
     return found

@@ -23,7 +23,7 @@ from conjoin.retrieval.queries.composition import Composed, Term, compose, load_
 from conjoin.retrieval.queries.suggestion import Suggestion, suggest
 from conjoin.retrieval.ranking.hybrid import Fusion
 from conjoin.retrieval.ranking.rerank import Cutoff, rerank, score_pairs
-from conjoin.retrieval.ranking.score_fusion import LOWEST, Mixer, Scored
+from conjoin.retrieval.ranking.score_fusion import LOWEST, Scored, ScoreFusion
 from conjoin.storage.files import read_json
 
 #: Hits a list that words are mixed with, at least; the rest count as its last.
@@ -212,9 +212,9 @@ def _readers(ws: Workspace, parts: Sequence[Part], how: Ranking) -> tuple[str, .
 
 def _check(how: Ranking) -> None:
     if how.mixer not in (None, "none"):
-        find("mixer", str(how.mixer))
+        find("score-fusion", str(how.mixer))
     if how.composer is not None:
-        find("composer", how.composer)
+        find("query-composition", how.composer)
     if how.again is not None and not re.fullmatch(r"python:[\w.]+:\w+", how.again):
         raise ConjoinError("--rerank", repr(how.again), "write python:module:function")
 
@@ -247,7 +247,7 @@ def open_composer(ws: Workspace, name: str, frame: str) -> Composed:
     ------
     ConjoinError : it is unknown, or was not trained.
     """
-    row = find("composer", name)
+    row = find("query-composition", name)
     if row.cost != "trained":
         made: Composed = row.make().restore({})
         return made
@@ -309,7 +309,7 @@ def by_scores(
 class Mixture:
     """A mixer and the weights of its lists; equal ones where empty."""
 
-    mixer: Mixer
+    mixer: ScoreFusion
     weights: Mapping[str, float]
 
 
@@ -365,7 +365,7 @@ def mixture_of(
                 "--mixer", "there are no words to mix with", "give words to look for"
             )
         weights = tuned.weights if tuned is not None and tuned.mixer == mixer else {}
-        return Mixture(find("mixer", mixer).make(), weights)
+        return Mixture(find("score-fusion", mixer).make(), weights)
     if words is None or tuned is None or not tuned.helps or parts > 1:
         return None
     return Mixture(tuned.make(), tuned.weights)

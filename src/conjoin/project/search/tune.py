@@ -48,7 +48,7 @@ def tune_mixer(
     ------
     ConjoinError : the file is not such a table, or nothing is left to find by words.
     """
-    find("mixer", mixer)
+    find("score-fusion", mixer)
     if queries is not None:
         judged, said = _from_file(ws, queries, source), f"{queries.name}"
     else:
@@ -223,7 +223,7 @@ def tune_composer(ws: Workspace, name: str, *, source: str | None, seed: int) ->
     ------
     ConjoinError : it needs no training, or there are too few triplets.
     """
-    row = find("composer", name)
+    row = find("query-composition", name)
     if row.cost != "trained":
         raise ConjoinError(
             "--composer", f"{name} needs no training", "use it: conjoin search --composer"

@@ -47,7 +47,7 @@ class Wanted:
     sample : items at most that are embedded to plan.
     price : money for a thousand cells.
     queries, top : that a cascade's cost is told for; hits it encodes anew.
-    bridge : a binder's name; chosen when not given.
+    bridge : an aligner's name; chosen when not given.
     labels : a column of classes, for bridges that learn from labels.
     """
 
@@ -157,8 +157,8 @@ def check_bridge(wanted: Wanted) -> Way | None:
                                "name one: --bridge cores")  # fmt: skip
         return None
     way = Way(wanted.bridge)
-    row = find("binder", wanted.bridge)
-    if row.needs - {"pairs", "labels"} or wanted.bridge == "nothing":
+    row = find("aligner", wanted.bridge)
+    if row.needs - {"pairs", "labels"} or wanted.bridge == "identity":
         raise ConjoinError(
             "--bridge", f"{wanted.bridge} maps no encoder to another by pairs",
             "take one such as ridge, or leave it out",

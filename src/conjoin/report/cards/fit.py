@@ -124,14 +124,14 @@ def sources(
 ) -> list[dict[str, str]]:
     """The papers behind what ran, and nothing else."""
     ran: list[Row] = []
-    binders = of_kind("binder")
+    aligners = of_kind("aligner")
     for name in (choice.method, *choice.best_of()):
-        if name in binders:
-            ran.append(binders[name])
+        if name in aligners:
+            ran.append(aligners[name])
     known = of_kind("encoder")
     ran += [known[e] for e in (m["encoder"] for m in data["modalities"]) if e in known]
     ran += [find("correction", name) for name in made.get("corrections", {}).values()]
-    ran.append(find("measure", "recall@10"))
+    ran.append(find("metric", "recall@10"))
     used: dict[str, list[str]] = {}
     for row in ran:
         for key in row.papers:
@@ -261,7 +261,7 @@ def _reader(modality: Mapping[str, Any]) -> str:
 
 
 def _method(facts: Mapping[str, Any]) -> str:
-    row = of_kind("binder").get(facts["method"])
+    row = of_kind("aligner").get(facts["method"])
     said = f"{row.summary} " if row else ""
     fixes = ", ".join(f"{way}: {name}" for way, name in facts["corrections"].items()) or "none"
     versions = ", ".join(f"{name} {value}" for name, value in facts["versions"].items())

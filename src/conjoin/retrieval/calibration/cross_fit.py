@@ -174,8 +174,8 @@ class Rehearsal:
             self._parts[number] = made
         if number not in self._parts:
             train, choice = self.folds.train(number), self.binding.choice
-            if choice.binder is None:
-                sweep = Sweep(find("binder", choice.method), self.folds, self.seed)
+            if choice.aligner is None:
+                sweep = Sweep(find("aligner", choice.method), self.folds, self.seed)
                 maps = sweep.fit(choice.fields, number, choice.hub)
                 made = Binding.placed(maps, self.spaces, train, choice, self.seed)
             else:

@@ -16,7 +16,7 @@ Several = Tokens | Mapping[str, np.ndarray]
 
 
 @runtime_checkable
-class Aggregation(Protocol):
+class MultiVector(Protocol):
     """A frozen dataclass that reduces both sides so that one score says how they match.
 
     ``reads`` is ``parts`` (token sets in one frame) or ``encoders`` (aligned vectors by name).
@@ -24,7 +24,7 @@ class Aggregation(Protocol):
 
     reads: ClassVar[str]
 
-    def fit(self, queries: Several, items: Several, *, seed: int = 0) -> "Aggregation":
+    def fit(self, queries: Several, items: Several, *, seed: int = 0) -> "MultiVector":
         """Learn from lines that belong together; closed ones come back as they are."""
         ...
 
@@ -383,7 +383,7 @@ def unit_parts(x: Several) -> Tokens:
     return Tokens(unit(np.asarray(held.vectors, dtype=np.float64)), held.offsets)
 
 
-def one_each(space: Space, method: Aggregation) -> Space:
+def one_each(space: Space, method: MultiVector) -> Space:
     """A space of one vector an item, in a frame of its own, where the method gives one.
 
     Raises

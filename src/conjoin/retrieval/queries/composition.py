@@ -61,7 +61,7 @@ class Composed(Protocol):
 
 
 @runtime_checkable
-class Composer(Protocol):
+class QueryComposition(Protocol):
     """A frozen dataclass that learns from triplets how a reference and a change make a target."""
 
     def fit(
@@ -303,6 +303,6 @@ def load_composed(path: Path, frame: str) -> tuple[str, Composed]:
     arrays, meta = map_arrays(path)
     if meta["frame"] != frame:
         raise ConjoinError(str(path), "was fitted in another frame", "run: conjoin tune --composer")
-    made: Composer = find("composer", meta["composer"]).make(meta["fields"])
+    made: QueryComposition = find("query-composition", meta["composer"]).make(meta["fields"])
     held = {name: np.array(array) for name, array in arrays.items()}
     return str(meta["composer"]), made.restore(held)

@@ -51,7 +51,7 @@ class Suggestion:
 
 
 @runtime_checkable
-class Suggester(Protocol):
+class QuerySuggestion(Protocol):
     """Finds the words that ask for one cluster of a query's hits."""
 
     def words(
@@ -121,7 +121,7 @@ def suggest(
     texts: Mapping[str, str],
     *,
     ask: Ask | None = None,
-    method: Suggester | None = None,
+    method: QuerySuggestion | None = None,
     seed: int = 0,
 ) -> list[Suggestion]:
     """Cluster hits by direction, name each cluster, and put the names behind the query.

@@ -176,9 +176,9 @@ class Behind:
         order = [self.hub, *(name for name in train.names if name != self.hub)]
         self.views: dict[str, Any] = {name: spaces[name].pooled().vectors for name in order}
         self.spaces, self.train = spaces, train.select(order)
-        self.binder = binding.choice.make()
+        self.aligner = binding.choice.make()
         # Maps added to a frozen frame later are not of the first solution.
-        self.closed = hasattr(self.binder, "solve") and binding.frame.score == "cosine"
+        self.closed = hasattr(self.aligner, "solve") and binding.frame.score == "cosine"
         self._joint: Joint | None = None
         self._bound: dict[str, np.ndarray] = {}
 
@@ -238,14 +238,14 @@ class Behind:
 
     def _fixed(self, name: str) -> bool:
         """Whether no pair moves a view: the hub of a method that leaves it in place."""
-        return bool(getattr(self.binder, "directed", False)) and name == self.hub
+        return bool(getattr(self.aligner, "directed", False)) and name == self.hub
 
     def _kernel(self, name: str, raw: np.ndarray, place: np.ndarray) -> np.ndarray:
         """``[n]`` of one row with every row of its view."""
         if not self.closed:
             return np.asarray(np.maximum(self.bound(name) @ place, 0.0))
         side = Side.of(self.joint, name)
-        root = Root.of(side.cov, getattr(self.binder, "lam", 1.0), side.eps)
+        root = Root.of(side.cov, getattr(self.aligner, "lam", 1.0), side.eps)
         weight = root.back(root.whiten((np.asarray(raw, np.float64) - side.mean)[:, None]))[:, 0]
         found = np.empty(len(self.views[name]))
         for start in range(0, len(found), 8192):
@@ -286,7 +286,7 @@ class Behind:
             joint = self.joint
             if len(gone):
                 joint = joint - Joint.of(self.views, self.train.take(np.sort(gone)))
-            maps = self.binder.solve(joint)
+            maps = self.aligner.solve(joint)
             q, x = (
                 unit(np.asarray(maps[name].apply(v[None]), dtype=np.float64))[0]
                 for name, v in ((source, query), (target, item))

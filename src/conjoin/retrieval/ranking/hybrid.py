@@ -9,7 +9,7 @@ import numpy as np
 
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
-from conjoin.retrieval.ranking.score_fusion import Mixer, Scored
+from conjoin.retrieval.ranking.score_fusion import Scored, ScoreFusion
 from conjoin.stats.bootstrap import paired_difference
 
 #: Steps of a weight between 0 and 1, and lists up to which every mixture of steps is tried.
@@ -57,7 +57,7 @@ def recall_of(found: Scored, relevant: frozenset[str], k: int = PLACES) -> float
     return float(place_of(found, relevant) <= k)
 
 
-def tune(judged: Sequence[Judged], mixer: Mixer, names: Sequence[str]) -> dict[str, float]:
+def tune(judged: Sequence[Judged], mixer: ScoreFusion, names: Sequence[str]) -> dict[str, float]:
     """Weights of the lists that bring right answers foremost in these queries.
 
     Every mixture in steps of a tenth is tried (one weight after the other where there are more
@@ -178,9 +178,9 @@ class Fusion:
             return f"mixing hurts: {over}; search stays with {self.best}"
         return f"no difference shown: {over}; search stays as it is"
 
-    def make(self) -> Mixer:
+    def make(self) -> ScoreFusion:
         """The mixer."""
-        made: Mixer = find("mixer", self.mixer).make(dict(self.fields))
+        made: ScoreFusion = find("score-fusion", self.mixer).make(dict(self.fields))
         return made
 
     def to_json(self) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def does_fusing_help(
     """
     names = list(judged[0].lists) if judged else []
     _check(judged, names)
-    made: Mixer = find("mixer", mixer).make(fields)
+    made: ScoreFusion = find("score-fusion", mixer).make(fields)
     groups = np.array([q.group or str(place) for place, q in enumerate(judged)])
     half = _halves(groups, seed)
     alone = {

@@ -84,7 +84,7 @@ Weights = Mapping[str, float]
 
 
 @runtime_checkable
-class Mixer(Protocol):
+class ScoreFusion(Protocol):
     """A frozen dataclass that makes one list of several; ``tunable`` says that weights matter."""
 
     tunable: ClassVar[bool]

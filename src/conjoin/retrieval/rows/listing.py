@@ -24,37 +24,37 @@ def _found(
     """The same rows as an exact search."""
     return tuple(
         Claim("stored", data, "same@10", baseline, "formula", _SMALL, reported,
-              smallest=smallest, condition={"binder": binder})
-        for data, binder in made
+              smallest=smallest, condition={"aligner": aligner})
+        for data, aligner in made
     )  # fmt: skip
 
 
 STORAGE: tuple[Row, ...] = (
     Row(
-        "storage", "two-stage", f"{_SHELVES}:Shelf",
+        "vector-codec", "two-stage", f"{_SHELVES}:Shelf",
         "An eighth of the width is scanned, five candidates a hit are scored whole.",
         ("kusupati2022matryoshka",), settings={"share": 0.125, "more": 5}, cost="free",
         family="storing",
         claims=(
             *_found("prefix-alone", _MRL),
             Claim("stored", _SEEN, "found@10", "prefix-alone", "formula", _SMALL, _MRL,
-                  condition={"binder": "cca"}),
+                  condition={"aligner": "cca"}),
         ),
     ),
     Row(
-        "storage", "funnel", f"{_SHELVES}:Shelf",
+        "vector-codec", "funnel", f"{_SHELVES}:Shelf",
         "The same, the candidates halved at each doubling of the width on the way.",
         ("kusupati2022matryoshka",), settings={"share": 0.125, "more": 5, "funnel": True},
         cost="free", family="storing",
         claims=_found("prefix-alone", "as accurate as two stages, with less work (section 4.3)"),
     ),
     Row(
-        "storage", "prefix-alone", f"{_SHELVES}:Shelf",
+        "vector-codec", "prefix-alone", f"{_SHELVES}:Shelf",
         "As many first dimensions as cost what two stages do, and no second look.",
         settings={"share": 0.125, "paid": 5}, cost="free", family="storing",
     ),
     Row(
-        "storage", "int8", f"{_SHELVES}:Shelf",
+        "vector-codec", "int8", f"{_SHELVES}:Shelf",
         "One byte a dimension is scanned, four candidates a hit are scored whole.",
         ("shakir2024quantization",), settings={"kind": "int8", "more": 4}, cost="free",
         family="storing",
@@ -62,13 +62,13 @@ STORAGE: tuple[Row, ...] = (
                       "(authors' page)", _MADE[1:], 0.005),
     ),
     Row(
-        "storage", "binary", f"{_SHELVES}:Shelf",
+        "vector-codec", "binary", f"{_SHELVES}:Shelf",
         "One bit a dimension is scanned, four candidates a hit are scored whole.",
         ("shakir2024quantization",), settings={"kind": "binary", "more": 4}, cost="free",
         family="storing", claims=_found("binary-alone", _RESCORED, _MADE[1:]),
     ),
     Row(
-        "storage", "binary-alone", f"{_SHELVES}:Shelf",
+        "vector-codec", "binary-alone", f"{_SHELVES}:Shelf",
         "One bit a dimension, and no second look.",
         ("shakir2024quantization",), settings={"kind": "binary"}, cost="free", family="storing",
     ),
@@ -84,20 +84,20 @@ _UPTO = "more relevant context than a fixed number of entries on COCO (abstract;
 
 CUTOFFS: tuple[Row, ...] = (
     Row(
-        "cutoff", "score-threshold", f"{_CUTTING}:ByScore",
+        "list-truncation", "score-threshold", f"{_CUTTING}:ByScore",
         "Up to ten hits, and only those whose score reaches a threshold of the best F1.",
         ("mortaheb2025reranking",), cost="free", family="cutting",
         claims=tuple(
             Claim("cutting", data, "f1", baseline, "idea", _CUT, _UPTO, condition=condition)
             for data, condition in (
                 ("emoji:image+keywords", {}), ("emoji:image+keywords", {"astray": 0.0}),
-                ("emoji:image+text", {}), ("emoji:name+keywords", {"binder": "nothing"}),
+                ("emoji:image+text", {}), ("emoji:name+keywords", {"aligner": "identity"}),
             )
-            for baseline in ("fixed-count", "nothing")
+            for baseline in ("fixed-count", "identity")
         ),
     ),
     Row(
-        "cutoff", "fixed-count", f"{_CUTTING}:ByCount",
+        "list-truncation", "fixed-count", f"{_CUTTING}:ByCount",
         "The same number of hits for every query, the one of the best F1.",
         cost="free", family="cutting",
     ),
@@ -117,21 +117,21 @@ _MORE = {
 
 SUGGESTERS: tuple[Row, ...] = (
     Row(
-        "suggester", "cluster-words", f"{_SUGGEST}:Distinctive",
+        "query-suggestion", "cluster-words", f"{_SUGGEST}:Distinctive",
         "The words that set a cluster apart from the other hits are put behind the query.",
         ("pacini2025croqs",), cost="free", family="suggesting",
         claims=tuple(
             Claim("suggesting", "emoji:image+name", metric, baseline, "restated", _ASKED, said)
             for metric, said in _MORE.items()
-            for baseline in ("nothing", "central-text")
+            for baseline in ("identity", "central-text")
         ),
     ),
     Row(
-        "suggester", "central-text", f"{_SUGGEST}:Central",
+        "query-suggestion", "central-text", f"{_SUGGEST}:Central",
         "What is written of the hit in the middle of a cluster is put behind the query.",
         ("pacini2025croqs",), cost="free", family="suggesting",
         claims=tuple(
-            Claim("suggesting", "emoji:image+name", metric, "nothing", "restated", _ASKED, said)
+            Claim("suggesting", "emoji:image+name", metric, "identity", "restated", _ASKED, said)
             for metric, said in _MORE.items()
         ),
     ),

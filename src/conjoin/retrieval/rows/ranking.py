@@ -18,7 +18,7 @@ _HURTS = "after in-domain training fusing hurts unless weights are tuned (abstra
 _TEXTS = "keywords of emoji asked of their names, by MiniLM and by BM25; weights from 50 queries"
 _CROSS = "keywords of emoji asked of their pictures and of the pictures' names; 50 queries"
 _SHORT, _SEEN = "emoji:keywords+name", "emoji:keywords+image"
-_SAME = {"binder": "nothing"}
+_SAME = {"aligner": "identity"}
 
 
 def _fused(baseline: str, reported: str, fidelity: str = "formula") -> tuple[Claim, ...]:
@@ -40,47 +40,47 @@ _FEW = tuple(
 
 MIXERS: tuple[Row, ...] = (
     Row(
-        "mixer", "cc", f"{_MIXERS}:Combination",
+        "score-fusion", "cc", f"{_MIXERS}:Combination",
         "Scores on the scale from the lowest they can be to the list's best, in a weighted mean.",
         ("bruch2023fusion",), settings={"scale": "theoretical"}, family="mixing",
-        claims=(*_fused("rrf", _CC), *_fused("nothing", _HELPS), *_fused("lexical-alone", _HELPS),
+        claims=(*_fused("rrf", _CC), *_fused("identity", _HELPS), *_fused("lexical-alone", _HELPS),
                 *_FEW),
     ),
     Row(
-        "mixer", "cc-minmax", f"{_MIXERS}:Combination",
+        "score-fusion", "cc-minmax", f"{_MIXERS}:Combination",
         "Scores on the scale from a list's worst to its best, in a weighted mean.",
         ("bruch2023fusion", "louis2025fuse"), settings={"scale": "minmax"}, family="mixing",
         claims=_fused("rrf", _CC),
     ),
     Row(
-        "mixer", "cc-zscore", f"{_MIXERS}:Combination",
+        "score-fusion", "cc-zscore", f"{_MIXERS}:Combination",
         "Scores in standard deviations from a list's mean, in a weighted mean.",
         ("bruch2023fusion", "louis2025fuse"), settings={"scale": "zscore"}, family="mixing",
         claims=_fused("rrf", _CC),
     ),
     Row(
-        "mixer", "cc-percentile", f"{_MIXERS}:Combination",
+        "score-fusion", "cc-percentile", f"{_MIXERS}:Combination",
         "Scores as shares of a list they beat, in a weighted mean.",
         ("louis2025fuse",), settings={"scale": "percentile"}, family="mixing",
         claims=_fused("rrf", "no figure was checked", "restated"),
     ),
     Row(
-        "mixer", "rrf", f"{_MIXERS}:RankFusion",
+        "score-fusion", "rrf", f"{_MIXERS}:RankFusion",
         "One over 60 and the rank, summed over lists.",
         ("cormack2009rrf", "bruch2023fusion"), settings={"worth": "reciprocal"}, family="mixing",
-        claims=_fused("nothing", _HURTS),
+        claims=_fused("identity", _HURTS),
     ),
     Row(
-        "mixer", "borda", f"{_MIXERS}:RankFusion",
+        "score-fusion", "borda", f"{_MIXERS}:RankFusion",
         "The share of a list that an item stands before, summed over lists.",
         ("louis2025fuse",), settings={"worth": "borda"}, family="mixing",
         claims=tuple(
             each.noting("the first of a list counts 1, the last of n counts 1/n")
-            for each in _fused("nothing", _HURTS)
+            for each in _fused("identity", _HURTS)
         ),
     ),
     Row(
-        "mixer", "lexical-alone", f"{_MIXERS}:Alone",
+        "score-fusion", "lexical-alone", f"{_MIXERS}:Alone",
         "The words alone, which every mixture must beat.", settings={"which": "bm25"},
         family="mixing", cost="free",
     ),
@@ -106,31 +106,31 @@ def _composed(baseline: str, fidelity: str, reported: str) -> tuple[Claim, ...]:
 
 COMPOSERS: tuple[Row, ...] = (
     Row(
-        "composer", "sum", f"{_COMPOSED}:Sum",
+        "query-composition", "sum", f"{_COMPOSED}:Sum",
         "Vectors of the parts are added, each by its weight, below 0 to ask for its opposite.",
         ("jia2021align",), family="composing",
-        claims=(*_composed("nothing", "formula", "shown by examples only"),
+        claims=(*_composed("identity", "formula", "shown by examples only"),
                 *_composed("change-alone", "formula", "shown by examples only")),
     ),
     Row(
-        "composer", "change-alone", f"{_COMPOSED}:Sum",
+        "query-composition", "change-alone", f"{_COMPOSED}:Sum",
         "The last part of two alone, which every composer must beat.",
         settings={"balance": 1.0}, family="composing", cost="free",
     ),
     Row(
-        "composer", "and", f"{_COMPOSED}:Conjunction",
+        "query-composition", "and", f"{_COMPOSED}:Conjunction",
         "Every part must be met: an item is as good as its worst standardised similarity.",
         ("moayeri2023concept",), family="composing",
         claims=_composed("sum", "restated", "shown by examples only"),
     ),
     Row(
-        "composer", "combiner", f"{_TRAINED}:Combiner",
+        "query-composition", "combiner", f"{_TRAINED}:Combiner",
         "A trained gate between both parts, and a trained remainder.",
         ("baldrati2024combiner",), cost="trained", extra="train", family="composing",
         claims=_composed("sum", "formula", "recall@10 on FashionIQ and CIRR above a plain sum"),
     ),
     Row(
-        "composer", "transagg", f"{_TRAINED}:TransAgg",
+        "query-composition", "transagg", f"{_TRAINED}:TransAgg",
         "A small transformer over the parts gives their weights and a remainder.",
         ("liu2023transagg",), cost="trained", extra="train", family="composing",
         claims=tuple(
@@ -157,7 +157,7 @@ def _parted(
     """An emoji's keywords asked by its name, and by its picture."""
     return tuple(
         Claim("parts", name, "mrr", baseline, fidelity, _KEYS, reported,
-              condition={"binder": "nothing" if "name" in name else "ridge"})
+              condition={"aligner": "identity" if "name" in name else "ridge"})
         for name in data or ("emoji:name+keywords", "emoji:image+keywords")
     )  # fmt: skip
 
@@ -166,19 +166,19 @@ _PASSAGES = "pooled representations beat the best passage's score on Robust04 (a
 
 AGGREGATIONS: tuple[Row, ...] = (
     Row(
-        "aggregation", "max-part", f"{_PARTS}:Pooling",
+        "multi-vector", "max-part", f"{_PARTS}:Pooling",
         "An item scores as the best of its vectors.",
         ("luan2021mebert",), settings={"rule": "max"}, family="parts",
         claims=_parted("mean-parts", "several vectors beat one (abstract)"),
     ),
     Row(
-        "aggregation", "mean-parts", f"{_PARTS}:Pooling",
+        "multi-vector", "mean-parts", f"{_PARTS}:Pooling",
         "An item is the mean of its vectors.",
         ("luo2022clip4clip",), settings={"rule": "mean"}, family="parts",
         claims=_parted("first-part", "mean pooling is best where videos are few (section 4)"),
     ),
     Row(
-        "aggregation", "shortlisted-parts", f"{_PARTS}:Shortlist",
+        "multi-vector", "shortlisted-parts", f"{_PARTS}:Shortlist",
         "The mean of an item's vectors finds it, its best vector then places it.",
         ("lee2024identify",), family="parts",
         claims=(
@@ -189,53 +189,53 @@ AGGREGATIONS: tuple[Row, ...] = (
         ),
     ),
     Row(
-        "aggregation", "first-part", f"{_PARTS}:Pooling",
+        "multi-vector", "first-part", f"{_PARTS}:Pooling",
         "An item is its first vector.",
         ("li2024parade",), settings={"rule": "first"}, family="parts", cost="free",
     ),
     Row(
-        "aggregation", "sum-parts", f"{_PARTS}:Pooling",
+        "multi-vector", "sum-parts", f"{_PARTS}:Pooling",
         "An item is the sum of its vectors, more of them scoring more.",
         ("li2024parade",), settings={"rule": "sum"}, family="parts",
         claims=_parted("max-part", _PASSAGES),
     ),
     Row(
-        "aggregation", "peak-parts", f"{_PARTS}:Pooling",
+        "multi-vector", "peak-parts", f"{_PARTS}:Pooling",
         "An item is the largest of its vectors, coordinate by coordinate.",
         ("li2024parade",), settings={"rule": "peak"}, family="parts",
         claims=_parted("max-part", _PASSAGES),
     ),
     Row(
-        "aggregation", "attention-parts", f"{_PARTS}:Attention",
+        "multi-vector", "attention-parts", f"{_PARTS}:Attention",
         "An item is a mean of its vectors, weighed by one learned direction.",
         ("li2024parade",), family="parts", claims=_parted("mean-parts", _PASSAGES),
     ),
     Row(
-        "aggregation", "temporal-parts", f"{_POOLED}:TrainedPooling",
+        "multi-vector", "temporal-parts", f"{_POOLED}:TrainedPooling",
         "A trained transformer reads the parts in order; an item is the mean of what it gives.",
         ("luo2022clip4clip",), settings={"rule": "temporal"}, cost="trained", extra="train",
         family="parts",
         claims=_parted("mean-parts", "better than the mean where videos are many (section 4)"),
     ),
     Row(
-        "aggregation", "passage-parts", f"{_POOLED}:TrainedPooling",
+        "multi-vector", "passage-parts", f"{_POOLED}:TrainedPooling",
         "A trained transformer reads the parts; one output speaks for the item.",
         ("li2024parade",), settings={"rule": "passages"}, cost="trained", extra="train",
         family="parts",
         claims=(*_parted("max-part", _PASSAGES), *_parted("mean-parts", _PASSAGES)),
     ),
     Row(
-        "aggregation", "gaussians", f"{_PARTS}:Gaussians",
+        "multi-vector", "gaussians", f"{_PARTS}:Gaussians",
         "An item is a normal distribution, scored by divergence as one inner product.",
         ("zamani2023mrl",), family="parts",
         claims=_parted("mean-parts", "above trained single vectors on MS MARCO (abstract)"),
     ),
     Row(
-        "aggregation", "ensemble", f"{_PARTS}:Ensemble",
+        "multi-vector", "ensemble", f"{_PARTS}:Ensemble",
         "Vectors of several encoders side by side, each to length 1.",
         ("wang2022v2l",), family="parts",
         claims=(Claim(
-            "parts", "emoji:text+static+characters+image", "mrr", "nothing", "restated",
+            "parts", "emoji:text+static+characters+image", "mrr", "identity", "restated",
             "three encoders of one text, pictures mapped to each by ridge; against the first "
             "alone, MiniLM; the paper joins some twenty image encoders",
             "first place in a product search contest", condition={"over": "encoders"},
@@ -252,11 +252,11 @@ _WORDS = (
 
 SPARSE: tuple[Row, ...] = (
     Row(
-        "sparse", "nearest-words", f"{_SPARSE}:NearestWords",
+        "sparse-encoder", "nearest-words", f"{_SPARSE}:NearestWords",
         "A vector is the words it is nearest to; nothing is trained.", family="sparse",
     ),
     Row(
-        "sparse", "sliced-words", f"{_SPARSE}:NearestWords",
+        "sparse-encoder", "sliced-words", f"{_SPARSE}:NearestWords",
         "The same, keeping one word of each slice of the vocabulary, so that rows densify.",
         ("lin2021slicing",), settings={"slices": 128}, family="sparse",
         claims=(Claim(
@@ -266,13 +266,13 @@ SPARSE: tuple[Row, ...] = (
         ),),
     ),
     Row(
-        "sparse", "lexical-head", f"{_SPARSE}:LexicalHead",
+        "sparse-encoder", "lexical-head", f"{_SPARSE}:LexicalHead",
         "Trained weights of words, where a word that many rows use is expensive.",
         ("li2024lexvla",), cost="trained", extra="train", family="sparse",
         claims=(
             Claim("terms", _EMOJI, "mrr", "nearest-words", "idea", _WORDS,
                   "beats larger latent-space models on retrieval (abstract)"),
-            Claim("terms", _EMOJI, "mrr", "nothing", "idea", _WORDS,
+            Claim("terms", _EMOJI, "mrr", "identity", "idea", _WORDS,
                   "beats larger latent-space models on retrieval (abstract)"),
         ),
     ),

@@ -25,7 +25,7 @@ class Fitted(Protocol):
 
 
 @runtime_checkable
-class Sparse(Protocol):
+class SparseEncoder(Protocol):
     """A frozen dataclass that learns how vectors of one frame weigh the words of a vocabulary."""
 
     def fit(

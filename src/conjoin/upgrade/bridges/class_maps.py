@@ -68,7 +68,7 @@ class ClassMaps:
 
         Raises
         ------
-        ConjoinError : as every binder; or there is one class only, or too many.
+        ConjoinError : as every aligner; or there is one class only, or too many.
         """
 
         def head(

@@ -1,6 +1,6 @@
 """Bridges that are solved: from an old encoder's vectors to a new one's, or back.
 
-An upgrade is a binder over views such as ``old.text`` and ``new.text``; the hub is the side that
+An upgrade is an aligner over views such as ``old.text`` and ``new.text``; the hub is the side that
 keeps its place. Orthogonal and affine bridges are ``procrustes`` and ``ridge``.
 """
 
@@ -12,7 +12,13 @@ import numpy as np
 
 from conjoin.alignment.closed_form.base import ClosedForm
 from conjoin.alignment.closed_form.covariance import Joint, Moments, Root, require_reached
-from conjoin.alignment.closed_form.linear import Lam, Nothing, affine_of, centred_map, directed_maps
+from conjoin.alignment.closed_form.linear import (
+    Identity,
+    Lam,
+    affine_of,
+    centred_map,
+    directed_maps,
+)
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
 from conjoin.maps.base import Affine, Composable, Map, as_array
@@ -69,7 +75,7 @@ def outward(
 
     Raises
     ------
-    ConjoinError : as every binder.
+    ConjoinError : as every aligner.
     """
     joint = Joint.of(views, pairs, frozen)
     placed: dict[str, Any] = dict(start(joint))
@@ -153,7 +159,7 @@ class LowRank(ClosedForm):
 
 
 @dataclass(frozen=True)
-class ReEmbed(Nothing):
+class ReEmbed(Identity):
     """Every row by the new encoder: ``y = [x, 0]``, the ceiling a bridge is measured against.
 
     As maps it is ``nothing``; what tells them apart is which vectors a driver serves. It needs

@@ -217,7 +217,7 @@ class BasisBridge:
     ``P`` (``follow="classes"``) it is OCA: one orthonormal layer, whose first ``m`` coordinates
     minimise ``10 CE(y_m Pᵀ) + 5 (1 − cos(y_m, P))``; the loss of the new classifier does not
     depend on a rotation of frozen vectors and is left out. ``P`` are means of the old vectors of
-    ``classes`` regions, as no labels reach a binder.
+    ``classes`` regions, as no labels reach an aligner.
 
     Parameters
     ----------

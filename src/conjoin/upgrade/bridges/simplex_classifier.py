@@ -176,7 +176,7 @@ class SimplexHeads:
 
         Raises
         ------
-        ConjoinError : as every binder; or there is one class only, or more than :data:`MOST`.
+        ConjoinError : as every aligner; or there is one class only, or more than :data:`MOST`.
         """
         optional("torch", "train")
 
@@ -232,7 +232,7 @@ def by_classes(
 
     Raises
     ------
-    ConjoinError : as every binder; or there is one class only, or more than :data:`MOST`.
+    ConjoinError : as every aligner; or there is one class only, or more than :data:`MOST`.
     """
     first = next(iter(views))
     order = require_reached(Joint.of(views, pairs, frozen), list(frozen) or [first])

@@ -74,7 +74,7 @@ class KWay:
 
     def fit(self, setting: Setting, made: Made, seed: int) -> Combined:
         """A binding of the three views."""
-        own = bool(getattr(made.binder, "together", False))
+        own = bool(getattr(made.aligner, "together", False))
         product = self.score == "product" or (self.score == "own" and own)
         return Combined(bind(setting, made, seed), product)
 

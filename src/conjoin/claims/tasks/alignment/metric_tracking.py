@@ -8,7 +8,7 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.alignment.binding import Binding
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.alignment.trained.contrastive_heads import ContrastiveHeads, fresh, training
 from conjoin.catalogue import Choice
 from conjoin.errors import ConjoinError
@@ -22,10 +22,10 @@ from conjoin.spaces import Pairs, Rows
 from conjoin.spaces.pairs import ABSENT
 from conjoin.storage.digest import stable_hash
 
-#: Recipes of bindings: a label, a binder, its fields, and which view is the hub.
+#: Recipes of bindings: a label, an aligner, its fields, and which view is the hub.
 RECIPES: tuple[tuple[str, str, dict[str, Any], int], ...] = (
-    ("nothing", "nothing", {}, 0),
-    ("centring", "centring", {}, 0),
+    ("identity", "identity", {}, 0),
+    ("centered", "mean-centering", {}, 0),
     ("procrustes", "procrustes", {}, 0),
     *(("ridge to the first", "ridge", {"lam": lam}, 0) for lam in (0.01, 1.0)),
     *(("ridge to the second", "ridge", {"lam": lam}, 1) for lam in (0.01, 1.0)),
@@ -35,7 +35,7 @@ RECIPES: tuple[tuple[str, str, dict[str, Any], int], ...] = (
 #: Shares of the training lines a recipe is fitted to; the last ones make poor bindings. What
 #: hardly looks at pairs is fitted once.
 BUDGETS = (1.0, 0.25, 1 / 16)
-ONCE = frozenset({"nothing", "centring"})
+ONCE = frozenset({"identity", "mean-centering"})
 #: Fewest lines of a budget, and most lines that are measured.
 FEWEST, MEASURED = 8, 300
 #: Encoders from which leaving one out still leaves six couples.
@@ -127,7 +127,7 @@ class Tracking:
 
     over: Annotated[str, Choice(("bindings", "encoders", "training"))] = "bindings"
     metrics: ClassVar[tuple[str, ...]] = ("spearman",)
-    judges: ClassVar[str] = "measure"
+    judges: ClassVar[str] = "metric"
     beside: ClassVar[tuple[str, ...]] = ()
 
     def setting(self, bench: Bench, seed: int) -> Setting:
@@ -153,11 +153,11 @@ class Tracking:
         ConjoinError : the arm is no measure of vectors, or cannot read such views.
         """
         cases = _cases(setting, self.over, seed)
-        if isinstance(made.binder, Nothing):
+        if isinstance(made.aligner, Identity):
             return Followed(np.zeros(len(cases)), cases)
-        if not isinstance(made.binder, Geometry):
+        if not isinstance(made.aligner, Geometry):
             raise ConjoinError("arm", "no measure of vectors", "name one, such as cka")
-        return Followed(np.array([measured(made.binder, case) for case in cases]), cases)
+        return Followed(np.array([measured(made.aligner, case) for case in cases]), cases)
 
     def judge(self, setting: Setting, fitted: Followed) -> Scores:
         """The correlation, by what leaving each unit out changes."""
@@ -250,12 +250,12 @@ def _lines(held: Pairs, names: tuple[str, str], seed: int) -> dict[str, np.ndarr
 
 
 def plan(setting: Setting) -> list[tuple[tuple[str, str, dict[str, Any], int], float]]:
-    """Recipes and shares of training lines; centring is for views of one width only."""
+    """Recipes and shares of training lines; mean-centering is for views of one width only."""
     widths = {setting.spaces[name].dim for name in setting.train.names}
     return [
         (recipe, share)
         for recipe in RECIPES
-        if recipe[1] != "centring" or len(widths) == 1
+        if recipe[1] != "mean-centering" or len(widths) == 1
         for share in (BUDGETS[:1] if recipe[1] in ONCE else BUDGETS)
     ]
 
@@ -263,9 +263,9 @@ def plan(setting: Setting) -> list[tuple[tuple[str, str, dict[str, Any], int], f
 def _of_bindings(setting: Setting, learn: Pairs, held: Pairs, seed: int) -> Iterator[Case]:
     names = (learn.names[0], learn.names[1])
     spaces = {name: setting.spaces[name] for name in names}
-    for (label, binder, fields, hub), share in plan(setting):
+    for (label, aligner, fields, hub), share in plan(setting):
         some = drawn(learn, min(len(learn), max(FEWEST, round(share * len(learn)))), seed)
-        made = catalogue.find("binder", binder).make(fields)
+        made = catalogue.find("aligner", aligner).make(fields)
         fitted = Binding.fit(spaces, some, method=made, hub=names[hub], seed=seed)
         yield _case(setting, fitted, _lines(held, names, seed), label)
 
@@ -273,7 +273,7 @@ def _of_bindings(setting: Setting, learn: Pairs, held: Pairs, seed: int) -> Iter
 def _of_training(setting: Setting, learn: Pairs, held: Pairs, seed: int) -> Iterator[Case]:
     names = (learn.names[0], learn.names[1])
     spaces = {name: setting.spaces[name] for name in names}
-    settings = catalogue.find("binder", "infonce-head").settings
+    settings = catalogue.find("aligner", "infonce-head").settings
     for one in TRAININGS:
         fields = {**settings, "temperature": one[0], "hidden": one[1]}
         for passes in PASSES:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.alignment.closed_form.linear import Centring, Nothing
+from conjoin.alignment.closed_form.linear import Identity, MeanCentering
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Made, Scores, Units
@@ -56,7 +56,7 @@ class Unpaired:
     they are chosen by the mean CSLS score ``2 cos - r_x - r_y`` of nearest rows, both ways (after
     the criterion of Conneau et al. 2018, which takes the cosine; the margin does not favour maps
     that put all rows together). Methods that look at each view by itself (doing nothing,
-    centring) are given random lines; others that need pairs run only with seeds.
+    mean-centering) are given random lines; others that need pairs run only with seeds.
 
     Parameters
     ----------
@@ -91,14 +91,14 @@ class Unpaired:
         refuse_order(orders, setting.truth)
         spaces = {name: nameless(setting.spaces[name], rows) for name, rows in orders.items()}
         lines = told(setting.train, orders)
-        if isinstance(made.binder, Nothing | Centring):
+        if isinstance(made.aligner, Identity | MeanCentering):
             count = min(len(rows) for rows in orders.values())
             lines = Pairs(tuple(orders), np.tile(np.arange(count)[:, None], (1, len(orders))))
-        elif not len(lines) and not getattr(made.binder, "pairless", False):
+        elif not len(lines) and not getattr(made.aligner, "pairless", False):
             raise ConjoinError("unpaired", "the method needs pairs", "give seeds above 0")
         if made.augmentation is not None:
-            raise ConjoinError("arm", "an augmentation", "name a binder alone")
-        return Binding.fit(spaces, lines, method=made.binder, hub=made.hub, seed=seed)
+            raise ConjoinError("arm", "an augmentation", "name an aligner alone")
+        return Binding.fit(spaces, lines, method=made.aligner, hub=made.hub, seed=seed)
 
     def judge(self, setting: Hidden, fitted: Binding) -> Scores:
         """Held-out queries both ways, and rows outside the test set one way."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Search
 from conjoin.claims.tasks.decision.zero_shot import groups_of, labels_of
 from conjoin.errors import ConjoinError
@@ -39,7 +39,7 @@ class Distilling:
     pairs: Annotated[int | None, Search(4, 1e7, log=True)] = None
     metrics: ClassVar[tuple[str, ...]] = tuple(CUTS)
     judges: ClassVar[str] = "student"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "ridge-student", "cosine-student")
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "ridge-student", "cosine-student")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Training lines that have every view, and held-out lines that have.
@@ -62,13 +62,13 @@ class Distilling:
     def fit(self, setting: Setting, made: Made, seed: int) -> Any:
         """A student of the training lines."""
         student, *teachers = setting.train.names
-        if isinstance(made.binder, Nothing):
+        if isinstance(made.aligner, Identity):
             return identity(setting.spaces[student].dim)
         taught = {name: self._rows(setting, name, False) for name in teachers}
         labels = labels_of(
             setting.spaces[student].take(setting.train.column(student)), setting.bench
         )
-        return made.binder.fit(
+        return made.aligner.fit(
             self._rows(setting, student, False), taught,
             labels if (labels != "").all() else None, groups=setting.train.group, seed=seed,
         )  # fmt: skip

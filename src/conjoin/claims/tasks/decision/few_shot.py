@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice, Search, find
 from conjoin.claims.datasets.registry import texts
 from conjoin.claims.tasks.decision.zero_shot import ACCURACIES, labels_of, refuse_tested, scored
@@ -29,7 +29,7 @@ PLAIN = frozenset({"other", "and", "of", "the", "a"})
 class FewShot:
     """Fit a head to a few labelled rows a class and ask it held-out rows, all in one bound space.
 
-    The views are bound by ``binder`` on all training lines, the same for every arm; labels
+    The views are bound by ``aligner`` on all training lines, the same for every arm; labels
     are read of ``shots`` training rows a class of ``source``, drawn anew for each seed. Names of
     classes are read by a view's text encoder and bound as its rows are. Tested on held-out rows of
     ``target``. Doing nothing answers with the commonest class; guessing draws classes as often as
@@ -41,19 +41,19 @@ class FewShot:
     source : the view trained on; the first of the data where not given.
     target : the view tested on; the first of the data where not given.
     attributes : the words of a class's name, each a prototype, and not the name as a whole.
-    binder : what binds the views.
+    aligner : what binds the views.
     """
 
     shots: Annotated[int | None, Search(1, 1e5, log=True)] = None
     source: str | None = None
     target: str | None = None
     attributes: bool = False
-    binder: Annotated[str, Choice(("cca", "infonce-head"))] = "cca"
-    neutral: ClassVar[Mapping[str, Any]] = {"binder": "cca"}
+    aligner: Annotated[str, Choice(("cca", "infonce-head"))] = "cca"
+    neutral: ClassVar[Mapping[str, Any]] = {"aligner": "cca"}
     metrics: ClassVar[tuple[str, ...]] = ACCURACIES
     judges: ClassVar[str] = "head"
     beside: ClassVar[tuple[str, ...]] = (
-        "chance", "nothing", "zero-shot-head", "nearest-mean", "ridge-classifier", "logistic",
+        "chance", "identity", "zero-shot-head", "nearest-mean", "ridge-classifier", "logistic",
     )  # fmt: skip
 
     def setting(self, bench: Bench, seed: int) -> Setting:
@@ -95,17 +95,17 @@ class FewShot:
     def fit(self, setting: Setting, made: Made, seed: int) -> Any:
         """A head on the shots of this seed."""
         source, _ = self._views(setting.bench)
-        binding = _binding(setting, self.binder)
+        binding = _binding(setting, self.aligner)
         rows, labels = self._lines(setting, source)
         wanted = None if self.shots is None else min(self.shots, _largest(labels))
         kept = draw_shots(labels, wanted, seed)
         x = _vectors(binding, source, setting.spaces[source].take(rows[kept]))
-        if isinstance(made.binder, Nothing):
+        if isinstance(made.aligner, Identity):
             from conjoin.transfer.linear_heads import Majority
 
             return Majority().fit(x, labels[kept])
         names = self._names(setting, binding, np.unique(labels))
-        return made.binder.fit(x, labels[kept], prototypes=names, seed=seed)
+        return made.aligner.fit(x, labels[kept], prototypes=names, seed=seed)
 
     def _names(self, setting: Setting, binding: Binding, classes: np.ndarray) -> Prototypes:
         view = next(name for name in setting.spaces if name in setting.bench.names)
@@ -119,7 +119,7 @@ class FewShot:
         """Right or wrong, row by row."""
         _, target = self._views(setting.bench)
         rows = setting.spaces[target].take(setting.bed.rows[target])
-        found = fitted.predict(_vectors(_binding(setting, self.binder), target, rows))
+        found = fitted.predict(_vectors(_binding(setting, self.aligner), target, rows))
         right = (found == labels_of(rows, setting.bench)).astype(np.float64)
         return scored(setting, rows, right)
 
@@ -139,9 +139,9 @@ def _largest(labels: np.ndarray) -> int:
 
 
 @lru_cache(maxsize=2)
-def _binding(setting: Setting, binder: str) -> Binding:
+def _binding(setting: Setting, aligner: str) -> Binding:
     """A setting's training lines bound; the same setting is asked again and again."""
-    return Binding.fit(setting.spaces, setting.train, method=find("binder", binder).make())
+    return Binding.fit(setting.spaces, setting.train, method=find("aligner", aligner).make())
 
 
 def _vectors(binding: Binding, name: str, space: Space) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Made, Scores, Units
@@ -120,10 +120,10 @@ class Fusing:
         """The arm fitted to the training items."""
         views, present = views_of(setting.train, setting.spaces)
         labels = labels_of(setting.train, setting)
-        if isinstance(made.binder, Nothing):
+        if isinstance(made.aligner, Identity):
             names, counts = np.unique(labels, return_counts=True)
             return Shares(str(names[counts.argmax()]))
-        return made.binder.fit(views, present, labels=labels, seed=seed)
+        return made.aligner.fit(views, present, labels=labels, seed=seed)
 
     def judge(self, setting: Setting, fitted: Any) -> Scores:
         """Whether each held-out item is decided rightly."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice, Search
 from conjoin.claims.tasks.decision.zero_shot import ACCURACIES, labels_of, refuse_tested, scored
 from conjoin.errors import ConjoinError
@@ -28,7 +28,7 @@ class Curating:
     The pool are the labelled training items of the first view as its encoder gives them. Each
     item counts towards its class (``by="labels"``, the metadata) or towards its cluster, one of
     ``clusters`` by k-means on the pool. A curation's cap is set so that it keeps ``share`` of the
-    pool, as nearly as it can. The arm ``nothing`` keeps a random subset of that size. Balanced
+    pool, as nearly as it can. The arm ``identity`` keeps a random subset of that size. Balanced
     accuracy counts classes, accuracy items; guessing draws a class as often as it is in the pool.
 
     Parameters
@@ -43,7 +43,7 @@ class Curating:
     clusters: Annotated[int, Search(2, 1000, log=True)] = 50
     metrics: ClassVar[tuple[str, ...]] = ACCURACIES
     judges: ClassVar[str] = "curation"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing")
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines; labelled held-out rows of the first view.
@@ -75,12 +75,12 @@ class Curating:
         from conjoin.transfer.logistic import Logistic
 
         x, y = _pool(setting)
-        kept = self._kept(made.binder, x, y, seed)
+        kept = self._kept(made.aligner, x, y, seed)
         return Logistic(share=0.0, blend=0.0).fit(x[kept], y[kept], seed=seed)
 
     def _kept(self, method: Any, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
         wanted = max(2, round(self.share * len(x)))
-        if isinstance(method, Nothing):
+        if isinstance(method, Identity):
             rng = np.random.default_rng([seed, stable_hash("curating by lot")])
             return np.sort(rng.permutation(len(x))[:wanted])
         if not isinstance(method, Curation):

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from scipy.stats import rankdata
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Made, Scores, Units
@@ -50,7 +50,7 @@ class Detecting:
     - ``above``: share of the right held-out pairs that are less suspect than it, a tie counting
       half. Its mean is the area under the curve of hits over false alarms; chance gives ½.
 
-    The arm ``nothing`` finds all pairs alike.
+    The arm ``identity`` finds all pairs alike.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Detecting:
     share: Annotated[float, Search(0.02, 0.5)] = 0.2
     metrics: ClassVar[tuple[str, ...]] = ("found", "above")
     judges: ClassVar[str] = "detector"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "partner-rank")
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "partner-rank")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines of the first two views."""
@@ -74,14 +74,14 @@ class Detecting:
         ------
         ConjoinError : the arm is no detector, or pairs are too few.
         """
-        if not isinstance(made.binder, Nothing | Detector):
+        if not isinstance(made.aligner, Identity | Detector):
             raise ConjoinError("arm", "no detector", "name one, such as partner-rank")
         turns = []
         for planted, edge, place in _planted(setting, self.share, seed):
-            if isinstance(made.binder, Nothing):
+            if isinstance(made.aligner, Identity):
                 found = np.zeros(len(edge.crossed))
             else:
-                found = made.binder(edge.crossed, edge.crossed.given)[0]
+                found = made.aligner(edge.crossed, edge.crossed.given)[0]
             held = found[place]
             turns.append(Turn(planted, held[planted], np.delete(held, planted)))
         return turns

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from scipy.special import gammaln
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice
 from conjoin.claims.tasks.search.texts import bound_views
 from conjoin.errors import ConjoinError
@@ -38,20 +38,20 @@ class Asked:
 class Stored:
     """Search both ways among bound vectors that are not all scored whole.
 
-    The arms say what is scanned and what is scored again; ``nothing`` scores every row. Each
+    The arms say what is scanned and what is scored again; ``identity`` scores every row. Each
     held-out query is asked for its ten best rows: ``same@10`` is the share of the exact search's
     ten that are among them, ``found@10`` whether one of them is a right answer.
 
     Parameters
     ----------
-    binder : what makes the vectors; the first coordinates of ``cca`` are those of the largest
+    aligner : what makes the vectors; the first coordinates of ``cca`` are those of the largest
         correlation, ``matryoshka`` trains them to do alone.
     """
 
-    binder: Annotated[str, Choice(("cca", "matryoshka"))] = "matryoshka"
+    aligner: Annotated[str, Choice(("cca", "matryoshka"))] = "matryoshka"
     metrics: ClassVar[tuple[str, ...]] = ("same@10", "found@10")
-    judges: ClassVar[str] = "storage"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "prefix-alone")
+    judges: ClassVar[str] = "vector-codec"
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "prefix-alone")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines of the first two views."""
@@ -65,13 +65,13 @@ class Stored:
         ------
         ConjoinError : the arm is no way of storing.
         """
-        if not isinstance(made.binder, Nothing | Shelving):
+        if not isinstance(made.aligner, Identity | Shelving):
             raise ConjoinError("arm", "no storage", "name one, such as two-stage")
         found = []
-        for one in _asked(setting, self.binder, seed):
+        for one in _asked(setting, self.aligner, seed):
             rows = one.exact
-            if isinstance(made.binder, Shelving):
-                rows = made.binder.find(one.q, one.gallery, K, cosine=one.cosine)
+            if isinstance(made.aligner, Shelving):
+                rows = made.aligner.find(one.q, one.gallery, K, cosine=one.cosine)
             same = [
                 len(np.intersect1d(a, b)) / len(b) for a, b in zip(rows, one.exact, strict=True)
             ]
@@ -110,8 +110,8 @@ def _missed(n: int, m: int, k: int) -> float:
 
 
 @once(4)
-def _asked(setting: Setting, binder: str, seed: int) -> tuple[Asked, ...]:
-    _, bound = bound_views(setting, binder, setting.train.names[0], seed)
+def _asked(setting: Setting, aligner: str, seed: int) -> tuple[Asked, ...]:
+    _, bound = bound_views(setting, aligner, setting.train.names[0], seed)
     found = []
     for query, target, wanted, groups in answers(setting, directions(setting)):
         asked, shown = (bound[name].take(setting.bed.rows[name]) for name in (query, target))

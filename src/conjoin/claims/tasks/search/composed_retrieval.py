@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice, Search
 from conjoin.claims.tasks.search.hybrid_search import scores_of
 from conjoin.claims.tasks.search.texts import bound_views, captions, embedded_words, rows_of_items
@@ -13,7 +13,7 @@ from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Made, Scores, Units
 from conjoin.evaluation.benchmark import Bench, Setting, whole_setting
 from conjoin.evaluation.retrieval import drawn
-from conjoin.retrieval.queries.composition import Composer, Edit, Sum, edits
+from conjoin.retrieval.queries.composition import Edit, QueryComposition, Sum, edits
 from conjoin.spaces import unit
 from conjoin.storage.digest import stable_hash
 
@@ -35,7 +35,7 @@ class ComposedQueries:
     Triplets are couples of captions that differ in one word; the change is the target's word, as
     the caption's encoder reads it. Both items of a triplet are trained on, or both held out. All
     lies in the captions' space, pictures mapped there by ridge on the training pairs. The gallery
-    is every held-out picture but the reference. ``nothing`` asks with the reference alone.
+    is every held-out picture but the reference. ``identity`` asks with the reference alone.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ class ComposedQueries:
     asked: Annotated[int, Search(4, 1e6, log=True)] = 500
     within: Annotated[str, Choice(("all", "family"))] = "all"
     metrics: ClassVar[tuple[str, ...]] = ("recall@10", "mrr", "recall@1")
-    judges: ClassVar[str] = "composer"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "change-alone", "sum")
+    judges: ClassVar[str] = "query-composition"
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "change-alone", "sum")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines of the first two views: pictures and captions."""
@@ -74,10 +74,10 @@ class ComposedQueries:
         words = sorted({edit.words for _, edit, _ in (*learn, *ask)})
         vectors = unit(np.asarray(embedded_words(setting.bench, caption, words), np.float64))
         changes = dict(zip(words, vectors, strict=True))
-        method = made.binder
-        if isinstance(method, Nothing):
+        method = made.aligner
+        if isinstance(method, Identity):
             method = Sum(0.0)
-        if not isinstance(method, Composer):
+        if not isinstance(method, QueryComposition):
             raise ConjoinError("arm", "no composer", "name one, such as sum")
         place = {item: at for at, item in enumerate(items)}
         one, two = [place[a] for a, _, _ in learn], [place[b] for _, _, b in learn]

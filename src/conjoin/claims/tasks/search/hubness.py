@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Made, Scores, Units
@@ -34,7 +34,7 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Hubs:
-    """Search both ways with a correction of the scores, the binder being the same for every arm.
+    """Search both ways with a correction of the scores, the aligner being the same for every arm.
 
     A correction is fitted to the held-out gallery and to banks of all training queries and
     items. ``evenness`` is the skewness of how often each gallery row is among the first ten,
@@ -44,13 +44,13 @@ class Hubs:
 
     Parameters
     ----------
-    binder : closed form whose scores are corrected.
+    aligner : closed form whose scores are corrected.
     """
 
-    binder: Annotated[str, Choice(("cca", "ridge", "procrustes"))] = "cca"
+    aligner: Annotated[str, Choice(("cca", "ridge", "procrustes"))] = "cca"
     metrics: ClassVar[tuple[str, ...]] = (*RECALLS, "evenness")
     judges: ClassVar[str] = "correction"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "csls")
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "csls")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines."""
@@ -64,20 +64,20 @@ class Hubs:
         ------
         ConjoinError : the arm is no correction.
         """
-        binding = _bound(setting, self.binder, seed)
+        binding = _bound(setting, self.aligner, seed)
         found: dict[tuple[str, str], Correction | None] = {}
         banks = {
             name: bank_of(binding, setting.spaces, setting.train, name)
             for name in setting.train.names
         }
         for query, target in directions(setting):
-            if isinstance(made.binder, Nothing):
+            if isinstance(made.aligner, Identity):
                 found[query, target] = None
                 continue
-            if not isinstance(made.binder, Corrector):
+            if not isinstance(made.aligner, Corrector):
                 raise ConjoinError("arm", "no correction", "name one, such as csls")
             x = _rows(setting, binding, target)
-            found[query, target] = made.binder.fit(x, banks[query], banks[target])
+            found[query, target] = made.aligner.fit(x, banks[query], banks[target])
         return Corrected(binding, found)
 
     def judge(self, setting: Setting, fitted: Corrected) -> Scores:
@@ -127,7 +127,7 @@ def _rows(setting: Setting, binding: Binding, name: str) -> Any:
 
 
 @once(4)
-def _bound(setting: Setting, binder: str, seed: int) -> Binding:
+def _bound(setting: Setting, aligner: str, seed: int) -> Binding:
     names = setting.train.names
     spaces = {name: setting.spaces[name].pooled() for name in names}
-    return Binding.fit(spaces, setting.train, method=binder, hub=names[0], seed=seed)
+    return Binding.fit(spaces, setting.train, method=aligner, hub=names[0], seed=seed)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice, Search
 from conjoin.claims.tasks.search.texts import bound_views, captions
 from conjoin.errors import ConjoinError
@@ -18,7 +18,7 @@ from conjoin.evaluation.memo import once
 from conjoin.evaluation.retrieval import by_chance, drawn
 from conjoin.retrieval.lexical.bm25 import Lexical
 from conjoin.retrieval.ranking.hybrid import Judged, place_of, tune
-from conjoin.retrieval.ranking.score_fusion import Alone, Mixer, Scored
+from conjoin.retrieval.ranking.score_fusion import Alone, Scored, ScoreFusion
 from conjoin.storage.digest import stable_hash
 
 LISTS = ("dense", "bm25")
@@ -28,7 +28,7 @@ LISTS = ("dense", "bm25")
 class Mixed:
     """A mixer with the weights tuned for it, and the binding's seed."""
 
-    mixer: Mixer
+    mixer: ScoreFusion
     weights: dict[str, float]
     seed: int
 
@@ -39,23 +39,23 @@ class Hybrid:
 
     The arms are mixers of two lists: ``dense``, the cosine of the asked text's vector with the
     gallery's under a closed binding of the training pairs; and ``bm25``, the asked words in what
-    the gallery's items are called. ``nothing`` is the dense list alone. Weights are tuned on so
+    the gallery's items are called. ``identity`` is the dense list alone. Weights are tuned on so
     many ``queries`` of a fifth of the training groups, asked of that fifth under a binding of the
     rest, by the mean reciprocal place.
 
     Parameters
     ----------
     queries : judged queries that weights are tuned on.
-    binder : ``ridge`` onto the asked view, or ``nothing`` where both views share an encoder.
+    aligner : ``ridge`` onto the asked view, or ``identity`` where both views share an encoder.
     asked : held-out queries at most, the same ones for every arm and seed.
     """
 
     queries: Annotated[int, Search(4, 10_000, log=True)] = 50
-    binder: Annotated[str, Choice(("ridge", "cca", "nothing"))] = "ridge"
+    aligner: Annotated[str, Choice(("ridge", "cca", "identity"))] = "ridge"
     asked: Annotated[int, Search(4, 100_000, log=True)] = 1000
     metrics: ClassVar[tuple[str, ...]] = ("recall@10", "mrr", "recall@1")
-    judges: ClassVar[str] = "mixer"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "lexical-alone", "rrf")
+    judges: ClassVar[str] = "score-fusion"
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "lexical-alone", "rrf")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines of the first two views."""
@@ -69,20 +69,20 @@ class Hybrid:
         ------
         ConjoinError : the arm is no mixer.
         """
-        if isinstance(made.binder, Nothing):
+        if isinstance(made.aligner, Identity):
             return Mixed(Alone("dense"), {}, seed)
-        if not isinstance(made.binder, Mixer):
+        if not isinstance(made.aligner, ScoreFusion):
             raise ConjoinError("arm", "no mixer", "name one, such as cc")
-        if not made.binder.tunable:
-            return Mixed(made.binder, {}, seed)
+        if not made.aligner.tunable:
+            return Mixed(made.aligner, {}, seed)
         inner = setting.inner(seed)
         refuse_leak(inner.train, setting.bed.test)
-        judged = _judged(inner, self.binder, seed, self.queries)
-        return Mixed(made.binder, tune(judged, made.binder, LISTS), seed)
+        judged = _judged(inner, self.aligner, seed, self.queries)
+        return Mixed(made.aligner, tune(judged, made.aligner, LISTS), seed)
 
     def judge(self, setting: Setting, fitted: Mixed) -> Scores:
         """Every held-out query's first right answer."""
-        judged = _judged(setting, self.binder, fitted.seed, self.asked)
+        judged = _judged(setting, self.aligner, fitted.seed, self.asked)
         weights = fitted.weights or None
         places = [place_of(fitted.mixer.mix(q.lists, weights), q.relevant) for q in judged]
         groups = np.array([int(q.group) for q in judged])
@@ -115,9 +115,9 @@ def _chosen(setting: Setting, query: str, target: str, most: int) -> np.ndarray:
 
 
 @once(4)
-def _judged(setting: Setting, binder: str, seed: int, most: int) -> tuple[Judged, ...]:
+def _judged(setting: Setting, aligner: str, seed: int, most: int) -> tuple[Judged, ...]:
     query, target = setting.train.names[:2]
-    _, bound = bound_views(setting, binder, query, seed)
+    _, bound = bound_views(setting, aligner, query, seed)
     gallery = bound[target].take(setting.bed.rows[target])
     shown = gallery.frame.item(np.asarray(gallery.vectors, np.float32))
     ids = np.unique(gallery.ids)

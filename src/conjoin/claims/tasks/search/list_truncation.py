@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice, Search
 from conjoin.claims.tasks.search.texts import bound_views
 from conjoin.errors import ConjoinError
@@ -48,20 +48,20 @@ class Cutting:
     right item is taken out: there the best list is empty. Half of the training groups are bound;
     the other half asks among itself, and an arm learns from those lists where to end them. Each
     held-out query is then scored by ``f1``, ``2 TP / (2 TP + FP + FN)`` of the hits that are left
-    of its list, which is 1 for an empty list where nothing is right. ``nothing`` leaves ten hits.
+    of its list, which is 1 for an empty list where nothing is right. ``identity`` leaves ten hits.
     Chance is a length by lot, from none to ten.
 
     Parameters
     ----------
     astray : share of queries whose right items are taken out.
-    binder : ``ridge`` onto the asking view, or ``nothing`` where both views share an encoder.
+    aligner : ``ridge`` onto the asking view, or ``identity`` where both views share an encoder.
     """
 
     astray: Annotated[float, Search(0.0, 0.9)] = 0.25
-    binder: Annotated[str, Choice(("ridge", "cca", "nothing"))] = "ridge"
+    aligner: Annotated[str, Choice(("ridge", "cca", "identity"))] = "ridge"
     metrics: ClassVar[tuple[str, ...]] = ("f1",)
-    judges: ClassVar[str] = "cutoff"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "fixed-count")
+    judges: ClassVar[str] = "list-truncation"
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "fixed-count")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines of the first two views."""
@@ -75,14 +75,14 @@ class Cutting:
         ------
         ConjoinError : the arm ends no lists.
         """
-        if isinstance(made.binder, Nothing):
+        if isinstance(made.aligner, Identity):
             return Chosen(Cutoff(-np.inf, MOST), seed)
-        if not isinstance(made.binder, Cutter):
+        if not isinstance(made.aligner, Cutter):
             raise ConjoinError("arm", "ends no lists", "name one that does: score-threshold")
         inner = setting.inner(seed, parts=2)
         refuse_leak(inner.train, setting.bed.test)
-        lists = _lists(inner, self.binder, self.astray, seed)
-        cut = made.binder.choose([one.scores for one in lists], [one.right for one in lists])
+        lists = _lists(inner, self.aligner, self.astray, seed)
+        cut = made.aligner.choose([one.scores for one in lists], [one.right for one in lists])
         return Chosen(cut, seed)
 
     def judge(self, setting: Setting, fitted: Chosen) -> Scores:
@@ -99,7 +99,7 @@ class Cutting:
 
     def _held(self, setting: Setting, seed: int) -> tuple[List, ...]:
         half = setting.with_train(setting.inner(seed, parts=2).train)
-        return _lists(half, self.binder, self.astray, seed)
+        return _lists(half, self.aligner, self.astray, seed)
 
 
 def f1(right: Sequence[bool], kept: int) -> float:
@@ -117,10 +117,10 @@ def f1(right: Sequence[bool], kept: int) -> float:
 
 
 @once(8)
-def _lists(asked: Setting, binder: str, astray: float, seed: int) -> tuple[List, ...]:
+def _lists(asked: Setting, aligner: str, astray: float, seed: int) -> tuple[List, ...]:
     """What every query of the gallery finds, under the binding of the training pairs."""
     target, query = asked.train.names[:2]
-    _, bound = bound_views(asked, binder, query, seed)
+    _, bound = bound_views(asked, aligner, query, seed)
     gallery = bound[target].take(asked.bed.rows[target])
     queries = bound[query].take(asked.bed.rows[query])
     wanted = asked.bed.relevance(query, target)

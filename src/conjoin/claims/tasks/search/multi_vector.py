@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice
 from conjoin.claims.tasks.search.hybrid_search import scores_of
 from conjoin.claims.tasks.search.texts import bound_views
@@ -14,8 +14,8 @@ from conjoin.evaluation.arms import Made, Scores, Units
 from conjoin.evaluation.benchmark import Bench, Setting, whole_setting
 from conjoin.evaluation.retrieval import drawn
 from conjoin.retrieval.multi_vector.aggregate import (
-    Aggregation,
     Ensemble,
+    MultiVector,
     Pooling,
     Several,
     parts_of_items,
@@ -37,7 +37,7 @@ class Asked:
 class Fitted:
     """An aggregation, and the held-out lines it is asked."""
 
-    method: Aggregation
+    method: MultiVector
     asked: Asked
 
 
@@ -46,21 +46,21 @@ class Parts:
     """Find held-out items that are known by several vectors.
 
     Over ``parts`` the first view asks and the second, with several rows an item, answers; the
-    first is mapped to it by ridge on the training pairs, or left as it is under ``nothing``. Over
+    first is mapped to it by ridge on the training pairs, or left as it is under ``identity``. Over
     ``encoders`` all views but the last are encoders of one cell: each asks for the last view,
-    mapped to it by ridge. ``nothing`` knows the first part, or the first encoder, alone.
+    mapped to it by ridge. ``identity`` knows the first part, or the first encoder, alone.
 
     Parameters
     ----------
     over : ``parts`` or ``encoders``.
-    binder : how the views meet.
+    aligner : how the views meet.
     """
 
     over: Annotated[str, Choice(("parts", "encoders"))] = "parts"
-    binder: Annotated[str, Choice(("ridge", "nothing"))] = "ridge"
+    aligner: Annotated[str, Choice(("ridge", "identity"))] = "ridge"
     metrics: ClassVar[tuple[str, ...]] = ("recall@10", "mrr", "recall@1")
-    judges: ClassVar[str] = "aggregation"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing")
+    judges: ClassVar[str] = "multi-vector"
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines; of the first two views, or of all encoders."""
@@ -75,11 +75,11 @@ class Parts:
         ------
         ConjoinError : the arm is no aggregation, or reads the other kind of thing.
         """
-        method = made.binder
-        if isinstance(method, Nothing):
+        method = made.aligner
+        if isinstance(method, Identity):
             first = Ensemble(((setting.train.names[0], 1.0),))
             method = Pooling("first") if self.over == "parts" else first
-        if not isinstance(method, Aggregation) or method.reads != self.over:
+        if not isinstance(method, MultiVector) or method.reads != self.over:
             raise ConjoinError("arm", f"no aggregation of {self.over}", "name one that is")
         read = self._parts if self.over == "parts" else self._encoders
         bound = self._bound(setting, seed)
@@ -116,7 +116,7 @@ class Parts:
     def _bound(self, setting: Setting, seed: int) -> Any:
         names = setting.train.names
         if self.over == "parts":
-            return bound_views(setting, self.binder, names[1], seed)[1]
+            return bound_views(setting, self.aligner, names[1], seed)[1]
         return {
             name: bound_views(
                 setting.with_train(setting.train.select((name, names[-1]))), "ridge", name, seed

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Choice, Search
 from conjoin.claims.tasks.search.texts import bound_views, captions, is_emoji
 from conjoin.errors import ConjoinError
@@ -16,7 +16,7 @@ from conjoin.evaluation.arms import Made, Scores, Units
 from conjoin.evaluation.benchmark import Bench, Setting, whole_setting
 from conjoin.evaluation.memo import once
 from conjoin.evaluation.retrieval import drawn
-from conjoin.retrieval.queries.suggestion import SMALLEST, Suggester, clusters, words_in
+from conjoin.retrieval.queries.suggestion import SMALLEST, QuerySuggestion, clusters, words_in
 from conjoin.spaces import Space, unit
 from conjoin.storage.digest import stable_hash
 
@@ -69,20 +69,20 @@ class Suggesting:
     to ask for one of them, from where its hits lie and from what is written of them. The new
     query is put to the gallery, and is worth, for a cluster of c hits, the share of them among
     its first c hits (``specificity``) and the average precision over the whole gallery
-    (``representativeness``). A query is a unit, the mean of its clusters. ``nothing`` asks the
+    (``representativeness``). A query is a unit, the mean of its clusters. ``identity`` asks the
     first query again.
 
     Parameters
     ----------
     hits : that are clustered.
-    binder : how the views meet.
+    aligner : how the views meet.
     """
 
     hits: Annotated[int, Search(8, 200)] = 40
-    binder: Annotated[str, Choice(("ridge", "nothing"))] = "ridge"
+    aligner: Annotated[str, Choice(("ridge", "identity"))] = "ridge"
     metrics: ClassVar[tuple[str, ...]] = METRICS
-    judges: ClassVar[str] = "suggester"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "central-text")
+    judges: ClassVar[str] = "query-suggestion"
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "central-text")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines of the first two views.
@@ -107,14 +107,14 @@ class Suggesting:
         ------
         ConjoinError : the arm suggests nothing.
         """
-        if not isinstance(made.binder, Nothing | Suggester):
+        if not isinstance(made.aligner, Identity | QuerySuggestion):
             raise ConjoinError("arm", "suggests nothing", "name one that does: cluster-words")
-        scene = _scene(setting, self.hits, self.binder)
+        scene = _scene(setting, self.hits, self.aligner)
         found = []
         for shown in scene.queries:
             worth = []
             for members in shown.groups:
-                text = asked_for(made.binder, shown, members)
+                text = asked_for(made.aligner, shown, members)
                 worth.append(worth_of(scene.order(text), shown.rows[members]))
             found.append(np.mean(worth, axis=0))
         return _units(scene, np.array(found))
@@ -125,7 +125,7 @@ class Suggesting:
 
     def chance(self, setting: Setting) -> Scores:
         """A gallery in random order."""
-        scene = _scene(setting, self.hits, self.binder)
+        scene = _scene(setting, self.hits, self.aligner)
         n = len(scene.gallery)
         found = [
             np.mean([(len(own) / n, random_precision(len(own), n)) for own in shown.groups], axis=0)
@@ -136,7 +136,7 @@ class Suggesting:
 
 def asked_for(method: Any, shown: Shown, members: Sequence[int]) -> str:
     """The query for one cluster: the first one, and what a method puts behind it."""
-    if isinstance(method, Nothing):
+    if isinstance(method, Identity):
         return shown.query
     words = method.words(shown.query, members, shown.vectors, shown.texts)
     return " ".join([shown.query, *words])
@@ -219,11 +219,11 @@ def _units(scene: Scene, found: np.ndarray) -> Scores:
 
 
 @once(4)
-def _scene(setting: Setting, hits: int, binder: str) -> Scene:
+def _scene(setting: Setting, hits: int, aligner: str) -> Scene:
     """The first hits of every class's name, in clusters."""
     bench = setting.bench
     target, view = setting.train.names[:2]
-    fitted, bound = bound_views(setting, binder, view, 0)
+    fitted, bound = bound_views(setting, aligner, view, 0)
     gallery = bound[target].take(setting.bed.rows[target])
     shown = gallery.frame.item(np.asarray(gallery.vectors, np.float32))
     said = captions(bench, target)

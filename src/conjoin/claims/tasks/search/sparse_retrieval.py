@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Search
 from conjoin.claims.tasks.search.texts import bound_views, captions, embedded_words
 from conjoin.errors import ConjoinError
@@ -14,7 +14,7 @@ from conjoin.evaluation.benchmark import Bench, Setting, whole_setting
 from conjoin.evaluation.retrieval import answers, by_chance, directions, drawn, gathered
 from conjoin.metrics.retrieval.ranks import rank_queries
 from conjoin.metrics.retrieval.scores import metric
-from conjoin.retrieval.sparse.sparse import Sparse, words_of
+from conjoin.retrieval.sparse.sparse import SparseEncoder, words_of
 from conjoin.spaces import unit
 
 
@@ -30,7 +30,7 @@ class Terms:
     """Find each held-out row's partner in the other view by weights of words, both ways.
 
     Views are bound by ridge onto the second, whose encoder also reads the vocabulary: words that
-    stand in two training captions or more. ``nothing`` searches the bound vectors as they are.
+    stand in two training captions or more. ``identity`` searches the bound vectors as they are.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class Terms:
 
     vocabulary: Annotated[int, Search(4, 100_000, log=True)] = 1000
     metrics: ClassVar[tuple[str, ...]] = ("recall@10", "mrr", "recall@1")
-    judges: ClassVar[str] = "sparse"
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "nearest-words")
+    judges: ClassVar[str] = "sparse-encoder"
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "nearest-words")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Nine tenths of the training lines of the first two views."""
@@ -57,14 +57,14 @@ class Terms:
         names = setting.train.names[:2]
         fitted, bound = bound_views(setting, "ridge", names[1], seed)
         views = {name: unit(np.asarray(bound[name].vectors, np.float64)) for name in names}
-        if isinstance(made.binder, Nothing):
+        if isinstance(made.aligner, Identity):
             return Fitted({n: v.astype(np.float32) for n, v in views.items()})
-        if not isinstance(made.binder, Sparse):
+        if not isinstance(made.aligner, SparseEncoder):
             raise ConjoinError("arm", "weighs no words", "name one that does: lexical-head")
         words = self._words(setting, names[1])
         codebook = fitted.maps[names[1]].apply(embedded_words(setting.bench, names[1], words))
         pairs = setting.train.select(names)
-        head: Any = made.binder.fit(views, pairs, codebook, seed=seed)
+        head: Any = made.aligner.fit(views, pairs, codebook, seed=seed)
         return Fitted({n: head.weights(n, v).toarray().astype(np.float32)
                        for n, v in views.items()})  # fmt: skip
 

@@ -78,12 +78,12 @@ def is_emoji(bench: Bench) -> bool:
 
 
 def bound_views(
-    setting: Setting, binder: str, hub: str, seed: int
+    setting: Setting, aligner: str, hub: str, seed: int
 ) -> tuple[Binding, dict[str, Space]]:
     """A closed binding of a setting's training pairs, and every row of its views under it."""
     names = setting.train.names
     spaces = {name: setting.spaces[name].pooled() for name in names}
-    made = catalogue.find("binder", binder).make()
+    made = catalogue.find("aligner", aligner).make()
     fitted = Binding.fit(spaces, setting.train, method=made, hub=hub, seed=seed)
     return fitted, {name: fitted.bind(name, spaces[name]) for name in names}
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Search
 from conjoin.claims.tasks.decision.zero_shot import labels_of
 from conjoin.errors import ConjoinError
@@ -18,7 +18,7 @@ from conjoin.spaces.frame import unit
 from conjoin.storage.digest import stable_hash
 from conjoin.upgrade.bridges.linear_bridges import ReEmbed
 
-#: The view of labels that a binder with ``labelled`` is given first.
+#: The view of labels that an aligner with ``labelled`` is given first.
 LABEL = "label"
 
 
@@ -42,7 +42,7 @@ class ClassUpgrading:
 
     The first view is the gallery by the old encoder, the second the same cells by the new.
     Training lines of both are labelled; a bridge that learns from labels gets them as a view of
-    its own. A held-out row asks all other held-out items. ``nothing`` keeps the old encoder for
+    its own. A held-out row asks all other held-out items. ``identity`` keeps the old encoder for
     both sides, ``re-embed`` takes the new for both.
 
     Parameters
@@ -54,7 +54,7 @@ class ClassUpgrading:
     pairs: Annotated[int | None, Search(4, 1e7, log=True)] = None
     metrics: ClassVar[tuple[str, ...]] = ("map", "precision@1")
     beside: ClassVar[tuple[str, ...]] = (
-        "chance", "nothing", "re-embed", "ridge", "procrustes", "class-ridge", "discriminant",
+        "chance", "identity", "re-embed", "ridge", "procrustes", "class-ridge", "discriminant",
     )  # fmt: skip
 
     def setting(self, bench: Bench, seed: int) -> Setting:
@@ -77,14 +77,14 @@ class ClassUpgrading:
     def fit(self, setting: Setting, made: Made, seed: int) -> Sides:
         """The arm's bridge, or what stands in its place."""
         old, new = setting.spaces
-        if isinstance(made.binder, ReEmbed):
+        if isinstance(made.aligner, ReEmbed):
             return Sides(new, new)
-        if type(made.binder) is Nothing:
+        if type(made.aligner) is Identity:
             return Sides(old, old)
         spaces, pairs, hub = dict(setting.spaces), setting.train, made.hub
-        if getattr(made.binder, "labelled", False):
+        if getattr(made.aligner, "labelled", False):
             spaces, pairs, hub = _with_labels(setting)
-        binding = Binding.fit(spaces, pairs, method=made.binder, hub=hub, seed=seed)
+        binding = Binding.fit(spaces, pairs, method=made.aligner, hub=hub, seed=seed)
         return Sides(new, old, binding)
 
     def judge(self, setting: Setting, fitted: Sides) -> Scores:

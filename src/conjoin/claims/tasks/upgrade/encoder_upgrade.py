@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from conjoin.alignment.binding import Binding, finished
-from conjoin.alignment.closed_form.linear import Nothing
+from conjoin.alignment.closed_form.linear import Identity
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Made, Scores
@@ -46,7 +46,7 @@ class Upgrading:
     the queries by the old encoder and by the new, held-out queries by the new ask the old
     gallery. With one more view, another modality bound to the old by CCA, the new encoder's map is
     fitted to that frozen frame, and held-out new rows and stored rows of the other modality ask
-    for each other. The arm ``nothing`` keeps the old encoder for both sides, ``re-embed`` takes
+    for each other. The arm ``identity`` keeps the old encoder for both sides, ``re-embed`` takes
     the new for both: fitted anew, to ``pairs`` too, where there is another modality.
 
     Parameters
@@ -56,7 +56,7 @@ class Upgrading:
 
     pairs: Annotated[int | None, Search(4, 1e7, log=True)] = 500
     metrics: ClassVar[tuple[str, ...]] = RECALLS
-    beside: ClassVar[tuple[str, ...]] = ("chance", "nothing", "re-embed", "ridge", "procrustes")
+    beside: ClassVar[tuple[str, ...]] = ("chance", "identity", "re-embed", "ridge", "procrustes")
 
     def setting(self, bench: Bench, seed: int) -> Setting:
         """Training lines of one seed; the frozen test set.
@@ -77,8 +77,8 @@ class Upgrading:
     def fit(self, setting: Setting, made: Made, seed: int) -> Upgraded:
         """The arm's bridge, or what stands in its place."""
         old, new, *more = setting.spaces
-        arm = "re-embed" if isinstance(made.binder, ReEmbed) else "bridge"
-        arm = "nothing" if type(made.binder) is Nothing else arm
+        arm = "re-embed" if isinstance(made.aligner, ReEmbed) else "bridge"
+        arm = "nothing" if type(made.aligner) is Identity else arm
         if len(more) == 2:
             if arm != "bridge":
                 return Upgraded(None, arm)
@@ -147,7 +147,7 @@ def _bound_as(setting: Setting, name: str, fitted: Upgraded) -> str:
 def _bridge(setting: Setting, made: Made, names: tuple[str, str], seed: int) -> Binding:
     spaces = {name: setting.spaces[name] for name in names}
     hub = made.hub if made.hub in names else names[0]
-    return Binding.fit(spaces, setting.train.select(names), method=made.binder, hub=hub, seed=seed)
+    return Binding.fit(spaces, setting.train.select(names), method=made.aligner, hub=hub, seed=seed)
 
 
 def _tower(setting: Setting, made: Made, arm: str, seed: int) -> Binding:
@@ -161,7 +161,7 @@ def _tower(setting: Setting, made: Made, arm: str, seed: int) -> Binding:
         return base
     views = {name: setting.spaces[name].vectors for name in (old, new)}
     pairs: Pairs = setting.train.select((old, new))
-    fitted = made.binder.fit(
+    fitted = made.aligner.fit(
         views, pairs, frames={n: setting.spaces[n].frame.id for n in (old, new)},
         frozen={old: base.maps[old]}, seed=seed,
     )  # fmt: skip
