@@ -62,9 +62,8 @@ def fit(
 
     Parameters
     ----------
-    budget : units of work that all of it may take (:mod:`conjoin.execution.budget`);
-        :data:`~conjoin.execution.budget.FIT_BUDGET` when not given. Closed forms of the
-        shortlist and corrections always end.
+    budget : units of work that all of it may take (:mod:`conjoin.execution.budget`), ``FIT_BUDGET``
+        when not given. Closed forms of the shortlist and corrections always end.
     fixes : follow the decisions about the doctor's findings.
     fresh : choose as if nothing was in use.
 
