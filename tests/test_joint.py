@@ -205,7 +205,8 @@ def test_the_service_reads_words_by_the_tower(album):
     pytest.importorskip("fastapi")
     from starlette.testclient import TestClient
 
-    from conjoin.project.search.queries import Query, search
+    from conjoin.project.search.queries import Query
+    from conjoin.project.search.session import search
     from conjoin.server.routes import create_app
     from conjoin.server.state import Settings
 

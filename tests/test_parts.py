@@ -15,7 +15,8 @@ from conjoin.project.fit import multi_part as parts
 from conjoin.project.fit import pipeline as jobs
 from conjoin.project.fit.stored import current_fit
 from conjoin.project.search.index import open_index, pending
-from conjoin.project.search.queries import Query, search
+from conjoin.project.search.queries import Query
+from conjoin.project.search.session import search
 from conjoin.project.workspace import Workspace
 from conjoin.retrieval.multi_vector.aggregate import Pooling, one_each
 from conjoin.server.prometheus import Metrics

@@ -15,7 +15,8 @@ pytest.importorskip("fastapi")
 from conjoin.errors import ConjoinError
 from conjoin.project.fit.stored import current_fit
 from conjoin.project.search.cascade import SCORE
-from conjoin.project.search.queries import Query, search
+from conjoin.project.search.queries import Query
+from conjoin.project.search.session import search
 from conjoin.project.upgrade import lifecycle as upgrading
 from conjoin.project.upgrade import state as upgrade_state
 from conjoin.project.workspace import Workspace

@@ -17,30 +17,14 @@ from conjoin.encoders.run import encode
 from conjoin.errors import CellError, ConjoinError, nearest
 from conjoin.project.fit.joint import BRIDGE, Reader, tower_of
 from conjoin.project.fit.stored import Fit, current_fit, stale
-from conjoin.project.search.cascade import cascaded, depth, stage_of
-from conjoin.project.search.index import metadata, open_index
-from conjoin.project.search.lexical import open_words
+from conjoin.project.search.cascade import stage_of
 from conjoin.project.search.queries import readers
-from conjoin.project.search.ranking import (
-    DEPTH,
-    Mixture,
-    Places,
-    Ranking,
-    by_scores,
-    mixture_of,
-    open_composer,
-    places,
-    stored_fusion,
-    with_words,
-    words_found,
-)
+from conjoin.project.search.ranking import Ranking
+from conjoin.project.search.session import Lookup, Read, SearchSession, Wanted
 from conjoin.project.workspace import LABELS, STATE, Workspace
-from conjoin.retrieval.hits import MIXED, Hits
+from conjoin.retrieval.hits import Hits
 from conjoin.retrieval.index.index import Index
-from conjoin.retrieval.lexical.bm25 import Lexical
-from conjoin.retrieval.queries.composition import Composed, Term, compose
 from conjoin.retrieval.ranking.explain import Behind, Explained, explain
-from conjoin.retrieval.ranking.hybrid import Fusion
 from conjoin.server.limits import Problem
 from conjoin.server.prometheus import Metrics
 from conjoin.server.requests import MOST, Ask, ExplainBody, Piece
@@ -85,29 +69,20 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
-    """A term in the joint frame; ``raw`` is its row as the encoder gave it, where there is one."""
-
-    term: Term
-    raw: Space | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class Live:
     """One fit and its index, opened.
 
     Parameters
     ----------
+    session : how queries are ranked, as on the command line.
     mark : :func:`stamp` of what was opened.
     """
 
     ws: Workspace
     fit: Fit
-    index: Index
+    session: SearchSession
     mark: tuple[Any, ...] = ()
     _readers: dict[str, Encoder] = field(default_factory=dict, repr=False)
-    _composers: dict[str, Composed] = field(default_factory=dict, repr=False)
-    _known: dict[Any, Places] = field(default_factory=dict, repr=False)
     _towers: dict[str, Reader | None] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -132,10 +107,7 @@ class Live:
         kept = {} if before is None else before._readers
         same = {n: r for n, r in kept.items() if n in made.binding.maps
                 and r.frame == ws.encoder(n).frame}  # fmt: skip
-        live = cls(ws, made, open_index(ws), mark, same)
-        if live.index.about is None:
-            live = replace(live, index=replace(live.index, about=live.about))
-        return live
+        return cls(ws, made, SearchSession.of(ws, made), mark, same)
 
     def warm(self) -> None:
         """Load what the first query would wait for.
@@ -148,8 +120,8 @@ class Live:
         known = text is not None and self.reader("text", None) in self._readers
         if not known and (text is not None or self.tower("text") is not None):
             self.answer([Ask((Piece("text", "warm"),), k=1)], Metrics())
-        if self._fusion is not None and self._fusion.helps:
-            self._lexical.search("warm", 1)
+        if self.session.fusion is not None and self.session.fusion.helps:
+            self.session.lexical.search("warm", 1)
 
     # Items
 
@@ -198,10 +170,6 @@ class Live:
             used |= {entry.column} if isinstance(entry.column, str) else set(entry.column)
         whole = self.ws.items.scalars
         return whole.select([name for name in whole.column_names if name not in used])
-
-    def about(self, modality: str) -> pa.Table:
-        """Metadata of a modality, a line a row of its space, for indexes that hold none."""
-        return metadata(self.ws, {modality: self.index.spaces[modality]})[modality]
 
     @cached_property
     def columns(self) -> list[dict[str, Any]]:
@@ -315,7 +283,7 @@ class Live:
                     if piece.kind in ("item", "vector"):
                         read = self._stored if piece.kind == "item" else self._given
                         source, space = read(piece)
-                        out[at][place] = Read(Term(space, piece.weight, piece.kind, source))
+                        out[at][place] = Read(space, source, piece.weight, piece.kind)
                     else:
                         name = self.reader(piece.kind, piece.source, ask.into)
                         own = piece.source is not None or not self.towered(name, piece.kind)
@@ -349,15 +317,17 @@ class Live:
         for row, (at, place, piece) in enumerate(good):
             if isinstance(out[at], list):
                 here = np.array([row])
-                term = Term(bound.take(here), piece.weight, reader.source, reader.source)
-                out[at][place] = Read(term, space.take(here))
+                name = reader.source
+                raw = space.take(here)
+                out[at][place] = Read(bound.take(here), name, piece.weight, name, raw)
 
     def _stored(self, piece: Piece) -> tuple[str, Space]:
         self.row(piece.cell)
         if piece.source is not None and piece.source not in self.index.spaces:
             raise Problem("bad-argument", "source", f"{piece.source[:60]!r} is not indexed",
                           nearest(piece.source, self.index.spaces))  # fmt: skip
-        for name in [piece.source] if piece.source else list(self.index.spaces):
+        bound = [name for name in self.fit.binding.maps if name in self.index.spaces]
+        for name in [piece.source] if piece.source else bound:
             rows = np.flatnonzero(self.index.spaces[name].ids == piece.cell)
             if len(rows):
                 return name, self.index.spaces[name].take(rows[:1])
@@ -391,7 +361,7 @@ class Live:
     def _searched(self, asks: Sequence[Ask], terms: list[Any]) -> list[Any]:
         """Asks that differ in the query only go through the index together."""
         out: list[Any] = list(terms)
-        groups: dict[tuple[Any, ...], list[tuple[int, Space]]] = {}
+        groups: dict[tuple[Any, ...], list[tuple[int, Wanted, Lookup]]] = {}
         for at, ask in enumerate(asks):
             if isinstance(terms[at], Exception):
                 continue
@@ -399,63 +369,46 @@ class Live:
                 self._sort(at, ask, out, groups)
             except (Problem, ConjoinError) as error:
                 out[at] = error
-        for (source, into, k, where, gone), wanted in groups.items():
+        for (source, into, k, where, gone), group in groups.items():
             try:
-                joined = stacked([space for _, space in wanted])
+                joined = stacked([each.space for _, _, each in group if each.space is not None])
                 found = self.index.search_many(
                     joined, source, into=into, k=k, exclude=gone, where=where
                 )
             except ConjoinError as error:
-                out = [error if at in dict(wanted) else old for at, old in enumerate(out)]
+                wrong = {at for at, _, _ in group}
+                out = [error if at in wrong else old for at, old in enumerate(out)]
                 continue
-            for (at, _), hits in zip(wanted, found, strict=True):
-                out[at] = self._finished(asks[at], hits, source)
+            for (at, wanted, _), hits in zip(group, found, strict=True):
+                out[at] = self._finished(wanted, hits, source)
         return out
 
     def _sort(self, at: int, ask: Ask, out: list[Any], groups: dict[Any, Any]) -> None:
         """Answer an ask that is alone in its kind, or put it to those like it."""
-        read: list[Read] = out[at]
-        terms = [each.term for each in read]
+        reads: list[Read] = out[at]
         if ask.hit is not None:
-            out[at] = self._explained(ask, terms[0].source, self._raw(ask, read[0]), ask.hit)
+            out[at] = self._explained(ask, reads[0].source, self._raw(ask, reads[0]), ask.hit)
             return
-        source: str | None
-        space: Space | None
-        wide = ask.k if self._mixture(ask) is None else max(ask.k, DEPTH)
-        if len(terms) == 1 and terms[0].weight > 0 and ask.composer is None:
-            source, space = terms[0].source, terms[0].space
+        if stage_of(self.fit) is not None and len(reads) == 1:
+            reads = [replace(reads[0], raw=self._raw(ask, reads[0]))]
+        how = Ranking(ask.k, self._targets(ask), ask.where, ask.composer, ask.mixer)
+        wanted = Wanted(tuple(reads), how, ask.words, ask.items, ask.exclude, self._shown(ask))
+        asked = self.session.lookup(wanted)
+        if ask.only_vector:
+            out[at] = Found(self, space=asked.space, source=asked.source)
+        elif asked.alone:
+            out[at] = self._finished(wanted, self.session.found(wanted, asked), asked.source)
         else:
-            composed = self._composer(ask.composer or "sum")
-            source, space = None, compose(terms, composed)
-            if space is None and not ask.only_vector:
-                how = Ranking(wide, self._targets(ask), ask.where)
-                rest = (wide, {*ask.exclude, *ask.items}, "")
-                out[at] = self._finished(ask, by_scores(self.index, terms, composed, how, rest))
-                return
-        if ask.only_vector or space is None:
-            out[at] = Found(self, space=space, source=source)
-            return
-        key = (source, self._targets(ask), wide, ask.where, self._gone(ask, source))
-        raw = self._raw(ask, read[0]) if self._stage and source else None
-        if raw is None or source is None:
-            groups.setdefault(key, []).append((at, space))
-            return
-        hits = self.index.search(
-            space, source, into=key[1], k=depth(self.fit, wide), exclude=key[4], where=ask.where
-        )
-        out[at] = self._finished(ask, cascaded(self.ws, self.fit, source, raw, hits, wide), source)
+            key = (asked.source, how.into, asked.depth, how.where, asked.gone)
+            groups.setdefault(key, []).append((at, wanted, asked))
 
     def _raw(self, ask: Ask, read: Read) -> Space | None:
         """A query's row as its encoder gave it, where that is known."""
-        if read.raw is not None or ask.pieces[0].kind != "item" or read.term.source is None:
+        if read.raw is not None or ask.pieces[0].kind != "item" or read.source is None:
             return read.raw
-        space = self.ws.space(read.term.source)
+        space = self.ws.space(read.source)
         rows = np.flatnonzero(space.ids == ask.pieces[0].cell)
         return space.take(rows[:1]) if len(rows) else None
-
-    @cached_property
-    def _stage(self) -> bool:
-        return stage_of(self.fit) is not None
 
     @cached_property
     def _behind(self) -> Behind:
@@ -485,47 +438,17 @@ class Live:
                               nearest(name, self.index.spaces))  # fmt: skip
         return ask.into
 
-    def _gone(self, ask: Ask, source: str | None) -> tuple[str, ...]:
-        """An item asked for its like is no hit: in its own modality alone, or in a composition."""
-        inside = list(ask.into or self.index.spaces) == [source] or source is None
-        return tuple(sorted({*ask.exclude, *(ask.items if inside else ())}))
+    @property
+    def index(self) -> Index:
+        """The index in use."""
+        return self.session.index
 
-    def _composer(self, name: str) -> Composed:
-        if name not in self._composers:
-            self._composers[name] = open_composer(self.ws, name, self.fit.binding.frame.id)
-        return self._composers[name]
-
-    def _mixture(self, ask: Ask) -> Mixture | None:
-        return mixture_of(self._fusion, ask.mixer, ask.words)
-
-    @cached_property
-    def _fusion(self) -> Fusion | None:
-        return stored_fusion(self.ws)
-
-    @cached_property
-    def _lexical(self) -> Lexical:
-        return open_words(self.ws)
-
-    def _places(self, targets: Sequence[str], where: str | None) -> Places:
-        if where is not None:
-            return places(self.index, targets, where)
-        if targets not in self._known:
-            self._known[targets] = places(self.index, targets, None)
-        return self._known[targets]
-
-    def _finished(self, ask: Ask, hits: Hits, source: str | None = None) -> Any:
+    def _finished(self, wanted: Wanted, hits: Hits, source: str | None = None) -> Any:
         """Hits with words mixed in, cut, and named; or the exception."""
         try:
-            asked = {"shown": self._shown(ask), "modality": source, "id": None}
-            hits, mixture = replace(hits, query=asked), self._mixture(ask)
-            if mixture is not None and ask.words is not None:
-                dense = tuple(name for name in hits.lists if name != MIXED)
-                gone = {*ask.exclude, *ask.items}
-                found = words_found(self._lexical, ask.words, gone, ask.where)
-                there = self._places(dense, ask.where)
-                how = Ranking(ask.k, ask.into, ask.where)
-                hits = with_words(self.index, hits, found, there, mixture, how)
-            lists = {name: own[: ask.k] for name, own in hits.lists.items()}
+            asked = {"shown": wanted.shown, "modality": source, "id": None}
+            hits = self.session.mixed(wanted, replace(hits, query=asked))
+            lists = {name: own[: wanted.how.k] for name, own in hits.lists.items()}
         except (Problem, ConjoinError) as error:
             return error
         return Found(self, hits=replace(hits, lists=lists), source=source)

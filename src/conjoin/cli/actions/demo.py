@@ -12,6 +12,7 @@ from conjoin.cli.console import Console
 from conjoin.project.fit import pipeline
 from conjoin.project.search import queries as asking
 from conjoin.project.search import render
+from conjoin.project.search.session import search
 from conjoin.project.workspace import CONFIG, Workspace
 from conjoin.report.text import number
 from conjoin.storage.files import atomic
@@ -123,7 +124,7 @@ def _ask(ws: Workspace, source: str, asked: str, into: str) -> tuple[asking.Quer
         query = asking.Query(text=asked, source="text")
     else:
         query = asking.Query(item=_item_of(ws, asked), source=source)
-    return query, asking.search(ws, query, into=[into], k=6)
+    return query, search(ws, query, into=[into], k=6)
 
 
 def _item_of(ws: Workspace, label: str) -> str:

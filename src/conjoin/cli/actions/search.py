@@ -6,8 +6,8 @@ from typing import Any
 
 from conjoin.cli.actions.hits import suggestions, terminal
 from conjoin.cli.console import Console
-from conjoin.project.search import ranking as ranked
 from conjoin.project.search import render
+from conjoin.project.search.session import SearchSession
 from conjoin.project.workspace import Workspace
 
 
@@ -21,7 +21,7 @@ def run_search(
     suggesting: bool,
 ) -> None:
     """Search, and show the hits in the terminal, as JSON, or as a page."""
-    found = ranked.answer(ws, parts, how, suggesting=suggesting)
+    found = SearchSession.open(ws).answer(parts, how, suggesting=suggesting)
     if html is not None:
         render.page(ws, parts[0].query, found.hits, html)
         console.note(f"wrote {html}")

@@ -10,10 +10,7 @@ from conjoin.encoders.open import kind_of
 from conjoin.errors import ConjoinError, nearest
 from conjoin.project.fit.joint import Reader, bridge_of, kinds_of, tower_of
 from conjoin.project.fit.stored import Fit, current_fit, stale
-from conjoin.project.search.cascade import cascaded, depth
-from conjoin.project.search.index import open_index
 from conjoin.project.workspace import Workspace
-from conjoin.retrieval.hits import Hits
 from conjoin.spaces import Space
 
 
@@ -31,37 +28,6 @@ class Query:
         if self.text is not None:
             return self.text
         return str(self.file) if self.file else f"item {self.item}"
-
-
-def search(
-    ws: Workspace, query: Query, *, into: Sequence[str], k: int, where: str | None = None
-) -> Hits:
-    """Search the index in use.
-
-    Parameters
-    ----------
-    where : a filter on metadata.
-
-    Raises
-    ------
-    ConjoinError : the query cannot be encoded by any bound modality, or the encoder has changed
-        since the fit.
-    """
-    made = current_fit(ws)
-    index = open_index(ws)
-    targets = list(into) or list(index.spaces)
-    for name in targets:
-        if name not in index.spaces:
-            raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
-    asked = encoded(ws, made, query, into)
-    name, space = asked.source, asked.space
-    bound = asked.bound(made)
-    exclude = [query.item] if query.item and targets == [name] else []
-    shown = f"{ws.label(query.item)} ({name})" if query.item else query.shown()
-    found = index.search(
-        bound, name, into=targets, k=depth(made, k), exclude=exclude, shown=shown, where=where
-    )
-    return cascaded(ws, made, name, space, found, k)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,19 +8,15 @@ from typing import Any
 import numpy as np
 
 from conjoin.catalogue import find
-from conjoin.encoders.function import find_function
-from conjoin.encoders.open import kind_of
 from conjoin.errors import ConjoinError, nearest
-from conjoin.project.fit.stored import current_fit
 from conjoin.project.search import queries as asking
-from conjoin.project.search.index import open_index
-from conjoin.project.search.lexical import captions_of, open_words, ranking_folder
+from conjoin.project.search.lexical import ranking_folder
 from conjoin.project.workspace import Workspace
 from conjoin.retrieval.hits import MIXED, Hit, Hits
 from conjoin.retrieval.index.index import Index
 from conjoin.retrieval.lexical.bm25 import Lexical
-from conjoin.retrieval.queries.composition import Composed, Term, compose, load_composed, parts_of
-from conjoin.retrieval.queries.suggestion import Suggestion, suggest
+from conjoin.retrieval.queries.composition import Composed, Term, load_composed, parts_of
+from conjoin.retrieval.queries.suggestion import Suggestion
 from conjoin.retrieval.ranking.hybrid import Fusion
 from conjoin.retrieval.ranking.rerank import Cutoff, rerank, score_pairs
 from conjoin.retrieval.ranking.score_fusion import LOWEST, Scored, ScoreFusion
@@ -170,47 +166,13 @@ def _weight(text: str) -> tuple[str, float]:
     return name, number
 
 
-def answer(
-    ws: Workspace, parts: Sequence[Part], how: Ranking, *, suggesting: bool = False
-) -> Answer:
-    """Find, mix, look again, and suggest.
+def check_ranking(how: Ranking) -> None:
+    """Refuse a name of a way to rank that is not there.
 
     Raises
     ------
-    ConjoinError : an option names what is not there, or a part cannot be read.
+    ConjoinError : one is unknown.
     """
-    _check(how)
-    index = open_index(ws)
-    for name in how.into:
-        if name not in index.spaces:
-            raise ConjoinError("--into", f"{name!r} is not indexed", nearest(name, index.spaces))
-    scorer = find_function(how.again.removeprefix("python:"), how.again) if how.again else None
-    words = next((part.query.text for part in parts if part.role == "text"), None)
-    mixture = mixture_of(stored_fusion(ws), how.mixer, words, len(parts))
-    depth = max(how.k, DEPTH if mixture else 0, AGAIN if scorer else 0,
-                CLUSTERED if suggesting else 0)  # fmt: skip
-    hits = _found(ws, index, parts, how, depth)
-    gone = {part.query.item for part in parts if part.query.item}
-    if mixture is not None and words is not None:
-        hits = _with_words(ws, index, hits, (words, gone), mixture, how)
-    if scorer is not None:
-        hits = _again(ws, parts, hits, scorer, str(how.again))
-    suggestions: tuple[Suggestion, ...] = ()
-    if suggesting:
-        suggestions = tuple(_suggest(ws, index, hits, parts, how))
-    return Answer(_cut(hits, how), suggestions, _readers(ws, parts, how))
-
-
-def _readers(ws: Workspace, parts: Sequence[Part], how: Ranking) -> tuple[str, ...]:
-    typed = [part.query for part in parts if part.query.text is not None]
-    if not typed or any(query.source for query in typed):
-        return ()
-    made = current_fit(ws)
-    kinds = {name: kind_of(ws.modality(name).uri) for name in made.binding.maps}
-    return tuple(asking.readers(made, kinds, "text", how.into))
-
-
-def _check(how: Ranking) -> None:
     if how.mixer not in (None, "none"):
         find("score-fusion", str(how.mixer))
     if how.composer is not None:
@@ -220,24 +182,6 @@ def _check(how: Ranking) -> None:
 
 
 # One vector, or several parts
-
-
-def _found(ws: Workspace, index: Index, parts: Sequence[Part], how: Ranking, depth: int) -> Hits:
-    if len(parts) == 1 and how.composer is None:
-        return asking.search(ws, parts[0].query, into=how.into, k=depth, where=how.where)
-    made = current_fit(ws)
-    terms = []
-    for part in parts:
-        asked = asking.encoded(ws, made, part.query, how.into)
-        terms.append(Term(asked.bound(made), part.weight, part.query.shown(), asked.source))
-    composed = open_composer(ws, how.composer or "sum", made.binding.frame.id)
-    shown = _shown(ws, parts)
-    gone = [part.query.item for part in parts if part.query.item]
-    query = compose(terms, composed)
-    if query is not None:
-        return index.search(query, into=how.into, k=depth, exclude=gone, shown=shown,
-                            where=how.where)  # fmt: skip
-    return by_scores(index, terms, composed, how, (depth, set(gone), shown))
 
 
 def open_composer(ws: Workspace, name: str, frame: str) -> Composed:
@@ -259,7 +203,8 @@ def open_composer(ws: Workspace, name: str, frame: str) -> Composed:
     return load_composed(path, frame)[1]
 
 
-def _shown(ws: Workspace, parts: Sequence[Part]) -> str:
+def shown_parts(ws: Workspace, parts: Sequence[Part]) -> str:
+    """What a person calls a query of several parts."""
     said = []
     for part in parts:
         name = ws.label(part.query.item) if part.query.item else part.query.shown()
@@ -387,17 +332,6 @@ def scored_list(hits: Sequence[Hit], kind: str, whole: bool) -> Scored:
     return Scored(ids, scores, low, floor)
 
 
-def _with_words(
-    ws: Workspace, index: Index, hits: Hits, asked: tuple[str, set[Any]], mixture: Mixture,
-    how: Ranking,
-) -> Hits:  # fmt: skip
-    """The lists of vectors, the list of words, and all of them mixed."""
-    words, gone = asked
-    dense = tuple(name for name in hits.lists if name != MIXED)
-    found = words_found(open_words(ws), words, gone, how.where)
-    return with_words(index, hits, found, places(index, dense, how.where), mixture, how)
-
-
 def words_found(lexical: Lexical, words: str, gone: Collection[str], where: str | None) -> Scored:
     """What words find: so many at most that a filter can still leave enough of them."""
     return lexical.search(words, WORDS_MOST if where is None else None, exclude=gone)
@@ -462,7 +396,7 @@ def with_words(
 # A second look, and what to ask next
 
 
-def _again(ws: Workspace, parts: Sequence[Part], hits: Hits, scorer: Callable, where: str) -> Hits:
+def again(ws: Workspace, parts: Sequence[Part], hits: Hits, scorer: Callable, where: str) -> Hits:
     """Every list in the order of what a scorer says of the query's cell and each hit's."""
     asked = _cell(ws, next(part for part in reversed(parts) if part.weight > 0), hits)
     lists = {}
@@ -485,34 +419,7 @@ def _shown_cell(ws: Workspace, modality: str, item: str, part: int) -> Any:
     return ws.cells(modality, ws.kind(modality)).get(item, part)
 
 
-def _cut(hits: Hits, how: Ranking) -> Hits:
+def cut(hits: Hits, how: Ranking) -> Hits:
+    """The first hits of every list, without those below the smallest score asked for."""
     cutoff = Cutoff(-np.inf if how.least is None else how.least, how.k)
     return replace(hits, lists={name: cutoff.apply(own) for name, own in hits.lists.items()})
-
-
-def _suggest(
-    ws: Workspace, index: Index, hits: Hits, parts: Sequence[Part], how: Ranking
-) -> list[Suggestion]:
-    best = hits.best[:CLUSTERED]
-    if index.frame.score == "maxsim":
-        raise ConjoinError("--suggest", "the index holds token sets", "fit a method of vectors")
-    vectors = []
-    for hit in best:
-        space = index.spaces[hit.modality]
-        rows = index.rows_of(hit.modality, [hit.id])
-        at = rows[space.parts[rows] == hit.part][0]
-        vectors.append(np.asarray(space.vectors[at], dtype=np.float64))
-    if len(best) < 4:
-        return []
-    ids = [hit.id for hit in best]
-    words = next((part.query.text for part in parts if part.role == "text"), "") or ""
-    texts = captions_of(ws, set(ids))
-    targets = (best[0].modality,) if len({hit.modality for hit in best}) == 1 else how.into
-
-    def ask(text: str) -> list[str]:
-        found = asking.search(ws, asking.Query(text=text), into=targets, k=len(best),
-                              where=how.where)  # fmt: skip
-        return [hit.id for hit in found.best]
-
-    readable = "text" in asking.kinds_read(ws)
-    return suggest(words, ids, np.stack(vectors), texts, ask=ask if readable else None)
