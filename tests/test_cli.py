@@ -281,8 +281,31 @@ def test_evaluate_for_people_and_again_recomputes_nothing(conjoin, judged):
     assert "text → a" in told.out
     assert "chance" in told.out
     assert max(map(len, told.out.splitlines())) <= 120
+    assert len(told.out.splitlines()) < 20
+    assert "better than chance in" in told.out
+    assert "probabilities" in told.out
+    whole = conjoin.good("evaluate", "-w", folder, "--verbose").out
+    assert "median_rank" in whole
+    assert "median_rank" not in told.out
+    assert len(whole.splitlines()) > 2 * len(told.out.splitlines())
     dry = conjoin.good("evaluate", "-w", folder, "--dry-run", "--json").json
     assert dry["held"] == {"text": 15, "a": 15, "b": 15}
+
+
+def test_a_direction_counts_where_its_interval_is_above_chance():
+    from types import SimpleNamespace
+
+    from conjoin.cli.actions.evaluate import verdict
+
+    def found(low):
+        row = {"query": "a", "target": "b", "metric": "recall@10"}
+        return SimpleNamespace(results=[
+            SimpleNamespace(**row, method="chance", chosen=False, value=0.1),
+            SimpleNamespace(**row, method="m", chosen=True, value=0.3, low=low, high=0.4),
+        ])  # fmt: skip
+
+    assert "chance in 1 of 1 direction;" in verdict(found(0.1001))[0]
+    assert "chance in 0 of 1 direction;" in verdict(found(0.1))[0]
 
 
 def test_json_is_one_object_everywhere(conjoin, ready):

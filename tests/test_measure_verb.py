@@ -168,3 +168,28 @@ def test_languages_are_measured_when_asked(fitted):
     assert (row.stage, row.views) == (AFTER, ("text", "a", "b"))
     assert np.isfinite(row.measurement.value)
     assert row.measurement.value < row.chance
+
+
+def test_the_first_screen_of_measure_is_one_table_and_a_verdict(fitted, conjoin):
+    short = conjoin.good("measure", "-w", fitted)
+    assert short.out.count("what it says") == 0
+    assert "before binding: " in short.out
+    assert "share more neighbours than by chance" in short.out
+    assert "--verbose shows every measure" in short.out
+    assert len(short.out.splitlines()) < 20
+
+
+def test_a_pair_agrees_where_its_interval_is_above_chance():
+    from conjoin.cli.actions.measure import verdict
+    from conjoin.metrics.measurement import Measurement
+    from conjoin.project.fit.measure import Found
+
+    def found(low, chance):
+        high = None if low is None else 0.6
+        one = Measurement("mutual-knn", 0.5, low, high, 9, (0.0, 1.0), True, "")
+        return Found(BEFORE, ("a", "b"), one, chance)
+
+    assert "1 of 1 pair of" in verdict([found(0.2001, 0.2)])[0]
+    assert "0 of 1 pair of" in verdict([found(0.2, 0.2)])[0]
+    assert "0 of 1 pair of" in verdict([found(None, 0.2)])[0]
+    assert verdict([]) == []

@@ -26,11 +26,13 @@ class Console:
     as_json : results are one JSON object on stdout and nothing else is printed there.
     quiet : no progress and no notes.
     silent : nothing at all on stdout (a step inside another verb).
+    verbose : also what stands behind the answer; see :meth:`detail`.
     """
 
     as_json: bool = False
     quiet: bool = False
     silent: bool = False
+    verbose: bool = False
 
     def result(self, value: Any) -> None:
         """Print a JSON result; people's form is printed by whoever has it."""
@@ -74,6 +76,10 @@ class Console:
     def hushed(self) -> "Console":
         """The same console for a step whose result is not this verb's: stdout stays clean."""
         return Console(self.as_json, self.quiet, silent=True)
+
+    def detail(self) -> "Console":
+        """Where to print what stands behind an answer: nowhere unless ``--verbose`` was given."""
+        return self if self.verbose else self.hushed()
 
     def steps(self, word: str) -> Callable[[str], None]:
         """Tells of each step where someone watches; elsewhere now and then, with the time gone."""

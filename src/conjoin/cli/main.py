@@ -31,6 +31,7 @@ from conjoin.cli.options import (
     Seed,
     Unlike,
     UnlikeItem,
+    Verbose,
     Weights,
     Yes,
     opened,
@@ -175,6 +176,7 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     dry_run: Dry = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Map every modality into one space and build the index.
 
@@ -187,8 +189,8 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
 
     ws = opened(folder, writes=False)
     run_fit(
-        ws, Console(as_json, quiet), method=method, hub=hub, budget=seconds_of(budget),
-        seed=seed, dry=dry_run,
+        ws, Console(as_json, quiet, verbose=verbose), method=method, hub=hub,
+        budget=seconds_of(budget), seed=seed, dry=dry_run,
         ways=[way for way, on in (("fixes", with_fixes), ("fresh", fresh)) if on],
     )  # fmt: skip
 
@@ -206,6 +208,7 @@ def compare(
     dry_run: Dry = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Try every method your pairs can feed, and say which to use.
 
@@ -217,7 +220,7 @@ def compare(
 
     limit = seconds_of(budget)
     run_compare(
-        opened(folder, writes=not dry_run), Console(as_json, quiet),
+        opened(folder, writes=not dry_run), Console(as_json, quiet, verbose=verbose),
         families=[n for each in families or () for n in each.split(",")],
         budget=limit, seed=seed, dry=dry_run,
     )  # fmt: skip
@@ -367,11 +370,13 @@ def evaluate(
     dry_run: Dry = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Score every direction on held-out items, beside baselines."""
     from conjoin.cli.actions.evaluate import run_evaluate
 
-    run_evaluate(opened(folder, writes=False), Console(as_json, quiet), seed=seed, dry=dry_run)
+    console = Console(as_json, quiet, verbose=verbose)
+    run_evaluate(opened(folder, writes=False), console, seed=seed, dry=dry_run)
 
 
 @verb(app)
@@ -382,6 +387,7 @@ def measure(
     dry_run: Dry = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Say how alike the spaces are, before and after binding.
 
@@ -391,7 +397,8 @@ def measure(
     from conjoin.cli.actions.measure import run_measure
 
     ws = opened(folder, writes=False)
-    run_measure(ws, names or [], Console(as_json, quiet), seed=seed, dry=dry_run)
+    console = Console(as_json, quiet, verbose=verbose)
+    run_measure(ws, names or [], console, seed=seed, dry=dry_run)
 
 
 @verb(app)

@@ -16,6 +16,9 @@ Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; wr
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Decides every random draw.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also print what stands behind the answer.")
+]
 
 # The further parts of a query, and what each counts.
 Like = Annotated[
@@ -40,6 +43,7 @@ COMMON = {
     "yes": Annotated[bool, typer.Option("--yes", "-y", hidden=True)],
     "seed": Annotated[int, typer.Option("--seed", min=0, hidden=True)],
     "quiet": Annotated[bool, typer.Option("--quiet", "-q", hidden=True)],
+    "verbose": Annotated[bool, typer.Option("--verbose", "-v", hidden=True)],
 }
 
 

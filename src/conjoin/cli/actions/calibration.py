@@ -13,8 +13,13 @@ from conjoin.retrieval.calibration.reliability import Trust
 OVER = 1.3
 
 
-def choice_lines(made: Fit) -> list[str]:
-    """What stayed, what the budget cut short, and how answers moved against the fit before."""
+def choice_lines(made: Fit, *, names: bool = True) -> list[str]:
+    """What stayed, what the budget cut short, and how answers moved against the fit before.
+
+    Parameters
+    ----------
+    names : list the methods that were cut short; else they are counted.
+    """
     lines, choice, reach = [], made.binding.choice, reach_of(made)
     kept = choice.kept
     if kept is not None and kept.newcomer != kept.method:
@@ -25,7 +30,8 @@ def choice_lines(made: Fit) -> list[str]:
         lines.append(f"{kept.method}, which was in use, stays")
     if choice.short and reach is not None:
         lines.append(
-            f"cut short by a budget of {reach.budget:.0f} units: {', '.join(choice.short)}; a "
+            f"cut short by a budget of {reach.budget:.0f} units: "
+            f"{', '.join(choice.short) if names else counted(len(choice.short), 'method')}; a "
             "larger --budget tries them to the end"
         )
     if reach is not None and 0 < OVER * reach.budget < reach.units:
@@ -54,6 +60,31 @@ def show_rules(rules: Rules, console: Console) -> None:
         console.say(f"{' → '.join(edge)}: no probabilities ({why})")
     if rules.mixing.facts:
         console.say(f"several modalities in one list: mixed by {rules.mixing.method}")
+
+
+def rules_line(rules: Rules) -> str:
+    """How many directions are corrected for hubs, and how many have no probabilities."""
+    corrected = sum(one["chosen"] is not None for one in rules.decisions)
+    told = f"{counted(len(rules.decisions), 'direction')}: {corrected} corrected for hubs"
+    if rules.uncalibrated:
+        told += f", {len(rules.uncalibrated)} without probabilities"
+    return f"{told}; --verbose says why"
+
+
+def counted(count: int, word: str) -> str:
+    """A count with its word."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def trust_line(found: Trust) -> str:
+    """How far probabilities are off where they are worst."""
+    if not found.reliability:
+        return "no direction has probabilities"
+    worst = max(found.reliability, key=lambda one: one.error)
+    return (
+        f"probabilities are off by at most {number(worst.error, worst.error_low, worst.error_high)}"
+        f" on average ({worst.query} → {worst.target}; {number(worst.error_ideal)} by luck alone)"
+    )
 
 
 def hubs_line(decision: Any) -> str:

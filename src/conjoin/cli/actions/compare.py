@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from conjoin.cli.actions.calibration import counted
 from conjoin.cli.console import Console
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number, plain
@@ -51,12 +52,18 @@ def run_compare(
     behind = [
         t for n, t in found.choice.best_of().items() if n not in {o.method for o in found.ranked}
     ]
-    console.table(
+    console.detail().table(
         "Not among the finalists (validation only)", ("method", "score", "folds", "settings"),
         [(t.method, number(t.mean), str(len(t.scores)), plain(t.fields)) for t in behind],
     ) if behind else None  # fmt: skip
+    if not console.verbose and (behind or found.untried):
+        console.say(
+            f"{counted(len(behind), 'method')} not among the finalists, {len(found.untried)} not "
+            "tried to the end: --verbose names them"
+        )
     for name, why in found.untried.items():
-        console.say(f"not tried to the end: {name} ({catalogue.find('aligner', name).cost}): {why}")
+        cost = catalogue.find("aligner", name).cost
+        console.detail().say(f"not tried to the end: {name} ({cost}): {why}")
     console.say(found.said)
     console.say(
         f"{found.touches} fits were judged on the held-out items, in {found.units:.0f} units; "

@@ -10,7 +10,7 @@ from conjoin.report.text import number
 
 
 def run_evaluate(ws: Workspace, console: Console, *, seed: int, dry: bool) -> None:
-    """Evaluate, and show a table a direction."""
+    """Evaluate, and say how well search works; every metric where asked."""
     if dry:
         held = {name: len(rows) for name, rows in pipeline.test_bed(ws).rows.items()}
         console.say("would score held-out " + ", ".join(f"{n} {name}" for name, n in held.items()))
@@ -18,9 +18,36 @@ def run_evaluate(ws: Workspace, console: Console, *, seed: int, dry: bool) -> No
         return
     found = pipeline.evaluate_workspace(ws, seed=seed, note=console.note)
     trust = pipeline.trust_workspace(ws, seed=seed, note=console.note)
-    show_evaluation(found, console)
-    scores.show_trust(trust, console)
+    if console.verbose:
+        show_evaluation(found, console)
+        scores.show_trust(trust, console)
+    else:
+        _show_short(found, console)
+        for line in verdict(found):
+            console.say(line)
+        console.say(scores.trust_line(trust))
+        console.say("--verbose shows every metric and how probabilities were checked")
     console.result({**found.to_json(), "trust": trust.to_json()})
+
+
+def verdict(found: Any) -> list[str]:
+    """In how many directions search finds more than by chance, and the weakest of them.
+
+    A direction counts where the interval of its recall@10 lies above chance.
+    """
+    rows = [row for row in found.results if row.metric == "recall@10"]
+    chance = {(row.query, row.target): row.value for row in rows if row.method == "chance"}
+    own = [row for row in rows if row.chosen and (row.query, row.target) in chance]
+    if not own:
+        return []
+    above = [row for row in own if row.low is not None and row.low > chance[row.query, row.target]]
+    weakest = min(own, key=lambda row: row.value)
+    return [
+        f"better than chance in {len(above)} of {scores.counted(len(own), 'direction')}; the "
+        f"weakest is {weakest.query} → {weakest.target}, where "
+        f"{number(weakest.value, weakest.low, weakest.high)} of the queries find a right item "
+        "among the first 10"
+    ]
 
 
 def show_evaluation(found: Any, console: Console) -> None:
@@ -49,6 +76,27 @@ def _cell(row: Any) -> str:
     if row.metric == "recall@10":
         return number(row.value, row.low, row.high)
     return number(row.value)
+
+
+def _show_short(found: Any, console: Console) -> None:
+    """Recall@10 of every direction beside chance and the best simple baseline."""
+    body = []
+    rows = [row for row in found.results if row.metric == "recall@10"]
+    for way in dict.fromkeys((row.query, row.target) for row in rows):
+        own = [row for row in rows if (row.query, row.target) == way]
+        simple = {row.method: row.value for row in own if not row.chosen}
+        chance = simple.pop("chance", None)
+        best = max(simple, key=lambda name: simple[name], default=None)
+        for row in (row for row in own if row.chosen):
+            body.append((
+                " → ".join(way), str(row.n), number(chance),
+                "-" if best is None else f"{number(simple[best])} ({best})",
+                f"{number(row.value, row.low, row.high)} ({row.method})",
+            ))  # fmt: skip
+    columns = ("recall@10", "queries", "chance", "best simple baseline", "chosen")
+    console.table("Held-out items; 95 % intervals by group in brackets", columns, body)
+    for note in found.notes:
+        console.say(f"note: {note}")
 
 
 def show_summary(found: Any, console: Console) -> None:

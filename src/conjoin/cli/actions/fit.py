@@ -14,6 +14,9 @@ from conjoin.project.workspace import Workspace
 from conjoin.report.text import number, plain
 from conjoin.storage.files import read_json
 
+#: Methods of the folds that are shown where all are not asked for.
+SHOWN = 5
+
 
 def run_fit(
     ws: Workspace,
@@ -56,10 +59,12 @@ def run_fit(
     if made.mended:
         was = f"; the fit is as it was, its index was built again ({made.mended})"
     console.say(f"{choice.method} ({plain(choice.fields)}), hub {made.binding.hub}{was}")
-    for line in scores.choice_lines(made):
+    for line in scores.choice_lines(made, names=console.verbose):
         console.say(line)
     joint_verbs.show_beside(made, console)
-    scores.show_rules(made.rules, console)
+    scores.show_rules(made.rules, console.detail())
+    if not console.verbose:
+        console.say(scores.rules_line(made.rules))
     card = read_json(made.folder / FACTS)
     console.say(f"{card['verdict']}; card: {made.folder / PAGE}")
     report = pipeline.cycles(ws, seed=seed) if len(spaces) > 2 else None
@@ -79,16 +84,21 @@ def _show_suspect(report: Any, console: Console) -> None:
 
 
 def _show_trials(choice: Any, console: Console) -> None:
-    """The best trial of each method on the folds."""
+    """The best trial of each method on the folds; of many methods the best ones."""
     best = choice.best_of()
-    if best:
+    first = list(best) if console.verbose else list(best)[:SHOWN]
+    if choice.method in best and choice.method not in first:
+        first.append(choice.method)
+    if first:
+        rest = len(best) - len(first)
         console.table(
-            "Held-out folds of the training pairs (mean of recall@1, @5, @10)",
+            "Held-out folds of the training pairs (mean of recall@1, @5, @10"
+            + (f"; {rest} further methods: --verbose)" if rest else ")"),
             ("method", "score", "fields", "tried"),
             [
-                (name, number(one.mean), plain(one.fields),
+                (name, number(best[name].mean), plain(best[name].fields),
                  sum(other.method == name for other in choice.trials))
-                for name, one in best.items()
+                for name in first
             ],
         )  # fmt: skip
 
