@@ -43,10 +43,10 @@ def verdict(found: Any) -> list[str]:
     above = [row for row in own if row.low is not None and row.low > chance[row.query, row.target]]
     weakest = min(own, key=lambda row: row.value)
     return [
-        f"better than chance in {len(above)} of {scores.counted(len(own), 'direction')}; the "
-        f"weakest is {weakest.query} → {weakest.target}, where "
+        f"better than chance in {len(above)} of {scores.counted(len(own), 'direction')}",
+        f"weakest: {weakest.query} → {weakest.target}, where "
         f"{number(weakest.value, weakest.low, weakest.high)} of the queries find a right item "
-        "among the first 10"
+        "among the first 10",
     ]
 
 

@@ -93,7 +93,7 @@ def _show_trials(choice: Any, console: Console) -> None:
         rest = len(best) - len(first)
         console.table(
             "Held-out folds of the training pairs (mean of recall@1, @5, @10"
-            + (f"; {rest} further methods: --verbose)" if rest else ")"),
+            + (f"; {scores.counted(rest, 'further method')}: --verbose)" if rest else ")"),
             ("method", "score", "fields", "tried"),
             [
                 (name, number(best[name].mean), plain(best[name].fields),
