@@ -21,7 +21,7 @@ EXPECTED = {
     "catalogue": ("wrote conjoin.toml", "red apple", "held-out queries", '"lists"'),
     "compare": ("Held-out items, all directions", "would check"),
     "doctor": ("decisions read", "recall@10", "without fixes"),
-    "researcher": ("passed", "bank-mean over nothing, recall@10"),
+    "researcher": ("passed", "bank-mean over identity, recall@10"),
 }
 
 
