@@ -217,7 +217,7 @@ def test_hits_for_people(conjoin, ready, tmp_path):
         (["add"], ("every modality is bound",)),
         (["add", "a"], ("bound already",)),
         (["methods", "rige"], ("did you mean ridge",)),
-        (["methods", "--kind", "bindr"], ("did you mean aligner",)),
+        (["methods", "--kind", "alignr"], ("did you mean aligner",)),
         (["weights", "add", "aisf"], ("did you mean aisfx",)),
         (["clean", "--all"], ("--yes",)),
     ],
