@@ -4,6 +4,8 @@ Names here are loaded when first used: importing conjoin imports nothing else.
 """
 
 import importlib
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from conjoin.fusion.sklearn import FusionEstimator as FusionEstimator
     from conjoin.items import Items as Items
     from conjoin.items import sample_path as sample_path
+    from conjoin.project.open import Project as Project
+    from conjoin.project.open import open as open
     from conjoin.retrieval.index.index import Index as Index
     from conjoin.selection.choose import by_validation as by_validation
     from conjoin.selection.fit import extend as extend
@@ -36,35 +40,14 @@ if TYPE_CHECKING:
     from conjoin.transfer.sklearn import HeadRegressor as HeadRegressor
     from conjoin.transfer.teachers import Similarities as Similarities
 
+#: Where each public name lives, read from the imports above: they are the one list.
 _HOMES = {
-    "Binding": "alignment.binding",
-    "ConjoinError": "errors",
-    "Frame": "spaces",
-    "Fused": "fusion.model",
-    "FusionEstimator": "fusion.sklearn",
-    "HeadClassifier": "transfer.sklearn",
-    "HeadRegressor": "transfer.sklearn",
-    "Index": "retrieval.index.index",
-    "Items": "items",
-    "Lesson": "selection.heads",
-    "Pairs": "spaces",
-    "Prototypes": "transfer.base",
-    "Similarities": "transfer.teachers",
-    "Space": "spaces",
-    "Tokens": "spaces",
-    "by_validation": "selection.choose",
-    "choose_head": "selection.heads",
-    "compare": "evaluation.compare",
-    "distill": "selection.students",
-    "embed": "encoders.columns",
-    "extend": "selection.fit",
-    "few_shot": "evaluation.few_shot",
-    "fit": "selection.fit",
-    "forecast": "evaluation.learning_curve",
-    "fuse": "selection.fusion",
-    "load_head": "transfer.heads",
-    "sample_path": "items",
-    "save_head": "transfer.heads",
+    name: home
+    for home, name in re.findall(
+        r"^    from (conjoin[.\w]*) import \w+ as (\w+)$",
+        Path(__file__).read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
 }
 
 __all__ = sorted(_HOMES)
@@ -73,7 +56,7 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'conjoin' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"conjoin.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

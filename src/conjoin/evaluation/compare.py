@@ -9,6 +9,7 @@ import numpy as np
 from conjoin import catalogue
 from conjoin.alignment.binding import Binding
 from conjoin.alignment.choice import Choice, Trial
+from conjoin.display import Tabular
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Scores, Units
 from conjoin.evaluation.benchmark import Bench, Setting, refuse_leak
@@ -58,8 +59,8 @@ class Placed:
     units: float
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Tabular):
     """What was tried, how the finalists did, and what to use.
 
     Parameters
@@ -80,6 +81,14 @@ class Comparison:
     untried: Mapping[str, str]
     touches: int
     units: float
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per finalist: recall@10 on held-out items, with its 95 % interval."""
+        return ("method", "recall@10", "low", "high", "validation"), [
+            (f"* {one.method}" if one.method == self.choice.method else one.method, one.value,
+             one.low, one.high, one.validation)
+            for one in self.ranked
+        ]  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""

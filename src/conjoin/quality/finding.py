@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from conjoin.display import Tabular
 from conjoin.errors import ConjoinError, nearest
 
 #: Each kind of finding, and what a person can do about one.
@@ -68,8 +69,8 @@ class Finding:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Tabular):
     """All findings, surest first within a kind, and what could not be looked at.
 
     Parameters
@@ -81,6 +82,12 @@ class Report:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per kind of finding: how many, of how many items, what to do."""
+        return ("finding", "how many", "items", "what to do"), [
+            (one["kind"], one["count"], one["items"], one["remedy"]) for one in self.summary()
+        ]
 
     def of(self, kind: str) -> list[Finding]:
         """The findings of one kind."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import conjoin
 from conjoin.errors import ConjoinError, nearest
 
 NAME = "papers.bib"
@@ -30,7 +29,7 @@ def path() -> Path:
     ------
     ConjoinError : it is in neither place.
     """
-    package = Path(conjoin.__file__).parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package, package.parents[1]):
         if (folder / NAME).is_file():
             return folder / NAME

@@ -9,6 +9,7 @@ import numpy as np
 from conjoin.alignment.binding import Binding
 from conjoin.alignment.choice import BASELINES
 from conjoin.catalogue import find
+from conjoin.display import Tabular
 from conjoin.errors import ConjoinError
 from conjoin.metrics.retrieval.ranks import Ranking
 from conjoin.metrics.retrieval.relevance import Relevance, relevance, relevance_by_id
@@ -48,8 +49,8 @@ class Result:
         return dict(self.__dict__)
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Tabular):
     """Results of every direction and what could not be measured.
 
     Parameters
@@ -60,6 +61,14 @@ class Evaluation:
 
     results: tuple[Result, ...]
     notes: tuple[str, ...] = ()
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """Recall@10 of each method in each direction, with its 95 % interval."""
+        return ("query", "gallery", "method", "recall@10", "low", "high"), [
+            (row.query, row.target, f"* {row.method}" if row.chosen else row.method, row.value,
+             row.low, row.high)
+            for row in self.results if row.metric == "recall@10"
+        ]  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""

@@ -1,8 +1,10 @@
 """What a search returns, in a form that prints, serialises and renders."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from conjoin.display import Tabular
 
 #: Name of the list in which several target modalities are mixed.
 MIXED = "mixed"
@@ -43,8 +45,8 @@ class Hit:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Hits:
+@dataclass(frozen=True, repr=False)
+class Hits(Tabular):
     """The lists found for one query.
 
     Parameters
@@ -67,6 +69,12 @@ class Hits:
     def best(self) -> tuple[Hit, ...]:
         """The mixed list, or the only one."""
         return self.lists.get(MIXED) or next(iter(self.lists.values()), ())
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """The best list: rank, item, modality, score and probability."""
+        return ("rank", "id", "modality", "score", "probability"), [
+            (hit.rank, hit.id, hit.modality, hit.score, hit.probability) for hit in self.best
+        ]
 
     @property
     def uncalibrated(self) -> tuple[str, ...]:
