@@ -12,7 +12,7 @@ from conjoin.catalogue import KINDS, find, of_kind
 from conjoin.claims.keys import facts_of, key_of
 from conjoin.evaluation.arms import Arm
 from conjoin.items.config import Config
-from conjoin.project.fit import pipeline
+from conjoin.project.fit import evaluate, pipeline
 from conjoin.project.fit.card import read_card
 from conjoin.project.workspace import Workspace
 from conjoin.spaces import Pairs, Space
@@ -56,7 +56,7 @@ def test_nothing_of_it_is_made_again(old):
     assert (made.folder, made.fresh, made.mended) == (folder, False, None)
     assert [path.name for path in (ws.state / "maps").iterdir()] == [folder.name]
     runs = list((ws.state / "runs").iterdir())
-    found = pipeline.evaluate_workspace(ws)
+    found = evaluate.evaluate_workspace(ws)
     assert list((ws.state / "runs").iterdir()) == runs
     assert {"identity", "mean-centering"} <= {row.method for row in found.results}
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from conjoin.cli.actions.sync import sentence
 from conjoin.cli.main import app
 from conjoin.errors import ConjoinError
-from conjoin.project.fit import pipeline
+from conjoin.project.fit import evaluate, pipeline
 from conjoin.project.search.index import index_folder, is_store, open_index, open_store
 from conjoin.project.search.sync import changed_items, follow, one_at_a_time, signature, sync
 from conjoin.project.state.forget import forget, traces
@@ -176,7 +176,7 @@ def test_what_cannot_be_put_changes_nothing(made):
 
 def test_gone_means_gone_after_compact_and_the_check_proves_it(made):
     ws = Workspace(made)
-    pipeline.evaluate_workspace(ws)
+    evaluate.evaluate_workspace(ws)
     changed_items(ws, {"put-1": {"left": [0.5] * D, "right": [1.5] * D}}, ())
     changed_items(Workspace(made), {}, ["put-1", "item-005"])
     left = traces(Workspace(made), ["put-1", "item-005", "never-there"])

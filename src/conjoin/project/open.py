@@ -177,7 +177,7 @@ class Project(Tabular):
 
     def evaluate(self, *, seed: int = 0, note: Note = lambda _: None) -> "Evaluation":
         """Retrieval of held-out items in every direction, beside the simple baselines."""
-        from conjoin.project.fit.pipeline import evaluate_workspace
+        from conjoin.project.fit.evaluate import evaluate_workspace
 
         return evaluate_workspace(self.workspace, seed=seed, note=note)
 

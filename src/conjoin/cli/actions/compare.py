@@ -87,7 +87,7 @@ def run_forecast(
 ) -> None:
     """The learning curve, its forecast, and the items to pair next."""
     from conjoin.evaluation.learning_curve import forecast, method_of
-    from conjoin.project.fit.pipeline import test_bed
+    from conjoin.project.fit.evaluate import test_bed
     from conjoin.project.fit.stored import current_fit
 
     choice = method_of(method, current_fit(ws).binding.choice)

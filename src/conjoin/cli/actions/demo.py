@@ -9,7 +9,7 @@ from conjoin.cli.actions.embed import run_embed
 from conjoin.cli.actions.evaluate import show_summary
 from conjoin.cli.actions.hits import terminal
 from conjoin.cli.console import Console
-from conjoin.project.fit import pipeline
+from conjoin.project.fit import evaluate, pipeline
 from conjoin.project.search import queries as asking
 from conjoin.project.search import render
 from conjoin.project.search.session import search
@@ -104,7 +104,7 @@ def run_demo(folder: Path, console: Console, *, seed: int, dry: bool = False) ->
     choice = made.binding.choice
     console.say(f"bound by {choice.method}, hub {made.binding.hub}")
     console.note("judging on 500 held-out emoji")
-    found = pipeline.evaluate_workspace(ws, seed=seed)
+    found = evaluate.evaluate_workspace(ws, seed=seed)
     show_summary(found, console)
     answers = [_ask(ws, *query) for query in QUERIES]
     for _, hits in answers:

@@ -4,7 +4,7 @@ from typing import Any
 
 from conjoin.cli.actions import calibration as scores
 from conjoin.cli.console import Console
-from conjoin.project.fit import pipeline
+from conjoin.project.fit import evaluate
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number
 
@@ -12,12 +12,12 @@ from conjoin.report.text import number
 def run_evaluate(ws: Workspace, console: Console, *, seed: int, dry: bool) -> None:
     """Evaluate, and say how well search works; every metric where asked."""
     if dry:
-        held = {name: len(rows) for name, rows in pipeline.test_bed(ws).rows.items()}
+        held = {name: len(rows) for name, rows in evaluate.test_bed(ws).rows.items()}
         console.say("would score held-out " + ", ".join(f"{n} {name}" for name, n in held.items()))
         console.result({"held": held, "dry": True})
         return
-    found = pipeline.evaluate_workspace(ws, seed=seed, note=console.note)
-    trust = pipeline.trust_workspace(ws, seed=seed, note=console.note)
+    found = evaluate.evaluate_workspace(ws, seed=seed, note=console.note)
+    trust = evaluate.trust_workspace(ws, seed=seed, note=console.note)
     if console.verbose:
         show_evaluation(found, console)
         scores.show_trust(trust, console)

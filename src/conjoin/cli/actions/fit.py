@@ -8,7 +8,7 @@ from conjoin.cli.actions import joint as joint_verbs
 from conjoin.cli.actions.changes import show_change
 from conjoin.cli.actions.embed import run_embed
 from conjoin.cli.console import Console
-from conjoin.project.fit import decisions, joint, pipeline, stored
+from conjoin.project.fit import decisions, evaluate, joint, pipeline, stored
 from conjoin.project.fit.card import FACTS, PAGE
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number, plain
@@ -67,7 +67,7 @@ def run_fit(
         console.say(scores.rules_line(made.rules))
     card = read_json(made.folder / FACTS)
     console.say(f"{card['verdict']}; card: {made.folder / PAGE}")
-    report = pipeline.cycles(ws, seed=seed) if len(spaces) > 2 else None
+    report = evaluate.cycles(ws, seed=seed) if len(spaces) > 2 else None
     _show_suspect(report, console)
     if told := decisions.change(ws, made, seed=seed) if fixes else None:
         show_change(told, console)

@@ -4,7 +4,7 @@ from typing import Any
 
 from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError
-from conjoin.project.fit import pipeline, stored
+from conjoin.project.fit import evaluate, stored
 from conjoin.project.workspace import Workspace
 
 
@@ -23,7 +23,7 @@ def run_info(ws: Workspace, console: Console) -> None:
             {"modality": modality.name, "encoder": modality.uri, "rows": count, "frame": frame,
              "problem": problem}
         )  # fmt: skip
-    value: dict[str, Any] = {"modalities": listed, "versions": pipeline.versions(), "bound": None}
+    value: dict[str, Any] = {"modalities": listed, "versions": evaluate.versions(), "bound": None}
     if (ws.state / "current.json").exists():
         made = stored.fit_as_it_is(ws)
         value["bound"] = {

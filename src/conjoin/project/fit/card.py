@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.alignment.binding import Binding
+from conjoin.project.fit.evaluate import versions
 from conjoin.project.fit.multi_part import EACH
 from conjoin.project.workspace import Workspace
 from conjoin.report.cards.fit import card_facts, card_markdown
@@ -29,8 +30,6 @@ def write_card(
     train: Pairs,
 ) -> dict[str, Any]:
     """Write ``card.md`` and ``card.json`` into a fit's folder; gives back the facts."""
-    from conjoin.project.fit.pipeline import versions
-
     held = ws.split.is_test(ws.items.ids)
     data = {
         "items": len(ws.items.ids), "held_out": int(np.sum(held)),

@@ -8,6 +8,7 @@ from conjoin.alignment.binding import pairs_digest
 from conjoin.alignment.choice import Choice
 from conjoin.alignment.modality_graph import check_hub, hub_candidates
 from conjoin.evaluation.compare import Comparison, compare
+from conjoin.project.fit.evaluate import test_bed, versions
 from conjoin.project.workspace import Workspace
 from conjoin.spaces import Pairs, Space
 from conjoin.storage.digest import digest
@@ -23,8 +24,6 @@ def compare_workspace(
     note: Callable[[str], None],
 ) -> tuple[Comparison, Path]:
     """Compare methods on a workspace's pairs and keep the result where ``fit`` finds it."""
-    from conjoin.project.fit.pipeline import test_bed, versions
-
     bed = test_bed(ws)
     check_hub(ws.config.fit.hub, list(bed.spaces))
     hubs = [ws.config.fit.hub] if ws.config.fit.hub else hub_candidates(bed.train)

@@ -13,7 +13,7 @@ from conjoin.execution import costs
 from conjoin.execution.costs import Shape
 from conjoin.metrics.retrieval.ranks import rank_queries
 from conjoin.metrics.retrieval.relevance import Relevance
-from conjoin.project.fit import pipeline
+from conjoin.project.fit import evaluate
 from conjoin.project.fit.card import read_card
 from conjoin.project.fit.measure import measure_workspace
 from conjoin.project.fit.stored import Fit, current_fit
@@ -64,9 +64,9 @@ def facts_of(ws: Workspace, *, label: str | None, budget: float, seed: int, note
     }  # fmt: skip
     note("held-out items")
     try:
-        bed = pipeline.test_bed(ws)
-        facts["evaluation"] = pipeline.evaluate_workspace(ws, seed=seed).to_json()
-        facts["trust"] = pipeline.trust_workspace(ws, seed=seed).to_json()
+        bed = evaluate.test_bed(ws)
+        facts["evaluation"] = evaluate.evaluate_workspace(ws, seed=seed).to_json()
+        facts["trust"] = evaluate.trust_workspace(ws, seed=seed).to_json()
         if made.binding.frame.score == "maxsim":
             notes.append("the joint space holds token sets: no hits, misses or masks are shown")
         else:
@@ -148,7 +148,7 @@ def _forecast(ws: Workspace, made: Fit, seed: int) -> Facts:
 
     def job() -> Facts:
         choice = made.binding.choice
-        return forecast(pipeline.test_bed(ws), choice, more=500, count=0, seed=seed).to_json()
+        return forecast(evaluate.test_bed(ws), choice, more=500, count=0, seed=seed).to_json()
 
     return _kept(ws, _forecast_parts(made, seed), job)
 
