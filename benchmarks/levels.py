@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.cli.actions.demo import prepare
+from conjoin.cli.actions.align.demo import prepare
 from conjoin.items.split import Split, make_split
 from conjoin.project.workspace import Workspace
 from conjoin.retrieval.evaluation import Evaluation, TestBed, choose_corrections, evaluate

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from conjoin.project.fit.evaluate import versions
+from conjoin.project.evaluation.evaluate import versions
 from conjoin.project.fit.relevance import grades_of
 from conjoin.project.fit.stored import current_fit
 from conjoin.project.workspace import Workspace

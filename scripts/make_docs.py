@@ -19,7 +19,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from conjoin.catalogue import KINDS, Row, of_kind, rows
-from conjoin.cli.actions.methods import method_page
+from conjoin.cli.actions.judge.methods import method_page
 from conjoin.report.bibliography import cite, papers
 from conjoin.report.pages.claims import claims_page
 from conjoin.report.pages.gallery import gallery_page

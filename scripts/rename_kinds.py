@@ -54,7 +54,7 @@ NAMES = {
 #: Where a kind's word stands alone as a string and means the kind, ``find("objective", …)`` aside.
 OF_KINDS = (
     "src/conjoin/catalogue.py",
-    "src/conjoin/cli/actions/methods.py",
+    "src/conjoin/cli/actions/judge/methods.py",
     "src/conjoin/claims/keys.py",
     "tests/test_catalogue.py",
     "src/conjoin/retrieval/rows/",
@@ -69,7 +69,7 @@ NOT_METHODS = (
     "src/conjoin/alignment/closed_form/whitening.py", "src/conjoin/fusion/missing.py",
     "src/conjoin/retrieval/hits.py", "src/conjoin/retrieval/calibration/reliability.py",
     "src/conjoin/project/search/index.py", "src/conjoin/upgrade/plan.py",
-    "src/conjoin/cli/actions/upgrade.py", "src/conjoin/cli/actions/index.py",
+    "src/conjoin/cli/actions/keep/upgrade.py", "src/conjoin/cli/actions/find/index.py",
     "src/conjoin/cli/core.py", "tests/test_upgrade.py", "tests/test_upgrade_guards.py",
     "tests/test_search.py", "tests/test_serve.py", "tests/test_serve_page.py", "tests/test_web.py",
     "tests/reference/test_closed_form_reference.py", "benchmarks/imports.py",

@@ -13,7 +13,7 @@ import pytest
 
 from conjoin import catalogue
 from conjoin.catalogue import KINDS, of_kind, ranges, rows
-from conjoin.cli.actions import methods as pages
+from conjoin.cli.actions.judge import methods as pages
 from conjoin.errors import ConjoinError
 from conjoin.report import bibliography
 

@@ -295,7 +295,7 @@ def test_evaluate_for_people_and_again_recomputes_nothing(conjoin, judged):
 def test_a_direction_counts_where_its_interval_is_above_chance():
     from types import SimpleNamespace
 
-    from conjoin.cli.actions.evaluate import verdict
+    from conjoin.cli.actions.judge.evaluate import verdict
 
     def found(low):
         row = {"query": "a", "target": "b", "metric": "recall@10"}
@@ -383,7 +383,7 @@ def test_a_reader_that_stops_is_no_error(ready):
 
 
 def test_a_defect_is_one_line_and_code_70(conjoin, ready, monkeypatch):
-    from conjoin.cli.actions import info as verbs
+    from conjoin.cli.actions.keep import info as verbs
 
     def broken(*_args, **_named):
         raise RuntimeError("a\nbug")

@@ -6,8 +6,8 @@ from unittest.mock import Mock
 import pytest
 
 from conjoin.alignment.choice import Choice, Trial
-from conjoin.cli.actions import calibration
-from conjoin.cli.actions.fit import SHOWN, _show_trials
+from conjoin.cli.actions.align import calibration
+from conjoin.cli.actions.align.fit import SHOWN, _show_trials
 from conjoin.cli.console import Console
 from conjoin.retrieval.calibration.policy import Rules
 from conjoin.retrieval.calibration.reliability import Trust

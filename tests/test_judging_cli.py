@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conjoin.cli.actions import compare as judges
+from conjoin.cli.actions.judge import compare as judges
 from conjoin.errors import ConjoinError
 from conjoin.evaluation import compare as comparing
 from conjoin.execution.budget import bytes_of, seconds_of

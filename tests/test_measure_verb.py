@@ -11,7 +11,7 @@ import pytest
 from conjoin.errors import ConjoinError
 from conjoin.metrics.base import geometry_rows
 from conjoin.metrics.geometry.modality_gap import CentroidDistance
-from conjoin.project.fit.measure import AFTER, ASKED, BEFORE, measure_workspace
+from conjoin.project.evaluation.measure import AFTER, ASKED, BEFORE, measure_workspace
 from conjoin.project.workspace import Workspace
 from shelf import Caller, shelf
 
@@ -24,8 +24,8 @@ def conjoin(monkeypatch, capsys):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Few draws: what an interval is worth is tested with the measures."""
-    monkeypatch.setattr("conjoin.project.fit.measure.DRAWS", 5)
-    monkeypatch.setattr("conjoin.project.fit.measure.SHUFFLES", 3)
+    monkeypatch.setattr("conjoin.project.evaluation.measure.DRAWS", 5)
+    monkeypatch.setattr("conjoin.project.evaluation.measure.SHUFFLES", 3)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_the_seed_decides_and_nothing_is_written(fitted, conjoin):
 
 
 def test_a_row_stands_on_one_line_at_most():
-    from conjoin.project.fit.measure import lines
+    from conjoin.project.evaluation.measure import lines
     from conjoin.spaces import Pairs
 
     pairs = Pairs.of(a=[0, 0, 1, 2, 3, -1], b=[0, 1, 1, 2, 2, 4])
@@ -134,7 +134,7 @@ def test_a_table_says_value_interval_chance_and_what_to_do(fitted, conjoin):
 
 
 def test_what_a_measure_refuses_is_a_note_not_an_end(fitted, monkeypatch):
-    import conjoin.project.fit.measure as verb
+    import conjoin.project.evaluation.measure as verb
 
     monkeypatch.setattr(verb, "LINES", 8)  # fewer lines than neighbours
     made = measure_workspace(Workspace(fitted, writes=False), names=["mutual-knn", "cka"])
@@ -180,9 +180,9 @@ def test_the_first_screen_of_measure_is_one_table_and_a_verdict(fitted, conjoin)
 
 
 def test_a_pair_agrees_where_its_interval_is_above_chance():
-    from conjoin.cli.actions.measure import verdict
+    from conjoin.cli.actions.judge.measure import verdict
     from conjoin.metrics.measurement import Measurement
-    from conjoin.project.fit.measure import Found
+    from conjoin.project.evaluation.measure import Found
 
     def found(low, chance):
         high = None if low is None else 0.6

@@ -12,7 +12,8 @@ from conjoin.catalogue import KINDS, find, of_kind
 from conjoin.claims.keys import facts_of, key_of
 from conjoin.evaluation.arms import Arm
 from conjoin.items.config import Config
-from conjoin.project.fit import evaluate, pipeline
+from conjoin.project.evaluation import evaluate
+from conjoin.project.fit import pipeline
 from conjoin.project.fit.card import read_card
 from conjoin.project.workspace import Workspace
 from conjoin.spaces import Pairs, Space

@@ -54,7 +54,7 @@ def snapshotted(tmp_path_factory):
 
 def hide(patch):
     """No LanceDB."""
-    from conjoin.cli.actions import index as index_verbs
+    from conjoin.cli.actions.find import index as index_verbs
     from conjoin.project.search import index as indexing
 
     for room in (kernels, indexing, index_verbs):
@@ -304,7 +304,7 @@ def test_a_folder_that_may_not_be_written_gives_its_evaluation(call, ws, monkeyp
 
 
 def test_a_full_disk_that_names_no_file_is_said_as_one(tmp_path, call, monkeypatch):
-    from conjoin.cli.actions import info as verbs
+    from conjoin.cli.actions.keep import info as verbs
 
     shelf(tmp_path, ["a", "b"])
     for number, code, says in (

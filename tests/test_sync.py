@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from conjoin.cli.actions.sync import sentence
+from conjoin.cli.actions.keep.sync import sentence
 from conjoin.cli.main import app
 from conjoin.errors import ConjoinError
-from conjoin.project.fit import evaluate, pipeline
+from conjoin.project.evaluation import evaluate
+from conjoin.project.fit import pipeline
 from conjoin.project.search.index import index_folder, is_store, open_index, open_store
 from conjoin.project.search.sync import changed_items, follow, one_at_a_time, signature, sync
 from conjoin.project.state.forget import forget, traces

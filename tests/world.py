@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from conjoin.alignment.binding import Binding
-from conjoin.cli.actions import index as index_verbs
+from conjoin.cli.actions.find import index as index_verbs
 from conjoin.cli.main import main
 from conjoin.errors import ConjoinError
 from conjoin.project.fit import card as cards

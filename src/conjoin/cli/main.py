@@ -93,7 +93,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Bind the bundled pictures, words and speech; search and judge."""
-    from conjoin.cli.actions.demo import run_demo
+    from conjoin.cli.actions.align.demo import run_demo
 
     run_demo(folder, Console(as_json, quiet), seed=seed, dry=dry_run)
 
@@ -114,7 +114,7 @@ def init(
     quiet: Quiet = False,
 ) -> None:
     """Look at a table and write a commented conjoin.toml."""
-    from conjoin.cli.actions.init import run_init
+    from conjoin.cli.actions.align.init import run_init
 
     console = Console(as_json, quiet)
     run_init(table, folder, console, encoder=encoder, dry=dry_run, yes=yes)
@@ -138,7 +138,7 @@ def embed(  # noqa: PLR0913 - each option is one the command line offers
 
     Stopped anywhere, it goes on from there. A cell that cannot be read now keeps its vector.
     """
-    from conjoin.cli.actions.embed import run_embed
+    from conjoin.cli.actions.align.embed import run_embed
 
     console = Console(as_json, quiet)
     complete = run_embed(
@@ -184,7 +184,7 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     the training pairs; what is in use stays where nothing is clearly better. The budget counts
     work by a table of costs, so that a busy machine chooses as a quiet one does.
     """
-    from conjoin.cli.actions.fit import run_fit
+    from conjoin.cli.actions.align.fit import run_fit
     from conjoin.execution.budget import seconds_of
 
     ws = opened(folder, writes=False)
@@ -215,7 +215,7 @@ def compare(
     Settings are chosen on folds of the training pairs; only the finalists are asked the held-out
     items. The next fit with method auto uses what was chosen.
     """
-    from conjoin.cli.actions.compare import run_compare
+    from conjoin.cli.actions.judge.compare import run_compare
     from conjoin.execution.budget import seconds_of
 
     limit = seconds_of(budget)
@@ -240,7 +240,7 @@ def forecast(
 
     Only training pairs are read; the held-out items are not touched.
     """
-    from conjoin.cli.actions.compare import run_forecast
+    from conjoin.cli.actions.judge.compare import run_forecast
 
     run_forecast(
         opened(folder, writes=False), Console(as_json, quiet), more=more, count=items,
@@ -270,7 +270,7 @@ def claims(
     Stopped at any point it goes on where it was. Results are written only where every claim was
     asked for.
     """
-    from conjoin.cli.actions.compare import run_claims
+    from conjoin.cli.actions.judge.compare import run_claims
     from conjoin.execution.budget import bytes_of, seconds_of
 
     run_claims(
@@ -292,7 +292,7 @@ def add(
 
     The maps and stored vectors of the others stay as they are, byte for byte.
     """
-    from conjoin.cli.actions.fit import run_add
+    from conjoin.cli.actions.align.fit import run_add
 
     run_add(
         opened(folder, writes=not dry_run),
@@ -348,7 +348,7 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     Several of these make one query: parts are added up; --not and --not-item are taken off at
     half weight. Words are mixed in where conjoin tune found that they help.
     """
-    from conjoin.cli.actions.search import run_search
+    from conjoin.cli.actions.find.search import run_search
     from conjoin.project.search.ranking import Ranking, parts_asked
 
     given: dict[str, list[Any]] = {
@@ -373,7 +373,7 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Score every direction on held-out items, beside baselines."""
-    from conjoin.cli.actions.evaluate import run_evaluate
+    from conjoin.cli.actions.judge.evaluate import run_evaluate
 
     console = Console(as_json, quiet, verbose=verbose)
     run_evaluate(opened(folder, writes=False), console, seed=seed, dry=dry_run)
@@ -394,7 +394,7 @@ def measure(
     Agreement of neighbours, gaps between modalities, directions in use, hubs: each with what to
     do about it.
     """
-    from conjoin.cli.actions.measure import run_measure
+    from conjoin.cli.actions.judge.measure import run_measure
 
     ws = opened(folder, writes=False)
     console = Console(as_json, quiet, verbose=verbose)
@@ -408,7 +408,7 @@ def methods(
     as_json: Json = False,
 ) -> None:
     """List the methods, or show one with its ranges and sources."""
-    from conjoin.cli.actions.methods import run_methods
+    from conjoin.cli.actions.judge.methods import run_methods
 
     run_methods(name, kind, Console(as_json))
 
@@ -419,7 +419,7 @@ def info(folder: Folder = Path(), as_json: Json = False) -> None:
 
     With the versions that a bug report needs.
     """
-    from conjoin.cli.actions.info import run_info
+    from conjoin.cli.actions.keep.info import run_info
 
     run_info(opened(folder, writes=False), Console(as_json))
 
@@ -430,7 +430,7 @@ def trust(folder: Folder = Path(), as_json: Json = False, dry_run: Dry = False) 
 
     For a workspace that conjoin init did not make here; look at the code first.
     """
-    from conjoin.cli.actions.trust import run_trust
+    from conjoin.cli.actions.keep.trust import run_trust
 
     run_trust(opened(folder, writes=False), Console(as_json), dry=dry_run)
 
@@ -444,7 +444,7 @@ def clean(
     everything: Annotated[bool, typer.Option("--all", help="Also what is in use.")] = False,
 ) -> None:
     """Remove state that nothing in use needs."""
-    from conjoin.cli.actions.clean import run_clean
+    from conjoin.cli.actions.keep.clean import run_clean
 
     run_clean(folder, Console(as_json), dry=dry_run, yes=yes, everything=everything)
 
@@ -452,7 +452,7 @@ def clean(
 @verb(weights, "list")
 def weights_list(as_json: Json = False) -> None:
     """List the weight sets, their licence and whether they are here."""
-    from conjoin.cli.actions.weights import run_weights_list
+    from conjoin.cli.actions.keep.weights import run_weights_list
 
     run_weights_list(Console(as_json))
 
@@ -466,7 +466,7 @@ def weights_add(
     yes: Yes = False,
 ) -> None:
     """Fetch a weight set, check it and convert it."""
-    from conjoin.cli.actions.weights import run_weights_add
+    from conjoin.cli.actions.keep.weights import run_weights_add
 
     run_weights_add(name, Console(as_json), source=source, dry=dry_run, yes=yes)
 

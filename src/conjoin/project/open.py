@@ -11,7 +11,7 @@ from conjoin.project.workspace import Workspace
 if TYPE_CHECKING:
     from conjoin.encoders.run import EmbedResult
     from conjoin.evaluation.compare import Comparison
-    from conjoin.project.fit.measure import Measured
+    from conjoin.project.evaluation.measure import Measured
     from conjoin.project.fit.stored import Fit
     from conjoin.project.report.build import Reported
     from conjoin.project.search.session import SearchSession
@@ -177,7 +177,7 @@ class Project(Tabular):
 
     def evaluate(self, *, seed: int = 0, note: Note = lambda _: None) -> "Evaluation":
         """Retrieval of held-out items in every direction, beside the simple baselines."""
-        from conjoin.project.fit.evaluate import evaluate_workspace
+        from conjoin.project.evaluation.evaluate import evaluate_workspace
 
         return evaluate_workspace(self.workspace, seed=seed, note=note)
 
@@ -186,7 +186,7 @@ class Project(Tabular):
         note: Note = lambda _: None,
     ) -> "Comparison":  # fmt: skip
         """Published methods on these pairs; ``fit`` uses what is chosen."""
-        from conjoin.project.fit.comparison import compare_workspace
+        from conjoin.project.evaluation.comparison import compare_workspace
 
         found, _ = compare_workspace(
             self.workspace, families=families, budget=budget, seed=seed, note=note
@@ -195,7 +195,7 @@ class Project(Tabular):
 
     def measure(self, *names: str, seed: int = 0) -> "Measured":
         """Geometry and agreement of the modalities, before and after the fit."""
-        from conjoin.project.fit.measure import measure_workspace
+        from conjoin.project.evaluation.measure import measure_workspace
 
         return measure_workspace(self.workspace, names=names, seed=seed)
 

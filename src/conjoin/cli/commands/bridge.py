@@ -31,7 +31,7 @@ def bridge(  # noqa: PLR0913 - each option is one the command line offers
     Both text encoders embed the texts; a map from one to the other is chosen on folds and judged
     on held-out texts, and on retrieval where pairs exist. No stored vector moves.
     """
-    from conjoin.cli.actions.bridge import run_bridge, run_drop
+    from conjoin.cli.actions.find.bridge import run_bridge, run_drop
 
     ws, console = opened(folder, writes=apply and not dry_run), Console(as_json, quiet)
     if drop:

@@ -46,11 +46,11 @@ def doctor(  # noqa: PLR0913 - each option is one the command line offers
     """
     console = Console(as_json, quiet)
     if system:
-        from conjoin.cli.actions.system import run_system
+        from conjoin.cli.actions.keep.system import run_system
 
         run_system(folder, console)
         return
-    from conjoin.cli.actions.doctor import run_decisions, run_doctor
+    from conjoin.cli.actions.judge.doctor import run_decisions, run_doctor
 
     ws = opened(folder, writes=False)
     if decisions is not None:

@@ -36,7 +36,7 @@ def explain(  # noqa: PLR0913 - each option is one the command line offers
     quiet: Quiet = False,
 ) -> None:
     """Say what a hit's score is made of, and which training pairs are behind it."""
-    from conjoin.cli.actions.explain import run_explain
+    from conjoin.cli.actions.find.explain import run_explain
     from conjoin.errors import ConjoinError
     from conjoin.project.search.queries import Query
 

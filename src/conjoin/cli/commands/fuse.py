@@ -38,7 +38,7 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
     absence tells the label, and which modality to collect next. With --apply alone the last
     fusion decides the items there are now.
     """
-    from conjoin.cli.actions.fuse import run_apply, run_fuse
+    from conjoin.cli.actions.decide.fuse import run_apply, run_fuse
     from conjoin.execution.budget import seconds_of
     from conjoin.project.transfer.fusion import FuseAsk
 

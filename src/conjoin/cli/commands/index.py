@@ -23,7 +23,7 @@ Plain = Annotated[bool, typer.Option("--plain", help="Leave corrections out.")]
 @verb(index)
 def info(folder: Folder = Path(), as_json: Json = False, quiet: Quiet = False) -> None:
     """What the index holds, what finds candidates in it and what filters may name."""
-    from conjoin.cli.actions.index import run_info
+    from conjoin.cli.actions.find.index import run_info
 
     run_info(opened(folder, writes=False), Console(as_json, quiet))
 
@@ -47,7 +47,7 @@ def check(
 
     Also what float16, int8, binary codes and prefixes would lose.
     """
-    from conjoin.cli.actions.index import run_absent, run_check
+    from conjoin.cli.actions.find.index import run_absent, run_check
 
     if absent:
         run_absent(opened(folder, writes=False), absent, Console(as_json, quiet))
@@ -65,7 +65,7 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Apply [index] of conjoin.toml: what is scanned, and which engine finds candidates."""
-    from conjoin.cli.actions.index import run_tune
+    from conjoin.cli.actions.find.index import run_tune
 
     run_tune(opened(folder, writes=not dry_run), Console(as_json, quiet), dry=dry_run)
 
@@ -81,7 +81,7 @@ def add(
     quiet: Quiet = False,
 ) -> None:
     """Add what was embedded since, by the binding in use; nothing is fitted."""
-    from conjoin.cli.actions.index import run_add
+    from conjoin.cli.actions.find.index import run_add
 
     console = Console(as_json, quiet)
     run_add(
@@ -103,7 +103,7 @@ def delete(
     quiet: Quiet = False,
 ) -> None:
     """Delete the rows of items, or those that meet a filter, in all modalities or some."""
-    from conjoin.cli.actions.index import run_delete
+    from conjoin.cli.actions.find.index import run_delete
 
     run_delete(
         opened(folder, writes=not dry_run), ids or [], Console(as_json, quiet), where=where,
@@ -120,7 +120,7 @@ def compact(
     quiet: Quiet = False,
 ) -> None:
     """Write what is served anew, without deleted rows; forget earlier versions."""
-    from conjoin.cli.actions.index import run_compact
+    from conjoin.cli.actions.find.index import run_compact
 
     run_compact(opened(folder, writes=not dry_run), Console(as_json, quiet), dry=dry_run, yes=yes)
 
@@ -128,7 +128,7 @@ def compact(
 @verb(index)
 def versions(folder: Folder = Path(), as_json: Json = False, quiet: Quiet = False) -> None:
     """List what was served, oldest first."""
-    from conjoin.cli.actions.index import run_versions
+    from conjoin.cli.actions.find.index import run_versions
 
     run_versions(opened(folder, writes=False), Console(as_json, quiet))
 
@@ -143,7 +143,7 @@ def rollback(
     quiet: Quiet = False,
 ) -> None:
     """Serve an earlier version again, as a new one."""
-    from conjoin.cli.actions.index import run_rollback
+    from conjoin.cli.actions.find.index import run_rollback
 
     console = Console(as_json, quiet)
     run_rollback(opened(folder, writes=not dry_run), number, console, dry=dry_run, yes=yes)
@@ -160,7 +160,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write each modality as a faiss file, its ids and metadata, and how to query it."""
-    from conjoin.cli.actions.index import run_export
+    from conjoin.cli.actions.find.index import run_export
 
     console = Console(as_json, quiet)
     run_export(
@@ -179,7 +179,7 @@ def push(
     quiet: Quiet = False,
 ) -> None:
     """Push vectors, corrections and metadata to another index, and see that it answers alike."""
-    from conjoin.cli.actions.index import run_push
+    from conjoin.cli.actions.find.index import run_push
 
     console = Console(as_json, quiet)
     run_push(opened(folder, writes=False), to, console, into=into or [], plain=plain, dry=dry_run)

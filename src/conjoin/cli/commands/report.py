@@ -33,7 +33,7 @@ def report(  # noqa: PLR0913 - each option is one the command line offers
 
     It needs no network, prints, and works by keyboard. Held-out items are asked as by evaluate.
     """
-    from conjoin.cli.actions.report import run_report
+    from conjoin.cli.actions.judge.report import run_report
     from conjoin.execution.budget import seconds_of
 
     limit = seconds_of(budget)

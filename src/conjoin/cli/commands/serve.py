@@ -41,7 +41,7 @@ def serve(  # noqa: PLR0913 - each option is one the command line offers
 
     for module in ("fastapi", "uvicorn", "python_multipart"):
         optional(module, "serve")
-    from conjoin.cli.actions.serve import run_serve
+    from conjoin.cli.actions.keep.serve import run_serve
     from conjoin.server.run import Address
 
     run_serve(

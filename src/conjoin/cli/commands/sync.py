@@ -31,7 +31,7 @@ def sync(
 
     Rows of items that are gone from the table are deleted. Scores of all others stay as they are.
     """
-    from conjoin.cli.actions.sync import run_sync
+    from conjoin.cli.actions.keep.sync import run_sync
 
     console = Console(as_json, quiet)
     run_sync(folder, console, watch=watch, every=every, dry=dry_run, yes=yes)
@@ -48,7 +48,7 @@ def index_sync(
     quiet: Quiet = False,
 ) -> None:
     """The same as ``conjoin sync``."""
-    from conjoin.cli.actions.sync import run_sync
+    from conjoin.cli.actions.keep.sync import run_sync
 
     console = Console(as_json, quiet)
     run_sync(folder, console, watch=watch, every=every, dry=dry_run, yes=yes)

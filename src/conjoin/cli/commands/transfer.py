@@ -41,7 +41,7 @@ def head(  # noqa: PLR0913 - each option is one the command line offers
     Chosen on folds of the training items, and shown on held-out ones beside chance and the simple
     baselines. With --apply alone the last head is used.
     """
-    from conjoin.cli.actions.head import run_head
+    from conjoin.cli.actions.decide.head import run_head
     from conjoin.project.transfer.heads import HeadAsk
 
     ask = HeadAsk(names, label, counts(shots), source, target, method, reject, seed)
@@ -86,7 +86,7 @@ def distill(  # noqa: PLR0913 - each option is one the command line offers
     Shows what it keeps of its teacher on held-out items, beside ridge and doing nothing. With
     --use, search and heads treat its modality as bound.
     """
-    from conjoin.cli.actions.distill import run_distill
+    from conjoin.cli.actions.decide.distill import run_distill
     from conjoin.project.transfer.distill import DistillAsk
 
     named = tuple(part.strip() for part in (teachers or "").split(",") if part.strip())

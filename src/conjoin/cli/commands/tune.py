@@ -35,7 +35,7 @@ def tune(  # noqa: PLR0913 - each option is one the command line offers
     Search mixes by itself only where this finds that it helps. Without judged queries, texts of
     held-out training pairs are asked.
     """
-    from conjoin.cli.actions.tune import run_tune
+    from conjoin.cli.actions.find.tune import run_tune
 
     options = {"queries": queries, "mixer": mixer, "composer": composer, "source": source}
     run_tune(

@@ -53,7 +53,7 @@ def plan(  # noqa: PLR0913 - each option is one the command line offers
     Doing nothing, a bridge, a cascade, embedding a part or all anew: one curve with intervals and
     a recommendation, which may be to stay. Stopped anywhere, it goes on from there.
     """
-    from conjoin.cli.actions.upgrade import run_plan
+    from conjoin.cli.actions.keep.upgrade import run_plan
     from conjoin.project.upgrade.lifecycle import Wanted
 
     wanted = Wanted(modality, to, sample, price, queries, top, bridge, seed, labels)
@@ -89,7 +89,7 @@ def apply(  # noqa: PLR0913 - each option is one the command line offers
 
     Stopped anywhere, it goes on from there. No query is answered from mixed frames.
     """
-    from conjoin.cli.actions.upgrade import run_apply
+    from conjoin.cli.actions.keep.upgrade import run_apply
 
     more = {"direction": direction, "share": share, "others": others}
     run_apply(opened(folder, writes=not dry_run), arm, more, Console(as_json, quiet),
@@ -99,7 +99,7 @@ def apply(  # noqa: PLR0913 - each option is one the command line offers
 @verb(upgrade)
 def verify(folder: Folder = Path(), as_json: Json = False, quiet: Quiet = False) -> None:
     """Look an upgrade over, end to end, against what its plan promised."""
-    from conjoin.cli.actions.upgrade import run_verify
+    from conjoin.cli.actions.keep.upgrade import run_verify
 
     good = run_verify(opened(folder, writes=False), Console(as_json, quiet))
     raise typer.Exit(DONE if good else INCOMPLETE)
@@ -110,7 +110,7 @@ def rollback(
     folder: Folder = Path(), as_json: Json = False, dry_run: Dry = False, yes: Yes = False
 ) -> None:
     """Put back what was in use before, byte for byte."""
-    from conjoin.cli.actions.upgrade import run_rollback
+    from conjoin.cli.actions.keep.upgrade import run_rollback
 
     run_rollback(opened(folder), Console(as_json), dry=dry_run, yes=yes)
 
@@ -133,7 +133,7 @@ def remove(
     The vectors of the others stay byte for byte; what every direction loses is told. --undo puts
     the last one back, byte for byte, as long as nothing was fitted since.
     """
-    from conjoin.cli.actions.upgrade import run_remove
+    from conjoin.cli.actions.keep.upgrade import run_remove
 
     run_remove(opened(folder), modality, Console(as_json), back=undo, dry=dry_run, yes=yes)
 
@@ -158,7 +158,7 @@ def merge(
     This frame stays; the other's vectors are moved into it. What every direction gained or lost
     is told, with intervals. Nothing in either workspace is changed.
     """
-    from conjoin.cli.actions.upgrade import run_merge
+    from conjoin.cli.actions.keep.upgrade import run_merge
 
     run_merge(opened(folder, writes=False), opened(other, writes=False), Console(as_json),
               anchors=anchors, method=method, out=out, dry=dry_run, seed=seed)  # fmt: skip

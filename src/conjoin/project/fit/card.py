@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.project.fit.evaluate import versions
+from conjoin.project.evaluation.evaluate import versions
 from conjoin.project.fit.multi_part import EACH
 from conjoin.project.workspace import Workspace
 from conjoin.report.cards.fit import card_facts, card_markdown

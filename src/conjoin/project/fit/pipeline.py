@@ -13,9 +13,9 @@ from conjoin.catalogue import find
 from conjoin.errors import ConjoinError, StateError
 from conjoin.execution import costs
 from conjoin.execution.budget import FIT_BUDGET, Work, WorkProgress
+from conjoin.project.evaluation.comparison import compared
 from conjoin.project.fit import joint
 from conjoin.project.fit.card import write_card
-from conjoin.project.fit.comparison import compared
 from conjoin.project.fit.crops import cuttable, pieces_of
 from conjoin.project.fit.extend import extend, joined_parts
 from conjoin.project.fit.incumbent import Reach, Standing, drift, in_use, reach_of, standing

@@ -13,9 +13,9 @@ from conjoin.execution import costs
 from conjoin.execution.costs import Shape
 from conjoin.metrics.retrieval.ranks import rank_queries
 from conjoin.metrics.retrieval.relevance import Relevance
-from conjoin.project.fit import evaluate
+from conjoin.project.evaluation import evaluate
+from conjoin.project.evaluation.measure import measure_workspace
 from conjoin.project.fit.card import read_card
-from conjoin.project.fit.measure import measure_workspace
 from conjoin.project.fit.stored import Fit, current_fit
 from conjoin.project.report.extras import fusions, layers_of
 from conjoin.project.search import render

@@ -7,7 +7,7 @@ import numpy as np
 
 from conjoin.errors import ConjoinError
 from conjoin.metrics.base import by_chance, measure_named, subsampled
-from conjoin.project.fit.measure import lines
+from conjoin.project.evaluation.measure import lines
 from conjoin.project.workspace import Workspace
 from conjoin.spaces import Space
 from conjoin.storage.files import read_json

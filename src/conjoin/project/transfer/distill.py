@@ -223,7 +223,7 @@ def fit_student(
 
 
 def _facts(ask: DistillAsk, taught: Class, made: Taught) -> dict[str, Any]:
-    from conjoin.project.fit.evaluate import versions
+    from conjoin.project.evaluation.evaluate import versions
 
     held, learn = np.flatnonzero(taught.held), np.flatnonzero(~taught.held)
     aim, groups = taught.aim[held], taught.groups[held]

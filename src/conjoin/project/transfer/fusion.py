@@ -361,7 +361,7 @@ def _fit(
     report: Callable[[str], None],
 ) -> None:  # fmt: skip
     from conjoin.execution.checkpoint import Kept
-    from conjoin.project.fit.evaluate import versions
+    from conjoin.project.evaluation.evaluate import versions
     from conjoin.report.cards.fusion import fusion_card, missing_markdown
     from conjoin.selection.fusion import Fusing
 

@@ -367,7 +367,7 @@ def _named_only(asked: Question) -> HeadChoice:
 
 
 def _facts(asked: Question, choice: HeadChoice, curve: Curve | None) -> dict[str, Any]:
-    from conjoin.project.fit.evaluate import versions
+    from conjoin.project.evaluation.evaluate import versions
 
     a = asked.ask
     found = curve.to_json() if curve else {"points": [], "rejection": None, "notes": [],

@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.actions.embed import run_embed
-from conjoin.cli.actions.evaluate import show_summary
-from conjoin.cli.actions.hits import terminal
+from conjoin.cli.actions.align.embed import run_embed
+from conjoin.cli.actions.find.hits import terminal
+from conjoin.cli.actions.judge.evaluate import show_summary
 from conjoin.cli.console import Console
-from conjoin.project.fit import evaluate, pipeline
+from conjoin.project.evaluation import evaluate
+from conjoin.project.fit import pipeline
 from conjoin.project.search import queries as asking
 from conjoin.project.search import render
 from conjoin.project.search.session import search

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.actions.calibration import counted
+from conjoin.cli.actions.align.calibration import counted
 from conjoin.cli.console import Console
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number, plain
@@ -22,7 +22,7 @@ def run_compare(
     """Compare methods on this workspace, and say which to use."""
     from conjoin import catalogue
     from conjoin.evaluation.compare import methods_of
-    from conjoin.project.fit.comparison import compare_workspace
+    from conjoin.project.evaluation.comparison import compare_workspace
     from conjoin.selection.choose import feedable
 
     if dry:
@@ -87,7 +87,7 @@ def run_forecast(
 ) -> None:
     """The learning curve, its forecast, and the items to pair next."""
     from conjoin.evaluation.learning_curve import forecast, method_of
-    from conjoin.project.fit.evaluate import test_bed
+    from conjoin.project.evaluation.evaluate import test_bed
     from conjoin.project.fit.stored import current_fit
 
     choice = method_of(method, current_fit(ws).binding.choice)

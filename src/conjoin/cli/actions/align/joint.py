@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.actions import calibration
+from conjoin.cli.actions.align import calibration
 from conjoin.cli.console import Console
 from conjoin.encoders.open import parse, towers
 from conjoin.project.fit import joint

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from conjoin.cli.actions.joint import towers_of
+from conjoin.cli.actions.align.joint import towers_of
 from conjoin.cli.console import Console, confirm
 from conjoin.items.reading.guess import look
 from conjoin.project.trust import MADE, trust

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from conjoin.cli.actions.calibration import counted
+from conjoin.cli.actions.align.calibration import counted
 from conjoin.cli.console import Console
-from conjoin.project.fit.measure import Found, Measured, chosen, measure_workspace
+from conjoin.project.evaluation.measure import Found, Measured, chosen, measure_workspace
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number
 

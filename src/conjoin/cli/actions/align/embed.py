@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conjoin.cli.actions.joint import serve_as_it_is
+from conjoin.cli.actions.align.joint import serve_as_it_is
 from conjoin.cli.console import Console, confirm
 from conjoin.encoders.media.video import clock
 from conjoin.encoders.run import EmbedResult, Survey

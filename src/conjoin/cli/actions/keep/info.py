@@ -4,7 +4,8 @@ from typing import Any
 
 from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError
-from conjoin.project.fit import evaluate, stored
+from conjoin.project.evaluation import evaluate
+from conjoin.project.fit import stored
 from conjoin.project.workspace import Workspace
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from conjoin.cli.actions import calibration as scores
+from conjoin.cli.actions.align import calibration as scores
 from conjoin.cli.console import Console
-from conjoin.project.fit import evaluate
+from conjoin.project.evaluation import evaluate
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number
 

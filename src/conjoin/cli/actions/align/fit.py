@@ -3,12 +3,13 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from conjoin.cli.actions import calibration as scores
-from conjoin.cli.actions import joint as joint_verbs
-from conjoin.cli.actions.changes import show_change
-from conjoin.cli.actions.embed import run_embed
+from conjoin.cli.actions.align import calibration as scores
+from conjoin.cli.actions.align import joint as joint_verbs
+from conjoin.cli.actions.align.changes import show_change
+from conjoin.cli.actions.align.embed import run_embed
 from conjoin.cli.console import Console
-from conjoin.project.fit import decisions, evaluate, joint, pipeline, stored
+from conjoin.project.evaluation import evaluate
+from conjoin.project.fit import decisions, joint, pipeline, stored
 from conjoin.project.fit.card import FACTS, PAGE
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number, plain

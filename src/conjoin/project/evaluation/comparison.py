@@ -8,7 +8,7 @@ from conjoin.alignment.binding import pairs_digest
 from conjoin.alignment.choice import Choice
 from conjoin.alignment.modality_graph import check_hub, hub_candidates
 from conjoin.evaluation.compare import Comparison, compare
-from conjoin.project.fit.evaluate import test_bed, versions
+from conjoin.project.evaluation.evaluate import test_bed, versions
 from conjoin.project.workspace import Workspace
 from conjoin.spaces import Pairs, Space
 from conjoin.storage.digest import digest

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.actions.hits import suggestions, terminal
+from conjoin.cli.actions.find.hits import suggestions, terminal
 from conjoin.cli.console import Console
 from conjoin.project.search import render
 from conjoin.project.search.session import SearchSession

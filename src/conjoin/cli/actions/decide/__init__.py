@@ -1,0 +1,1 @@
+"""Commands that classify, fuse and distil."""

@@ -1,0 +1,1 @@
+"""Commands that search it, and that look after its index."""

@@ -1,0 +1,1 @@
+"""Commands that say how good it is, and which method would be better."""

@@ -1,0 +1,1 @@
+"""Commands that keep it current, change encoders, and serve."""
