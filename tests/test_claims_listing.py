@@ -119,7 +119,11 @@ def test_data_without_names_are_refused():
 
 @pytest.mark.parametrize(
     ("family", "kind"),
-    [("storing", "storage"), ("cutting", "cutoff"), ("suggesting", "suggester")],
+    [
+        ("storing", "vector-codec"),
+        ("cutting", "list-truncation"),
+        ("suggesting", "query-suggestion"),
+    ],
 )
 def test_claims_have_their_jobs(family, kind):
     jobs = {job for each in claims_of(family=family) for job in each.jobs()}

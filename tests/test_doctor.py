@@ -462,7 +462,7 @@ def test_measured_precision_is_there_for_near_pairs():
     ("change", "said"),
     [
         ({"kinds": ["mismatched"]}, "did you mean mismatch"),
-        ({"least": 1.5}, "--least"),
+        ({"least": 1.5}, "--min-confidence"),
     ],
 )
 def test_bad_options_are_refused(change, said):

@@ -185,7 +185,7 @@ def test_faults_are_one_line_each(conjoin, ws, tmp_path):
     conjoin.bad(ws, "doctor", "-w", ws, "--decisions", tmp_path / "no.csv", says=("no column",))
     conjoin.bad(ws, "doctor", "-w", ws, "--decisions", tmp_path / "x.csv", says=("no such file",))
     conjoin.bad(ws, "doctor", "-w", ws, "--kinds", "leek", says=("did you mean leak",))
-    conjoin.bad(ws, "doctor", "-w", ws, "--least", "2", says=("--least",))
+    conjoin.bad(ws, "doctor", "-w", ws, "--min-confidence", "2", says=("--min-confidence",))
     conjoin.bad(ws, "doctor", "-w", ws, "--label", "color", says=("did you mean colour",))
     conjoin.bad(ws, "doctor", "-w", ws, "--label", "id", says=("200 different values",))
     conjoin.bad(ws, "fit", "-w", ws, "--with-fixes", says=("--with-fixes", "conjoin doctor"))

@@ -111,12 +111,12 @@ def test_a_dry_run_writes_nothing(made, conjoin):
         (("--label", "name"), ("column 'name'", "classes for 150", "values repeat")),
         (("--label", "list"), ("column 'list'", "holds lists", "one value a cell")),
         (("--label", "void"), ("column 'void'", "0 labelled items")),
-        (("--label", "yes", "--as", "numbers"), ("is no number", "--as classes")),
+        (("--label", "yes", "--task", "regression"), ("is no number", "--task classification")),
         ((), ("nothing to do", "--label COLUMN or --apply FILE")),
         (("--apply", "out.csv"), ("no fusion is fitted yet", "--label COLUMN")),
         (("--label", "kind", "--method", "lte"), ("'lte' is unknown", "did you mean late")),
-        (("--label", "kind", "--as", "number"), ("'number'", "classes or numbers")),
-        (("--label", "kind", "--as", "numbers"), ("is no number", "--as classes")),
+        (("--label", "kind", "--task", "number"), ("'number'", "classification or regression")),
+        (("--label", "kind", "--task", "regression"), ("is no number", "--task classification")),
         (("--label", "kind", "c"), ("'c' is not configured",)),
         (("--label", "kind", "--budget", "soon"), ("--budget", "90s, 10m or 1h")),
     ],
@@ -176,5 +176,5 @@ def test_whole_numbers_with_gaps_are_classes_without_fractions(made, conjoin):
     asked = ("fuse", "-w", made, "--method", "late", "--budget", "1s", "--json")
     assert conjoin.good(*asked, "--label", "whole").json["classes"] == ["0", "1"]
     assert conjoin.good(*asked, "--label", "yes").json["classes"] == ["False", "True"]
-    found = conjoin.good(*asked, "--label", "said", "--as", "numbers").json
+    found = conjoin.good(*asked, "--label", "said", "--task", "regression").json
     assert found["metric"] == "explained"

@@ -518,6 +518,6 @@ def test_a_method_takes_the_place_of_the_vectors_only_where_it_surely_gains(
     assert (bound["method"], bound["frame"] == own.id) == (
         ("ridge", False) if turned else ("identity", True)
     )
-    assert ("nothing, which was in use, stays: the gain of" in told) is not turned
+    assert ("identity, which was in use, stays: the gain of" in told) is not turned
     again = conjoin.good("fit", "--fresh", "--json", "-w", tmp_path).json
     assert again["method"] == bound["method"], "--fresh forgets a choice, not the vectors"

@@ -52,7 +52,7 @@ def test_parts_make_one_query(call, made):
 
 
 def test_every_constraint_is_met(call, made):
-    told = call.good("search", "red thing", "-w", made, "--like", "i3", "--composer", "and",
+    told = call.good("search", "red thing", "-w", made, "--like", "i3", "--combine", "and",
                      "--json", "-k", 4).json  # fmt: skip
     assert set(told["lists"]) == {"text", "a", "b", "mixed"}
     for hit in told["lists"]["a"]:
@@ -60,19 +60,19 @@ def test_every_constraint_is_met(call, made):
 
 
 def test_words_are_mixed_where_asked(call, made):
-    told = call.good("search", "note7", "-w", made, "--mixer", "cc", "--json", "-k", 3).json
+    told = call.good("search", "note7", "-w", made, "--fusion", "cc", "--json", "-k", 3).json
     assert told["lists"]["bm25"][0]["id"] == "i7"
     best = told["lists"]["mixed"][0]
     assert best["id"] == "i7"
     assert {"bm25", "fused"} < set(best["scores"])
-    without = call.good("search", "note7", "-w", made, "--mixer", "none", "--json").json
+    without = call.good("search", "note7", "-w", made, "--fusion", "none", "--json").json
     assert "bm25" not in without["lists"]
-    left = call.good("search", "note7", "-w", made, "--mixer", "cc", "--like", "i7", "--json").json
+    left = call.good("search", "note7", "-w", made, "--fusion", "cc", "--like", "i7", "--json").json
     assert "i7" not in {hit["id"] for own in left["lists"].values() for hit in own}
 
 
 def test_a_filter_holds_for_words_too(call, made):
-    told = call.good("search", "alpha", "-w", made, "--mixer", "rrf", "--where",
+    told = call.good("search", "alpha", "-w", made, "--fusion", "rrf", "--where",
                      "note='note7 alpha'", "--json").json  # fmt: skip
     for own in told["lists"].values():
         assert {hit["id"] for hit in own} == {"i7"}
@@ -112,7 +112,7 @@ def test_hits_are_looked_at_again(call, made, tmp_path, monkeypatch):
     assert found == sorted(found, reverse=True)
     assert all(hit["score"] == hit["scores"]["rerank"] for hit in told["lists"]["text"])
     cut = call.good(
-        "search", "thing", "-w", made, "--into", "text", "-k", 3, "--least", found[1],
+        "search", "thing", "-w", made, "--into", "text", "-k", 3, "--min-score", found[1],
         "--rerank", "python:again_by_number:score", "--json",
     ).json  # fmt: skip
     assert len(cut["lists"]["text"]) == 2
@@ -135,15 +135,15 @@ def test_suggestions_come_with_their_figures(call, made):
         (("search", " "), ("empty",)),
         (("search", "x", "--weight", "like=2"), ("--weight", "is not asked")),
         (("search", "x", "--weight", "text"), ("NAME=NUMBER",)),
-        (("search", "x", "--composer", "summ"), ("did you mean sum",)),
-        (("search", "x", "--composer", "combiner", "--like", "i1"), ("conjoin tune",)),
-        (("search", "x", "--mixer", "rff"), ("did you mean rrf",)),
-        (("search", "--item", "i1", "--mixer", "rrf"), ("no words",)),
+        (("search", "x", "--combine", "summ"), ("did you mean sum",)),
+        (("search", "x", "--combine", "combiner", "--like", "i1"), ("conjoin tune",)),
+        (("search", "x", "--fusion", "rff"), ("did you mean rrf",)),
+        (("search", "--item", "i1", "--fusion", "rrf"), ("no words",)),
         (("search", "x", "--rerank", "thing"), ("python:module:function",)),
         (("search", "x", "--rerank", "python:nowhere:f"), ("no module nowhere",)),
         (("search", "x", "--like", "zz"), ("no item",)),
-        (("tune", "--mixer", "zz"), ("unknown",)),
-        (("tune", "--composer", "sum"), ("needs no training",)),
+        (("tune", "--fusion", "zz"), ("unknown",)),
+        (("tune", "--combine", "sum"), ("needs no training",)),
         (("tune", "--queries", "absent.csv"), ("absent.csv",)),
     ],
 )

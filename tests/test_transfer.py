@@ -280,7 +280,7 @@ def test_a_new_binding_does_not_fit_an_old_head(call, ready):
 
 
 def test_distill_judges_resumes_and_binds(call, ready):
-    args = ("distill", "-w", ready, "--modality", "text", "--to", "builtin:chargram?dim=64",
+    args = ("distill", "-w", ready, "--modality", "text", "--student", "builtin:chargram?dim=64",
             "--method", "ridge-student")  # fmt: skip
     value = call.good(*args, "--json").json
     methods = [c["method"] for c in value["compared"]]
@@ -298,7 +298,7 @@ def test_a_student_becomes_a_bound_modality(call, ready):
     added = '[modalities.c]\ncolumn = "c"\nencoder = "builtin:vector"\n[split]'
     (ready / "conjoin.toml").write_text(text.replace("[split]", added), encoding="utf-8")
     call.good("embed", "c", "-w", ready, "-q")
-    args = ("distill", "-w", ready, "--modality", "c", "--from", "a,b", "--method",
+    args = ("distill", "-w", ready, "--modality", "c", "--teacher", "a,b", "--method",
             "ridge-student", "--use")  # fmt: skip
     value = call.good(*args, "--json").json
     current = json.loads((ready / ".conjoin" / "current.json").read_text())
@@ -308,7 +308,7 @@ def test_a_student_becomes_a_bound_modality(call, ready):
     args_of_search = ("search", "-w", ready, "--item", "i1", "--from", "c", "--into", "a")
     assert '"i1"' in call.good(*args_of_search, "--json").out
     call.good(*args, "-q")
-    call.bad(ready, "distill", "-w", ready, "--modality", "a", "--from", "b", "--method",
+    call.bad(ready, "distill", "-w", ready, "--modality", "a", "--teacher", "b", "--method",
              "ridge-student", "--use", says=("'a' is bound by another map",))  # fmt: skip
 
 
@@ -316,11 +316,11 @@ def test_a_student_becomes_a_bound_modality(call, ready):
     ("words", "says"),
     [
         (("--modality", "text"), ("no teacher",)),
-        (("--modality", "txt", "--from", "a"), ("did you mean text",)),
-        (("--modality", "a", "--from", "a"), ("would teach itself",)),
-        (("--modality", "a", "--from", "b,b"), ("a teacher twice",)),
-        (("--modality", "a", "--to", "bb"), ("neither modality nor encoder",)),
-        (("--modality", "a", "--from", "b", "--method", "rkdd"), ("did you mean rkd",)),
+        (("--modality", "txt", "--teacher", "a"), ("did you mean text",)),
+        (("--modality", "a", "--teacher", "a"), ("would teach itself",)),
+        (("--modality", "a", "--teacher", "b,b"), ("a teacher twice",)),
+        (("--modality", "a", "--student", "bb"), ("neither modality nor encoder",)),
+        (("--modality", "a", "--teacher", "b", "--method", "rkdd"), ("did you mean rkd",)),
     ],
 )
 def test_distill_refuses_in_one_line(call, ready, words, says):

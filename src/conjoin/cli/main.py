@@ -317,7 +317,8 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     unlike_item: UnlikeItem = None,
     weight: Weights = None,
     composer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="How several parts make one query: sum.")
+        str | None,
+        typer.Option("--combine", metavar="NAME", help="How several parts make one query: sum."),
     ] = None,
     source: Annotated[str | None, typer.Option("--from", help="Modality of the query.")] = None,
     into: Annotated[list[str] | None, typer.Option(help="Modalities to search.")] = None,
@@ -329,14 +330,17 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     ] = 10,
     mixer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Mix vectors with words: cc, rrf…; none; as tuned."),
+        typer.Option(
+            "--fusion", metavar="NAME", help="Mix vectors with words: cc, rrf…; none; as tuned."
+        ),
     ] = None,
     rerank: Annotated[
         str | None,
         typer.Option(metavar="python:MODULE:FUNCTION", help="Scores pairs of query and hit."),
     ] = None,
     least: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="Keep no hit that scores less.")
+        float | None,
+        typer.Option("--min-score", metavar="SCORE", help="Keep no hit that scores less."),
     ] = None,
     suggest: Annotated[bool, typer.Option("--suggest", help="Say what to ask next.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write the hits as a page.")] = None,

@@ -36,7 +36,7 @@ def examine(
     """
     wanted = check_kinds(kinds)
     if not 0 <= least <= 1:
-        raise ConjoinError("--least", f"{least}", "give a confidence from 0 to 1")
+        raise ConjoinError("--min-confidence", f"{least}", "give a confidence from 0 to 1")
     if not case.spaces:
         raise ConjoinError("doctor", "no modality is embedded", "run: conjoin embed")
     found: list[Finding] = []

@@ -157,8 +157,8 @@ ARGUMENTS = {
     "--from": "source",
     "--item": "item",
     "filter": "where",
-    "--mixer": "mixer",
-    "--composer": "composer",
+    "--fusion": "mixer",
+    "--combine": "composer",
     "--hit": "hit",
     "explain": "query",
 }

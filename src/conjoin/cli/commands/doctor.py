@@ -19,7 +19,10 @@ def doctor(  # noqa: PLR0913 - each option is one the command line offers
         typer.Option("--kinds", metavar="NAMES", help="Only these kinds, as in mismatch,leak."),
     ] = None,
     least: Annotated[
-        float, typer.Option(metavar="P", help="Tell findings of at least this confidence.")
+        float,
+        typer.Option(
+            "--min-confidence", metavar="P", help="Report findings of at least this confidence."
+        ),
     ] = 0.5,
     label: Annotated[
         list[str] | None,

@@ -7,18 +7,23 @@ import typer
 
 from conjoin.cli.console import Console
 from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, opened, verb
+from conjoin.errors import ConjoinError
 
 verbs = typer.Typer()
+
+#: What each task decides.
+TASKS = {"classification": "classes", "regression": "numbers"}
 
 
 @verb(verbs)
 def fuse(  # noqa: PLR0913 - each option is one the command line offers
     names: Annotated[list[str] | None, typer.Argument(help="Modalities; all by default.")] = None,
     folder: Folder = Path(),
-    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column to decide.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column to predict.")] = None,
     method: Annotated[str, typer.Option(help="A fusion's name, or auto.")] = "auto",
     kind: Annotated[
-        str | None, typer.Option("--as", metavar="KIND", help="Decide classes or numbers.")
+        str | None,
+        typer.Option("--task", metavar="KIND", help="classification or regression; by the column."),
     ] = None,
     budget: Annotated[
         str, typer.Option(metavar="TIME", help="What all of it may take, about.")
@@ -31,7 +36,7 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Decide a column from whatever modalities an item has.
+    """Predict a column from whatever modalities an item has.
 
     The method is chosen on folds of the training items, and judged on held-out ones beside the
     best single modality. With it comes what every subset of the modalities is worth, whether
@@ -46,5 +51,19 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
     if label is None:
         run_apply(ws, names or [], console, apply, dry_run)
         return
-    ask = FuseAsk(label, tuple(names or ()), method, kind, seconds_of(budget), seed)
+    ask = FuseAsk(label, tuple(names or ()), method, _kind(kind), seconds_of(budget), seed)
     run_fuse(ws, ask, console, apply, dry_run)
+
+
+def _kind(task: str | None) -> str | None:
+    """What a task decides: classes or numbers.
+
+    Raises
+    ------
+    ConjoinError : it is neither classification nor regression.
+    """
+    if task is None:
+        return None
+    if task not in TASKS:
+        raise ConjoinError("--task", repr(task), "give classification or regression")
+    return TASKS[task]

@@ -69,10 +69,13 @@ def distill(  # noqa: PLR0913 - each option is one the command line offers
     folder: Folder = Path(),
     to: Annotated[
         str | None,
-        typer.Option(metavar="ENCODER", help="Smaller encoder or modality that reads them."),
+        typer.Option(
+            "--student", metavar="ENCODER", help="Smaller encoder or modality that reads them."
+        ),
     ] = None,
     teachers: Annotated[
-        str | None, typer.Option("--from", metavar="NAMES", help="Modalities that teach: a,b.")
+        str | None,
+        typer.Option("--teacher", metavar="NAMES", help="Modalities that teach: a,b."),
     ] = None,
     method: Annotated[str, typer.Option(help="A student's name, or auto.")] = "auto",
     use: Annotated[bool, typer.Option("--use", help="Bind the modality by it.")] = False,

@@ -19,10 +19,11 @@ def tune(  # noqa: PLR0913 - each option is one the command line offers
         typer.Option(metavar="FILE", help="Judged queries: columns query and id."),
     ] = None,
     mixer: Annotated[
-        str, typer.Option(metavar="NAME", help="How words and vectors are mixed.")
+        str, typer.Option("--fusion", metavar="NAME", help="How words and vectors are mixed.")
     ] = "cc",
     composer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Train this composer instead.")
+        str | None,
+        typer.Option("--combine", metavar="NAME", help="Train this query composition instead."),
     ] = None,
     source: Annotated[str | None, typer.Option("--from", help="Modality of the queries.")] = None,
     as_json: Json = False,

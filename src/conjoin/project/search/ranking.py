@@ -198,7 +198,7 @@ def open_composer(ws: Workspace, name: str, frame: str) -> Composed:
     path = ranking_folder(ws) / f"composer-{name}.safetensors"
     if not path.exists():
         raise ConjoinError(
-            "--composer", f"{name} is not trained", f"run: conjoin tune --composer {name}"
+            "--combine", f"{name} is not trained", f"run: conjoin tune --combine {name}"
         )
     return load_composed(path, frame)[1]
 
@@ -307,7 +307,7 @@ def mixture_of(
     if mixer is not None:
         if words is None:
             raise ConjoinError(
-                "--mixer", "there are no words to mix with", "give words to look for"
+                "--fusion", "there are no words to mix with", "give words to look for"
             )
         weights = tuned.weights if tuned is not None and tuned.mixer == mixer else {}
         return Mixture(find("score-fusion", mixer).make(), weights)

@@ -226,7 +226,7 @@ def tune_composer(ws: Workspace, name: str, *, source: str | None, seed: int) ->
     row = find("query-composition", name)
     if row.cost != "trained":
         raise ConjoinError(
-            "--composer", f"{name} needs no training", "use it: conjoin search --composer"
+            "--combine", f"{name} needs no training", "use it: conjoin search --combine"
         )
     made = current_fit(ws)
     caption = source or reader_of(ws, made, "text")
@@ -246,7 +246,7 @@ def tune_composer(ws: Workspace, name: str, *, source: str | None, seed: int) ->
             changes.append(edit.words)
             wanted.append(bound[edit.target])
     if not references:
-        raise ConjoinError("--composer", "no two captions differ by one word", "compose by sum")
+        raise ConjoinError("--combine", "no two captions differ by one word", "compose by sum")
     order = np.random.default_rng([seed, 31]).permutation(len(references))[:5000]
     distinct = sorted({changes[at] for at in order})
     _, space = encode_texts(ws, made, distinct, caption)

@@ -84,13 +84,15 @@ def read_class(ws: Workspace, ask: DistillAsk) -> Class:
     ws.modality(ask.modality)
     names = ask.teachers or ((ask.modality,) if ask.to else ())
     if not names:
-        raise ConjoinError("--from", "no teacher", "name a modality, or a smaller encoder by --to")
+        raise ConjoinError(
+            "--teacher", "no teacher", "name a modality, or a smaller encoder by --student"
+        )
     for name in names:
         ws.modality(name)
     if len(set(names)) < len(names):
-        raise ConjoinError("--from", f"a teacher twice in {','.join(names)}", "name each once")
+        raise ConjoinError("--teacher", f"a teacher twice in {','.join(names)}", "name each once")
     if not ask.to and names == (ask.modality,):
-        raise ConjoinError("--from", f"{ask.modality!r} would teach itself", "name another")
+        raise ConjoinError("--teacher", f"{ask.modality!r} would teach itself", "name another")
     reads = _reads(ws, ask)
     taught, target, bound = _teachers(ws, names)
     ids = reads.ids
@@ -99,7 +101,7 @@ def read_class(ws: Workspace, ask: DistillAsk) -> Class:
     held = ws.split.is_test(ids)
     if held.sum() < 2 or (~held).sum() < 4:
         found = f"{(~held).sum()} items to learn from and {held.sum()} held out have all of them"
-        raise ConjoinError("--from", found, "embed more, or name other teachers")
+        raise ConjoinError("--teacher", found, "embed more, or name other teachers")
     owner = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
     aims = {name: _at(rows, ids) for name, rows in taught.items()}
     if bound and len(aims) > 1:
@@ -120,7 +122,7 @@ def _reads(ws: Workspace, ask: DistillAsk) -> Rows:
         return rows_of(ws.space(ask.to or ask.modality))
     if ":" not in ask.to:
         raise ConjoinError(
-            "--to", f"{ask.to!r} is neither modality nor encoder",
+            "--student", f"{ask.to!r} is neither modality nor encoder",
             f"{nearest(ask.to, ws.config.modalities)} An encoder is written builtin:text-static",
         )  # fmt: skip
     column = ws.modality(ask.modality).column
@@ -131,7 +133,7 @@ def _reads(ws: Workspace, ask: DistillAsk) -> Rows:
     embed(store, encoder, ws.items.cells(column, encoder.kind))
     space = store.open()
     if space is None:
-        raise ConjoinError("--to", f"{ask.to} read no cell of {ask.modality}", "name another")
+        raise ConjoinError("--student", f"{ask.to} read no cell of {ask.modality}", "name another")
     return rows_of(space)
 
 
@@ -323,7 +325,7 @@ def check_use(ws: Workspace, ask: DistillAsk) -> str:
         raise ConjoinError(
             "--use", f"{name} is no modality of conjoin.toml",
             f'add [modalities.small] with column = "{column}" and encoder = "{name}", then run: '
-            f"conjoin embed small, conjoin distill --modality small --from {teachers} --use",
+            f"conjoin embed small, conjoin distill --modality small --teacher {teachers} --use",
         )  # fmt: skip
     held = current_fit(ws).binding.maps.get(name)
     stored = (ws.state / "students").glob(f"*/{FILE}")

@@ -315,7 +315,7 @@ def typed(labels: np.ndarray, kind: str | None, label: str) -> np.ndarray:
     values = [v for v in labels.tolist() if v is not None]
     where = f"column {label!r}"
     if kind not in (None, "classes", "numbers"):
-        raise ConjoinError("--as", repr(kind), "give classes or numbers")
+        raise ConjoinError("kind", repr(kind), "give classes or numbers")
     if any(isinstance(v, list | tuple | dict | bytes | np.ndarray) for v in values):
         raise ConjoinError(where, "holds lists or bytes", "name a column of one value a cell")
     if kind == "numbers":
@@ -337,7 +337,7 @@ def _number(value: Any, where: str) -> float | None:
         if isinstance(value, bool) or not np.isfinite(found := float(value)):
             raise ValueError
     except (TypeError, ValueError):
-        raise ConjoinError(where, f"{value!r} is no number", "give --as classes") from None
+        raise ConjoinError(where, f"{value!r} is no number", "give --task classification") from None
     return found
 
 

@@ -85,7 +85,7 @@ class Trained:
         """
         if len(parts) != 2 or not (np.asarray(weights) == 1).all():
             raise ConjoinError(
-                "--composer", "this one takes a reference and a change, unweighed",
+                "--combine", "this one takes a reference and a change, unweighed",
                 "give one --like or --query beside words, or compose by sum",
             )  # fmt: skip
         return self.vectors(parts[:1], parts[1:])[0]

@@ -302,7 +302,7 @@ def load_composed(path: Path, frame: str) -> tuple[str, Composed]:
     """
     arrays, meta = map_arrays(path)
     if meta["frame"] != frame:
-        raise ConjoinError(str(path), "was fitted in another frame", "run: conjoin tune --composer")
+        raise ConjoinError(str(path), "was fitted in another frame", "run: conjoin tune --combine")
     made: QueryComposition = find("query-composition", meta["composer"]).make(meta["fields"])
     held = {name: np.array(array) for name, array in arrays.items()}
     return str(meta["composer"]), made.restore(held)

@@ -41,6 +41,6 @@ def _run_composer(
         console.result({"composer": name, "dry": True})
         return
     made = tune_composer(ws, name, source=options["source"], seed=seed)
-    use = f"conjoin search --composer {name}"
+    use = f"conjoin search --combine {name}"
     console.say(f"trained {name} on {made.triplets} triplets; use it: {use}")
     console.result({**made.to_json(), "dry": False})
