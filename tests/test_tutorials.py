@@ -18,7 +18,7 @@ FOLDER = ROOT / "docs" / "tutorials"
 #: In the order in which they build on each other.
 PAGES = ("catalogue", "compare", "doctor", "researcher")
 EXPECTED = {
-    "catalogue": ("wrote conjoin.toml", "red apple", "better than chance in", '"lists"'),
+    "catalogue": ("wrote conjoin.toml", "red apple", "held-out queries", '"lists"'),
     "compare": ("Held-out items, all directions", "would check"),
     "doctor": ("decisions read", "recall@10", "without fixes"),
     "researcher": ("passed", "bank-mean over identity, recall@10"),

@@ -23,8 +23,10 @@ from conjoin.cli.commands import upgrade as cli_upgrade
 from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.cli.help import Grouped
 from conjoin.cli.options import (
+    Combine,
     Dry,
     Folder,
+    Fusion,
     Json,
     Like,
     Quiet,
@@ -316,10 +318,7 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     unlike: Unlike = None,
     unlike_item: UnlikeItem = None,
     weight: Weights = None,
-    composer: Annotated[
-        str | None,
-        typer.Option("--combine", metavar="NAME", help="How several parts make one query: sum."),
-    ] = None,
+    composer: Combine = None,
     source: Annotated[str | None, typer.Option("--from", help="Modality of the query.")] = None,
     into: Annotated[list[str] | None, typer.Option(help="Modalities to search.")] = None,
     where: Annotated[
@@ -328,12 +327,7 @@ def search(  # noqa: PLR0913 - each option is one the command line offers
     k: Annotated[
         int, typer.Option("-k", "--k", min=1, max=10_000, metavar="N", help="Hits a list.")
     ] = 10,
-    mixer: Annotated[
-        str | None,
-        typer.Option(
-            "--fusion", metavar="NAME", help="Mix vectors with words: cc, rrf…; none; as tuned."
-        ),
-    ] = None,
+    mixer: Fusion = None,
     rerank: Annotated[
         str | None,
         typer.Option(metavar="python:MODULE:FUNCTION", help="Scores pairs of query and hit."),

@@ -21,6 +21,16 @@ Verbose = Annotated[
 ]
 
 # The further parts of a query, and what each counts.
+Combine = Annotated[
+    str | None,
+    typer.Option("--combine", metavar="NAME", help="How several parts make one query: sum."),
+]
+Fusion = Annotated[
+    str | None,
+    typer.Option(
+        "--fusion", metavar="NAME", help="Mix vectors with words: cc, rrf…; none; as tuned."
+    ),
+]
 Like = Annotated[
     list[str] | None, typer.Option(metavar="ID", help="An item it should be like, too.")
 ]
