@@ -11,6 +11,7 @@ import pytest
 from conjoin.catalogue import Choice
 from conjoin.errors import ConjoinError, FrameError
 from conjoin.items.config import ModalityPart
+from conjoin.project.evaluation.evaluate import trust_workspace
 from conjoin.project.fit import multi_part as parts
 from conjoin.project.fit import pipeline as jobs
 from conjoin.project.fit.stored import current_fit
@@ -210,7 +211,7 @@ def test_another_rule_makes_the_fit_stale(mine, call, monkeypatch):
     call.bad(mine, "search", "red", "-w", mine, says=(*says, 'says "each"'))
     joining(mine, "peak")
     call.bad(mine, "evaluate", "-w", mine, says=(*says, 'says "peak"'))
-    for ask in (current_fit, jobs.trust_workspace, lambda ws: pending(ws, open_index(ws))):
+    for ask in (current_fit, trust_workspace, lambda ws: pending(ws, open_index(ws))):
         with pytest.raises(FrameError, match="was fitted with parts"):
             ask(Workspace(mine, writes=False))
     with pytest.raises(FrameError, match="was fitted with parts"):

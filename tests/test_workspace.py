@@ -143,11 +143,12 @@ def test_again_is_nothing(conjoin, tmp_path, monkeypatch):
 
     from conjoin.alignment.binding import Binding
     from conjoin.encoders.builtin.chargram import CharGram
+    from conjoin.project.evaluation import evaluate
     from conjoin.project.fit import pipeline as jobs
 
     monkeypatch.setattr(CharGram, "forward", never)
     monkeypatch.setattr(Binding, "fit", never)
-    monkeypatch.setattr(jobs, "evaluate", never)
+    monkeypatch.setattr(evaluate, "evaluate", never)
     monkeypatch.setattr(jobs, "build_index", never)
     for words in (["embed"], ["fit", "--method", "ridge"], ["evaluate"]):
         conjoin.good(*words, "-w", tmp_path)
