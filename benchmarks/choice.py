@@ -24,7 +24,7 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.alignment.binding import Binding
-from conjoin.alignment.choice import BASELINES, Choice
+from conjoin.alignment.choice import Choice
 from conjoin.claims.datasets.registry import open_bench
 from conjoin.project.fit.incumbent import drift
 from conjoin.project.fit.stored import Fit
@@ -162,7 +162,7 @@ def held_out(name: str, rows: int, wide: int, seeds: int) -> dict[str, Any]:
             others.setdefault(method, []).append(_asked(outer, one))
         print(name, rows, seed, choice.method, round(own[-1], 3), flush=True)
     means = {method: float(np.mean(found)) for method, found in others.items()}
-    plain = max(means[method] for method in BASELINES if method in means)
+    plain = max(means[method] for method in catalogue.simple("aligner") if method in means)
     return {
         "table": name, "rows": rows, "seeds": seeds,
         "chosen": float(np.mean(own)), "methods": means,

@@ -75,7 +75,7 @@ def _place(row: Row) -> str:
 def _catalogue(kinds: list[str]) -> str:
     lines = ["# Methods", "", f"{len(rows())} methods of {len(kinds)} kinds.", ""]
     for kind in kinds:
-        lines += [f"## {kind}", "", f"{KINDS[kind][0].upper()}{KINDS[kind][1:]}.", ""]
+        lines += [f"## {kind}", "", f"{KINDS[kind].sentence}.", ""]
         lines += ["| method | what it does | needs | cost | extra |", "|---|---|---|---|---|"]
         for row in of_kind(kind).values():
             needs, extra = ", ".join(sorted(row.needs)), row.extra or ""
@@ -87,7 +87,7 @@ def _catalogue(kinds: list[str]) -> str:
 
 
 def _kind_page(kind: str) -> str:
-    parts = [f"# {kind[0].upper()}{kind[1:]}\n\n{KINDS[kind][0].upper()}{KINDS[kind][1:]}.\n"]
+    parts = [f"# {kind[0].upper()}{kind[1:]}\n\n{KINDS[kind].sentence}.\n"]
     for row in of_kind(kind).values():
         heading, _, body = method_page(row, level=2).partition("\n")
         parts.append(f"{heading} {{#{anchor(row)}}}\n{body}")

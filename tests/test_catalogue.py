@@ -19,40 +19,12 @@ from conjoin.report import bibliography
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "conjoin").rglob("*.py"))
-#: Kinds whose rows are methods with hyper-parameters; maps are fitted values, encoders are opened.
-METHODS = (
-    "loss",
-    "augmentation",
-    "metric",
-    "aligner",
-    "correction",
-    "head",
-    "student",
-    "fusion",
-    "score-fusion",
-    "query-composition",
-    "multi-vector",
-    "sparse-encoder",
-    "detector",
-    "curation",
-    "vector-codec",
-    "list-truncation",
-    "query-suggestion",
-)
-#: Kinds whose engines are compared with a slow restatement of their formula.
-RESTATED = (
-    "loss", "metric", "aligner", "correction", "head", "student", "fusion",
-    "score-fusion", "query-composition", "multi-vector", "sparse-encoder", "detector", "curation",
-    "vector-codec", "list-truncation", "query-suggestion",
-)  # fmt: skip
-
-
 ROWS = rows()
-OF_METHODS = [row for row in ROWS if row.kind in METHODS]
-#: What is trained has no formula of its own: what it minimises is restated as an objective.
+OF_METHODS = [row for row in ROWS if KINDS[row.kind].is_method]
+#: What is trained has no formula of its own: what it minimises is restated as a loss.
 FORMULAS = [
-    row for row in ROWS
-    if row.kind in RESTATED
+    row for row in OF_METHODS
+    if KINDS[row.kind].restated
     and not (row.kind in ("aligner", "head", "student") and row.cost == "trained")
 ]  # fmt: skip
 
@@ -126,39 +98,11 @@ def test_methods_say_their_formula_and_their_fields():
     assert offenders(OF_METHODS, broken) == []
 
 
-#: Where the promise of each kind is written, and the calls it names.
-PROMISES = {
-    "aligner": ("conjoin.alignment.base:Aligner", ("fit",)),
-    "loss": ("conjoin.losses.base:Loss", ("init", "__call__")),
-    "augmentation": ("conjoin.training.augmentations:Augmentation", ("__call__",)),
-    "correction": ("conjoin.retrieval.hubness.csls:Corrector", ("fit", "extend")),
-    "fusion": ("conjoin.fusion.model:Fusion", ("fit",)),
-    "detector": ("conjoin.quality.detectors:Detector", ("__call__",)),
-    "curation": ("conjoin.quality.curation:Curation", ("keep",)),
-    "metric": ("conjoin.metrics.retrieval.scores:Metric", ("per_query", "chance")),
-    "head": ("conjoin.transfer.base:Head", ("fit",)),
-    "student": ("conjoin.transfer.base:Student", ("fit",)),
-    "score-fusion": ("conjoin.retrieval.ranking.score_fusion:ScoreFusion", ("mix",)),
-    "query-composition": (
-        "conjoin.retrieval.queries.composition:QueryComposition",
-        ("fit", "restore"),
-    ),
-    "multi-vector": (
-        "conjoin.retrieval.multi_vector.aggregate:MultiVector",
-        ("fit", "queries", "items", "scores"),
-    ),
-    "sparse-encoder": ("conjoin.retrieval.sparse.sparse:SparseEncoder", ("fit",)),
-    "vector-codec": ("conjoin.retrieval.engines.two_stage:Shelving", ("find",)),
-    "list-truncation": ("conjoin.retrieval.ranking.truncation:Cutter", ("choose",)),
-    "query-suggestion": ("conjoin.retrieval.queries.suggestion:QuerySuggestion", ("words",)),
-}
-
-
 def promise_of(row):
-    """Measures promise one of two things: to read a ranking, or to read vectors."""
-    if row.kind == "metric" and not row.target.startswith("conjoin.metrics.retrieval.scores:"):
-        return "conjoin.metrics.base:Geometry", ("__call__",)
-    return PROMISES[row.kind]
+    """Metrics promise one of two things: to read a ranking, or to read vectors."""
+    if row.kind == "metric" and row.target.startswith("conjoin.metrics.retrieval.scores:"):
+        return "conjoin.metrics.retrieval.scores:Metric", ("per_query", "chance")
+    return KINDS[row.kind].protocol, KINDS[row.kind].calls
 
 
 def test_methods_take_what_their_kind_promises():

@@ -21,30 +21,112 @@ ROOMS = (
     "quality", "claims",
 )  # fmt: skip
 
-#: Each kind of component and the promise it makes, in a sentence.
-KINDS: Mapping[str, str] = {
-    "encoder": "cells of one kind → vectors or token sets in a frame it mints",
-    "loss": "named outputs of a batch → a scalar to minimise",
-    "augmentation": "batch → batch",
-    "metric": "spaces → a named number with interval, range and direction",
-    "map": "vectors of a source frame → vectors of a target frame",
-    "aligner": "views and pairs → one map a view, all into one frame",
-    "head": "vectors and labels, or class prototypes → a classifier or regressor",
-    "student": "vectors and teachers' vectors → a map from the first to the second",
-    "fusion": "views, some absent → one vector an item",
-    "correction": "gallery and query bank → a scale and an offset a gallery row",
-    "score-fusion": "scores of several lists → one score an item",
-    "query-composition": "several parts of a query → one query vector",
-    "multi-vector": "several vectors an item → scores or one vector an item",
-    "sparse-encoder": "vectors → weights of terms in an inverted index",
-    "vector-codec": "a gallery and queries → the best rows, without scoring every row whole",
-    "list-truncation": "judged lists → a rule that says how many hits of a list stay",
-    "query-suggestion": "a query, its hits and a cluster of them → words that ask for the cluster",
-    "detector": "pairs as maps that have not seen them place them → how suspect each is",
-    "curation": "what each item counts towards → which items to keep",
-    "data": "a name → real spaces, pairs, groups and labels to judge methods on",
-    "task": "data and an arm → scores of each held-out unit",
-}
+
+@dataclass(frozen=True)
+class Kind:
+    """What every component of one kind does, and what its engines promise.
+
+    Parameters
+    ----------
+    promise : in a sentence, what goes in and what comes out.
+    protocol : ``module:Class`` that declares the calls; kinds of methods have one, while maps are
+        fitted values, encoders are opened and data are read.
+    calls : the calls every engine takes as the protocol declares them.
+    restated : each closed formula has a slow reference in the tests.
+    """
+
+    promise: str
+    protocol: str = ""
+    calls: tuple[str, ...] = ()
+    restated: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """The promise as a line of text begins, without its full stop."""
+        return self.promise[0].upper() + self.promise[1:]
+
+    @property
+    def is_method(self) -> bool:
+        """Whether its rows are methods with hyper-parameters."""
+        return bool(self.protocol)
+
+
+#: Each kind of component.
+KINDS: Mapping[str, Kind] = {
+    "encoder": Kind("cells of one kind → vectors or token sets in a frame it mints"),
+    "loss": Kind(
+        "named outputs of a batch → a scalar to minimise",
+        "conjoin.losses.base:Loss", ("init", "__call__"),
+    ),
+    "augmentation": Kind(
+        "batch → batch",
+        "conjoin.training.augmentations:Augmentation", ("__call__",), restated=False,
+    ),
+    "metric": Kind(
+        "spaces → a named number with interval, range and direction",
+        "conjoin.metrics.base:Geometry", ("__call__",),
+    ),
+    "map": Kind("vectors of a source frame → vectors of a target frame"),
+    "aligner": Kind(
+        "views and pairs → one map a view, all into one frame",
+        "conjoin.alignment.base:Aligner", ("fit",),
+    ),
+    "head": Kind(
+        "vectors and labels, or class prototypes → a classifier or regressor",
+        "conjoin.transfer.base:Head", ("fit",),
+    ),
+    "student": Kind(
+        "vectors and teachers' vectors → a map from the first to the second",
+        "conjoin.transfer.base:Student", ("fit",),
+    ),
+    "fusion": Kind(
+        "views, some absent → one vector an item",
+        "conjoin.fusion.model:Fusion", ("fit",),
+    ),
+    "correction": Kind(
+        "gallery and query bank → a scale and an offset a gallery row",
+        "conjoin.retrieval.hubness.csls:Corrector", ("fit", "extend"),
+    ),
+    "score-fusion": Kind(
+        "scores of several lists → one score an item",
+        "conjoin.retrieval.ranking.score_fusion:ScoreFusion", ("mix",),
+    ),
+    "query-composition": Kind(
+        "several parts of a query → one query vector",
+        "conjoin.retrieval.queries.composition:QueryComposition", ("fit", "restore"),
+    ),
+    "multi-vector": Kind(
+        "several vectors an item → scores or one vector an item",
+        "conjoin.retrieval.multi_vector.aggregate:MultiVector",
+        ("fit", "queries", "items", "scores"),
+    ),
+    "sparse-encoder": Kind(
+        "vectors → weights of terms in an inverted index",
+        "conjoin.retrieval.sparse.sparse:SparseEncoder", ("fit",),
+    ),
+    "vector-codec": Kind(
+        "a gallery and queries → the best rows, without scoring every row whole",
+        "conjoin.retrieval.engines.two_stage:Shelving", ("find",),
+    ),
+    "list-truncation": Kind(
+        "judged lists → a rule that says how many hits of a list stay",
+        "conjoin.retrieval.ranking.truncation:Cutter", ("choose",),
+    ),
+    "query-suggestion": Kind(
+        "a query, its hits and a cluster of them → words that ask for the cluster",
+        "conjoin.retrieval.queries.suggestion:QuerySuggestion", ("words",),
+    ),
+    "detector": Kind(
+        "pairs as maps that have not seen them place them → how suspect each is",
+        "conjoin.quality.detectors:Detector", ("__call__",),
+    ),
+    "curation": Kind(
+        "what each item counts towards → which items to keep",
+        "conjoin.quality.curation:Curation", ("keep",),
+    ),
+    "data": Kind("a name → real spaces, pairs, groups and labels to judge methods on"),
+    "task": Kind("data and an arm → scores of each held-out unit"),
+}  # fmt: skip
 
 #: What a method may need of the data; drivers skip what cannot be fed and say why.
 NEEDS = frozenset({"pairs", "kway", "labels", "tokens", "graph", "model", "unpaired"})
@@ -148,6 +230,7 @@ class Row:
     family : the mathematics it belongs to, by which claims and comparisons are selected.
     claims : what its papers say of it, restated so that it can fail.
     shortlist : tried where nothing else is asked for; of aligners at most eight.
+    simple : a baseline: it stands beside every result, whatever was chosen.
     """
 
     kind: str
@@ -162,6 +245,7 @@ class Row:
     family: str = ""
     claims: tuple[Claim, ...] = ()
     shortlist: bool = False
+    simple: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -317,6 +401,22 @@ def of_kind(kind: str) -> dict[str, Row]:
     if kind not in KINDS:
         raise ConjoinError("kind", f"{kind!r} is unknown", nearest(kind, KINDS))
     return {row.name: row for row in rows() if row.kind == kind}
+
+
+def simple(kind: str, *, trained: bool = False) -> list[str]:
+    """The baselines of a kind, simplest first: what stands beside every result.
+
+    Parameters
+    ----------
+    trained : with those that are trained.
+
+    Examples
+    --------
+    >>> simple("aligner")
+    ['identity', 'mean-centering', 'ridge', 'procrustes', 'cca']
+    """
+    found = [row for row in of_kind(kind).values() if row.simple]
+    return [row.name for row in found if trained or row.cost != "trained"]
 
 
 def shortlist(kind: str) -> list[str]:

@@ -44,10 +44,6 @@ class Trial:
         return cls(method, raw["fields"], raw["hub"], tuple(raw["scores"]), units)
 
 
-#: Shown beside every result, whatever was chosen.
-BASELINES = ("identity", "mean-centering", "ridge", "procrustes", "cca")
-
-
 @dataclass(frozen=True)
 class Choice:
     """A method with its fields and hub, and the trials it won against.

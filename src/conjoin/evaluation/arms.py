@@ -15,8 +15,6 @@ from conjoin.evaluation.benchmark import Bench, Setting
 from conjoin.evaluation.tries import tries
 
 CHANCE = "chance"
-#: Arms of every table of aligners, whatever is claimed; a task may say others in ``beside``.
-ALWAYS = (CHANCE, "identity", "mean-centering", "ridge", "procrustes", "cca", "infonce-head")
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,8 +216,12 @@ def judges(task: Task | type) -> str:
 
 
 def beside(task: Task | type) -> tuple[str, ...]:
-    """The arms of every table of a task: none of measures, :data:`ALWAYS` of aligners."""
-    return tuple(getattr(task, "beside", ALWAYS))
+    """The arms of every table of a task: none of metrics; chance and the simple of aligners.
+
+    A task may name others in ``beside``.
+    """
+    always = (CHANCE, *catalogue.simple("aligner", trained=True))
+    return tuple(getattr(task, "beside", always))
 
 
 def make(arm: Arm, setting: Setting, fields: Mapping[str, Any]) -> Made:

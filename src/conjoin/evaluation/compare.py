@@ -22,8 +22,6 @@ from conjoin.selection.trials import Sweep
 from conjoin.spaces.given import budget_of, instance_of, names_of, whole_number
 from conjoin.stats.paired import LEVEL, Effect, Paired, verdicts
 
-#: Among the finalists wherever validation scored them on every fold.
-SIMPLE = ("identity", "mean-centering", "ridge", "procrustes", "cca", "infonce-head")
 #: The baseline a recommendation must beat.
 TO_BEAT = "ridge"
 #: Finalists scored on held-out items at most, the simple ones aside.
@@ -189,7 +187,7 @@ def methods_of(families: Sequence[str]) -> list[str]:
     for family in families:
         if family not in known:
             raise ConjoinError("families", f"{family!r} is unknown", f"give of {', '.join(known)}")
-    return [row.name for row in rows if row.family in families or row.name in SIMPLE]
+    return [row.name for row in rows if row.family in families or row.simple]
 
 
 def _finalists(choice: Choice) -> list[Trial]:
@@ -204,7 +202,8 @@ def _finalists(choice: Choice) -> list[Trial]:
         error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0
         if gap.mean() <= 2 * error:
             near.append(trial.method)
-    names = dict.fromkeys([choice.method, TO_BEAT, *near[:FINALISTS], *SIMPLE])
+    simple = catalogue.simple("aligner", trained=True)
+    names = dict.fromkeys([choice.method, TO_BEAT, *near[:FINALISTS], *simple])
     return [complete[name] for name in names if name in complete]
 
 
@@ -294,5 +293,6 @@ def _simpler(one: Placed, other: Placed) -> bool:
 
 def _rank(one: Placed) -> tuple[int, int]:
     """Cheaper classes are simpler; within one, the simple methods in their order."""
-    place = SIMPLE.index(one.method) if one.method in SIMPLE else len(SIMPLE)
+    simple = catalogue.simple("aligner", trained=True)
+    place = simple.index(one.method) if one.method in simple else len(simple)
     return catalogue.COSTS.index(one.cost), place

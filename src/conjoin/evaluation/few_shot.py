@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.catalogue import simple
 from conjoin.errors import ConjoinError
-from conjoin.selection.heads import BASELINES, HeadChoice, Lesson, choose_head
+from conjoin.selection.heads import HeadChoice, Lesson, choose_head
 from conjoin.spaces.given import cells_of, instance_of, whole_number
 from conjoin.stats.bootstrap import interval, paired_difference
 from conjoin.storage.digest import stable_hash
@@ -199,7 +200,7 @@ def _answers(
 ) -> dict[str, np.ndarray]:
     """How often each row was answered rightly, over the draws: by baselines and what was chosen."""
     found = {}
-    names = [n for n in BASELINES if n != choice.method and _fed(n, draws[0])]
+    names = [n for n in simple("head") if n != choice.method and _fed(n, draws[0])]
     for name in (*names, choice.method):
         mine = name == choice.method
         heads = [choice.head] if mine else [draws[0].fit(name, {}, seed)]

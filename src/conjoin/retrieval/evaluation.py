@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.alignment.binding import Binding
-from conjoin.alignment.choice import BASELINES
-from conjoin.catalogue import find
+from conjoin.catalogue import find, simple
 from conjoin.display import Tabular
 from conjoin.errors import ConjoinError
 from conjoin.metrics.retrieval.ranks import Ranking
@@ -128,7 +127,7 @@ def evaluate(
     binding: Binding,
     corrections: Mapping[tuple[str, str], Corrector] | None = None,
     *,
-    baselines: Sequence[str] = BASELINES,
+    baselines: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Score a binding on held-out rows, beside chance and the simple baselines.
@@ -136,12 +135,14 @@ def evaluate(
     Parameters
     ----------
     corrections : the correction of a direction, where one was chosen.
+    baselines : methods beside it; the catalogue's simple ones where not given.
 
     Raises
     ------
     ConjoinError : a held-out group is among those the binding was trained on.
     """
     _refuse_leak(bed, binding)
+    beside = simple("aligner") if baselines is None else baselines
     results: list[Result] = []
     notes: list[str] = []
     for query, target in bed.directions():
@@ -152,7 +153,7 @@ def evaluate(
     chosen = corrections or {}
     own = binding.choice.method
     results.extend(_score(bed, binding, chosen, own, True, seed))
-    for name in baselines:
+    for name in beside:
         if name == own:
             plain = _score(bed, binding, {}, own, False, seed)
             results.extend(row for row in plain if chosen.get((row.query, row.target)))
@@ -163,7 +164,7 @@ def evaluate(
             notes.append(f"{name} not applicable: {error}")
             continue
         results.extend(_score(bed, other, {}, name, False, seed))
-    notes.extend(beaten(results, baselines))
+    notes.extend(beaten(results, beside))
     results.extend(_direct(bed, binding, seed, notes))
     return Evaluation(tuple(results), tuple(dict.fromkeys(notes)))
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
-from conjoin.alignment.choice import BASELINES, Choice, Kept, Trial
-from conjoin.catalogue import Row
+from conjoin.alignment.choice import Choice, Kept, Trial
+from conjoin.catalogue import Row, simple
 from conjoin.errors import ConjoinError, nearest
 from conjoin.execution.budget import SHORT, Work
 from conjoin.selection.folds import Folds
@@ -210,7 +210,7 @@ def beside_baselines(
     Each runs once, at its defaults, on every fold; what cannot be fitted is skipped by name.
     """
     folds = Folds(spaces, pairs, seed)
-    wanted = {name: dict(catalogue.find("aligner", name).settings) for name in BASELINES}
+    wanted = {name: dict(catalogue.find("aligner", name).settings) for name in simple("aligner")}
     if choice.aligner is None:
         wanted[choice.method] = dict(choice.fields)
     trials, skipped = [], dict(choice.skipped)

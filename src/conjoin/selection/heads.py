@@ -15,9 +15,6 @@ from conjoin.transfer.base import NAMED, Prototypes, check_labels, check_rows
 #: Settings of a method tried, folds, and rows looked at, at most.
 TRIES, FOLDS, ROWS = 5, 3, 5000
 
-#: Heads that answer everything else's question too: what stands beside every choice.
-BASELINES = ("majority", "zero-shot-head", "nearest-mean", "ridge-classifier", "logistic")
-
 
 @dataclass(frozen=True, eq=False)
 class Tried:

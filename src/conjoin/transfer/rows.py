@@ -27,11 +27,15 @@ def _shots(
     )  # fmt: skip
 
 
-BASELINES: tuple[Row, ...] = (
+SIMPLE: tuple[Row, ...] = (
     Row("head", "majority", "conjoin.transfer.linear_heads:Majority",
-        "The class met most often, whatever the row.", (), _LABELS, "free", family=_FEW),
+        "The class met most often, whatever the row.", (), _LABELS, "free", family=_FEW,
+        simple=True),
+    Row("head", "zero-shot-head", "conjoin.transfer.linear_heads:ZeroShot",
+        "The class whose name, as another encoder reads it, is nearest.",
+        ("radford2021clip",), frozenset(), "free", family=_FEW, simple=True),
     Row("head", "nearest-mean", "conjoin.transfer.linear_heads:NearestMean",
-        "The class whose mean is nearest.", ("arora2019curl",), _LABELS, family=_FEW,
+        "The class whose mean is nearest.", ("arora2019curl",), _LABELS, family=_FEW, simple=True,
         claims=tuple(
             _shots(
                 "logistic", "the classifier of class means does about as well as a trained linear "
@@ -42,15 +46,13 @@ BASELINES: tuple[Row, ...] = (
             )
             for shots in (1, 4, 16)
         )),
-    Row("head", "zero-shot-head", "conjoin.transfer.linear_heads:ZeroShot",
-        "The class whose name, as another encoder reads it, is nearest.",
-        ("radford2021clip",), frozenset(), "free", family=_FEW),
     Row("head", "ridge-classifier", "conjoin.transfer.linear_heads:RidgeClassifier",
-        "Least squares on indicators of the classes.", ("hoerl1970ridge",), _LABELS, family=_FEW),
+        "Least squares on indicators of the classes.", ("hoerl1970ridge",), _LABELS, family=_FEW,
+        simple=True),
     Row("head", "ridge-regressor", "conjoin.transfer.linear_heads:RidgeRegressor",
         "Least squares on numbers.", ("hoerl1970ridge",), _LABELS, family=_FEW),
     Row("head", "logistic", "conjoin.transfer.logistic:Logistic",
-        "Multinomial logistic regression on vectors.", (), _LABELS, family=_FEW,
+        "Multinomial logistic regression on vectors.", (), _LABELS, family=_FEW, simple=True,
         settings={"share": 0.0, "blend": 0.0, "toward": "zero", "scale": 10.0}),
 )  # fmt: skip
 
@@ -270,4 +272,4 @@ STUDENTS: tuple[Row, ...] = (
     ),
 )  # fmt: skip
 
-ROWS: tuple[Row, ...] = (*BASELINES, *HEADS, *STUDENTS)
+ROWS: tuple[Row, ...] = (*SIMPLE, *HEADS, *STUDENTS)

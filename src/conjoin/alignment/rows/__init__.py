@@ -70,6 +70,7 @@ ROWS: tuple[Row, ...] = (
         cost="free",
         family="closed",
         shortlist=True,
+        simple=True,
     ),
     Row(
         "aligner",
@@ -80,6 +81,7 @@ ROWS: tuple[Row, ...] = (
         needs=_PAIRS,
         family="closed",
         shortlist=True,
+        simple=True,
     ),
     Row(
         "aligner",
@@ -90,6 +92,7 @@ ROWS: tuple[Row, ...] = (
         needs=_PAIRS,
         family="closed",
         shortlist=True,
+        simple=True,
     ),
     Row(
         "aligner",
@@ -101,6 +104,7 @@ ROWS: tuple[Row, ...] = (
         family="closed",
         claims=tuple(_rotation_claims()),
         shortlist=True,
+        simple=True,
     ),
     Row(
         "aligner",
@@ -112,6 +116,7 @@ ROWS: tuple[Row, ...] = (
         family="closed",
         claims=tuple(_cca_claims()),
         shortlist=True,
+        simple=True,
     ),
     *CLOSED,
     *UNPAIRED,

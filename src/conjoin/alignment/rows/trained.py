@@ -49,13 +49,13 @@ def _heads(
     claims: tuple[Claim, ...] = (),
     needs: frozenset[str] = _PAIRS,
     settings: Mapping[str, Any] = MappingProxyType({}),
-    shortlist: bool = False,
     engine: str = _HEADS,
+    simple: bool = False,
 ) -> Row:
     return Row(
         "aligner", name, engine, summary, papers, needs, "trained",
         settings={**FRESH, **settings}, extra="train", family="trained", claims=claims,
-        shortlist=shortlist,
+        shortlist=simple, simple=simple,
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ TRAINED: tuple[Row, ...] = (
                 "classification (abstract, in words)",
             ),
         ),
-        shortlist=True,
+        simple=True,
     ),
     _heads(
         "locked-head",

@@ -133,7 +133,7 @@ def _facts(row: Row) -> str:
     if row.kind in ("encoder", "map"):
         needs = "nothing beyond its input"
     return "\n".join([
-        f"- kind: {row.kind} ({KINDS[row.kind]})",
+        f"- kind: {row.kind} ({KINDS[row.kind].promise})",
         f"- needs: {needs}",
         f"- cost: {row.cost} ({COSTS[row.cost]})",
         f"- install: `{install_line(row)}`",
