@@ -214,6 +214,26 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Recovery:
+    """What an aligner finds in planted data: the laws hold it to that.
+
+    Parameters
+    ----------
+    map : the widest class of maps between views it can undo: ``same``, ``shift``, ``rotation``
+        (about the origin), ``turn`` (a rotation and a shift) or ``linear``. Left out: ``turn`` of
+        what finds its own pairs, else ``linear``.
+    share : the share of held-out partners it names first, at least. Left out: .7 of what is
+        trained from a random start, else what the law asks.
+    bridges : views never paired meet through a third; never of what binds each view to the
+        product of all others.
+    """
+
+    map: str | None = None
+    share: float | None = None
+    bridges: bool = True
+
+
+@dataclass(frozen=True)
 class Row:
     """One named method: an engine, its settings, its sources and what it needs.
 
@@ -231,6 +251,7 @@ class Row:
     claims : what its papers say of it, restated so that it can fail.
     shortlist : tried where nothing else is asked for; of aligners at most eight.
     simple : a baseline: it stands beside every result, whatever was chosen.
+    recovery : of an aligner, what it finds in planted data.
     """
 
     kind: str
@@ -246,6 +267,7 @@ class Row:
     claims: tuple[Claim, ...] = ()
     shortlist: bool = False
     simple: bool = False
+    recovery: Recovery = Recovery()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

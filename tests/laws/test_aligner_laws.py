@@ -22,40 +22,35 @@ PAIRLESS = [n for n, row in ROWS.items() if getattr(row.load(), "pairless", Fals
 PAIRED = pytest.mark.parametrize("name", [n for n in ROWS if n not in PAIRLESS])
 UNPAIRED = pytest.mark.parametrize("name", PAIRLESS)
 
-#: The map each method can recover; any linear one where nothing is said.
-PLANTED = {"identity": "same", "mean-centering": "shift", "procrustes": "turn"}
-PLANTED |= {"whitening": "shift", "relative": "rotation", "relative-product": "turn"}
-PLANTED |= dict.fromkeys(PAIRLESS, "turn")
-PLANTED |= {"re-embed": "same", "bt2": "turn", "oca": "turn"}
-# Where every row is a class of its own, no spread within classes tells directions apart.
-PLANTED |= {"discriminant": "turn"}
-
 #: Makes training short; closed forms have none of these fields.
 SHORT = {"steps": 20, "hidden": 16, "width": 16, "batch": 64, "of": "cca"}
 SHORT |= {"wide": 16, "projectors": 2, "projector_steps": 20}
-#: Engines that start at random, and what they need besides to find a planted map.
-ENGINES = ("ContrastiveHeads", "HyperbolicHeads", "TokenHeads", "OneEncoder", "SpaceBonds")
-ENGINES += ("BasisBridge", "SimplexHeads", "StagedHeads")
-FRESH = [n for n, row in ROWS.items() if row.load().__name__ in ENGINES and n != "heads"]
-FRESH.append("v2a-mapper")
+#: What a random start needs besides to find a planted map.
 LONGER = {"steps": 150, "projector_steps": 100, "lr": 1e-2, "dropout": 0.0}
-#: Share of partners they name by then. A locked view keeps its own spread, and soft targets name
-#: no single partner.
-LEAST = dict.fromkeys(FRESH, 0.7) | {"locked-head": 0.3, "cwcl": 0.2}
-LEAST |= {"one-partner": 0.3, "smoothed-head": 0.5}
-LEAST |= {"discriminant": 0.5}
-#: Methods that bind a view to the product of all others promise nothing of couples of three views;
-#: those that lock a view, or train one stage after another, little of couples far from it.
+#: Methods that bind a view to the product of all others promise nothing of couples of three views.
 KWAY = [n for n, row in ROWS.items() if "kway" in row.needs]
-NEAR = (*KWAY, "locked-head", "one-partner", "cwcl", "meru", "one-encoder", "mod-x")
-NEAR += ("v2a-mapper",)
-BRIDGING = pytest.mark.parametrize("name", [n for n in ROWS if n not in NEAR])
+BRIDGING = pytest.mark.parametrize(
+    "name", [n for n, row in ROWS.items() if row.recovery.bridges and n not in KWAY]
+)
+
+
+def fresh(name: str) -> bool:
+    """Whether a method starts at random, and is held to fewer partners for that."""
+    row = ROWS[name]
+    started = row.cost == "trained" and getattr(row.make(), "start", "random") == "random"
+    return started and row.recovery.share != 1
+
+
+def share(name: str) -> float:
+    """The share of partners a method must name."""
+    said = ROWS[name].recovery.share
+    return said if said is not None else 0.7 if fresh(name) else 1.0
 
 
 def make(name: str, enough: bool = False) -> Aligner:
     row = ROWS[name]
     known = {field.name for field in dataclasses.fields(row.load())}
-    chosen = SHORT | (LONGER if enough and name in FRESH else {})
+    chosen = SHORT | (LONGER if enough and fresh(name) else {})
     return row.make({key: value for key, value in chosen.items() if key in known})
 
 
@@ -65,7 +60,7 @@ def planted(name: str, n: int = 160, d: int = 8, seed: int = 0) -> dict[str, np.
     latent = rng.normal(size=(n, d)) * np.linspace(2, 0.7, d)
     views = {}
     for view in ("a", "b", "c"):
-        kind = PLANTED.get(name, "linear")
+        kind = ROWS[name].recovery.map or ("turn" if name in PAIRLESS else "linear")
         if kind in ("same", "shift"):
             weight = np.eye(d)
         elif kind in ("turn", "rotation"):
@@ -84,10 +79,10 @@ def lines(upto: int, names: str = "ab") -> Pairs:
 def found(name: str, left: np.ndarray, right: np.ndarray, usual: float) -> bool:
     """Whether as many partners come first, by the method's score, as it must name."""
     if getattr(ROWS[name].load(), "score", "cosine") != "lorentz":
-        return first(left, right) >= min(usual, LEAST.get(name, 1))
+        return first(left, right) >= min(usual, share(name))
     asked = Frame("", left.shape[1], score="lorentz").query(left)
     best = (asked @ right.T).argmax(axis=1)
-    return float(np.mean(best == np.arange(len(best)))) >= LEAST[name]
+    return float(np.mean(best == np.arange(len(best)))) >= share(name)
 
 
 def first(left: np.ndarray, right: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from conjoin.catalogue import Claim, Row
+from conjoin.catalogue import Claim, Recovery, Row
 
 _SOLVED = "conjoin.upgrade.bridges.linear_bridges"
 _TRAINED = "conjoin.upgrade.bridges.trained_bridges"
@@ -63,6 +63,7 @@ ROWS: tuple[Row, ...] = (
         "aligner", "re-embed", f"{_SOLVED}:ReEmbed",
         "Every row by the new encoder: the ceiling of an upgrade.",
         needs=frozenset({"pairs", "model"}), cost="free", family="bridge",
+        recovery=Recovery("same"),
     ),
     Row(
         "aligner", "low-rank", f"{_SOLVED}:LowRank",
@@ -87,6 +88,7 @@ ROWS: tuple[Row, ...] = (
             "one hidden layer beside ridge, stopped on held-out pairs", _DRIFT,
             ("identity", "ridge"),
         )),
+        recovery=Recovery(share=1.0),
     ),
     Row(
         "aligner", "v2a-mapper", f"{_TRAINED}:ResidualBridge",
@@ -105,6 +107,7 @@ ROWS: tuple[Row, ...] = (
             for data in ("emoji:text+speech", "emoji:image+text")
             for baseline in ("ridge", "residual-bridge")
         ),
+        recovery=Recovery(bridges=False),
     ),
     Row(
         "aligner", "xbt", f"{_TRAINED}:XBT",
@@ -115,6 +118,7 @@ ROWS: tuple[Row, ...] = (
             "upgrades without back-filling on three captioning sets (abstract; no figure was "
             "checked)", ("identity", "ridge"),
         )),
+        recovery=Recovery(share=1.0),
     ),
     Row(
         "aligner", "bt2", _BASIS,
@@ -125,6 +129,7 @@ ROWS: tuple[Row, ...] = (
             _BACK, "better old-new and new-new retrieval than earlier compatible training on "
             "CIFAR-100 and ImageNet (abstract)", ("identity", "procrustes"), tower=False,
         )),
+        recovery=Recovery("turn"),
     ),
     Row(
         "aligner", "oca", _BASIS,
@@ -136,6 +141,7 @@ ROWS: tuple[Row, ...] = (
             "new model's accuracy on CIFAR-100 and ImageNet-1k (abstract)",
             ("identity", "procrustes"), tower=False,
         )),
+        recovery=Recovery("turn"),
     ),
     Row(
         "aligner", "class-ridge", "conjoin.upgrade.bridges.class_maps:ClassMaps",
@@ -156,6 +162,7 @@ ROWS: tuple[Row, ...] = (
             )
             for data in ("digits:left+whole", "emoji-groups:static+text")
         ),
+        recovery=Recovery("turn", share=0.5),
     ),
     Row(
         "aligner", "cores", _SIMPLEX,

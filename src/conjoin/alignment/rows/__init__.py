@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from conjoin.alignment.rows.linear import CLOSED
 from conjoin.alignment.rows.trained import TRAINED
 from conjoin.alignment.rows.unpaired import UNPAIRED
-from conjoin.catalogue import Claim, Row
+from conjoin.catalogue import Claim, Recovery, Row
 
 _MAP = "conjoin.maps.base"
 _LINEAR = "conjoin.alignment.closed_form.linear"
@@ -71,6 +71,7 @@ ROWS: tuple[Row, ...] = (
         family="closed",
         shortlist=True,
         simple=True,
+        recovery=Recovery("same"),
     ),
     Row(
         "aligner",
@@ -82,6 +83,7 @@ ROWS: tuple[Row, ...] = (
         family="closed",
         shortlist=True,
         simple=True,
+        recovery=Recovery("shift"),
     ),
     Row(
         "aligner",
@@ -105,6 +107,7 @@ ROWS: tuple[Row, ...] = (
         claims=tuple(_rotation_claims()),
         shortlist=True,
         simple=True,
+        recovery=Recovery("turn"),
     ),
     Row(
         "aligner",

@@ -1,6 +1,6 @@
 """Catalogue rows of published closed forms and their maps, with what their papers say of them."""
 
-from conjoin.catalogue import Claim, Row
+from conjoin.catalogue import Claim, Recovery, Row
 
 _WHITEN = "conjoin.alignment.closed_form.whitening"
 _RELATIVE = "conjoin.alignment.closed_form.relative"
@@ -66,6 +66,7 @@ CLOSED: tuple[Row, ...] = (
                 "consistently better on seven sentence-similarity sets (abstract)",
             ),
         ),
+        recovery=Recovery("shift"),
     ),
     Row(
         "aligner", "whitened-procrustes", f"{_WHITEN}:Whitening",
@@ -134,6 +135,7 @@ CLOSED: tuple[Row, ...] = (
                 "compared there (abstract)",
             ),
         ),
+        recovery=Recovery("rotation"),
     ),
     Row(
         "aligner", "relative-product", f"{_RELATIVE}:Relative",
@@ -147,6 +149,7 @@ CLOSED: tuple[Row, ...] = (
             _relative("procrustes", "retrieval", "emoji:image+text"),
             _relative("cca", "few-pairs", "emoji:image+text", pairs=300),
         ),
+        recovery=Recovery("turn"),
     ),
     Row(
         "aligner", "c3", _COLLAPSE,
@@ -166,6 +169,7 @@ CLOSED: tuple[Row, ...] = (
                 "as above; no figure of the shift alone was checked",
             ),
         ),
+        recovery=Recovery(share=1.0),
     ),
     Row(
         "aligner", "close-shift", _COLLAPSE,
@@ -186,5 +190,6 @@ CLOSED: tuple[Row, ...] = (
                 arm="close-shift+noise",
             ),
         ),
+        recovery=Recovery(share=1.0),
     ),
 )  # fmt: skip

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from conjoin.catalogue import Claim, Row
+from conjoin.catalogue import Claim, Recovery, Row
 
 _HEADS = "conjoin.alignment.trained.contrastive_heads:ContrastiveHeads"
 _STAGED = "conjoin.alignment.trained.staged:StagedHeads"
 _PAIRS = frozenset({"pairs"})
+_USUAL = Recovery()
 
 #: A head started at random and stopped on held-out pairs, without a closed form to fall back on.
 FRESH: Mapping[str, Any] = {
@@ -47,15 +48,15 @@ def _heads(
     summary: str,
     papers: tuple[str, ...],
     claims: tuple[Claim, ...] = (),
-    needs: frozenset[str] = _PAIRS,
     settings: Mapping[str, Any] = MappingProxyType({}),
     engine: str = _HEADS,
+    recovery: Recovery = _USUAL,
     simple: bool = False,
 ) -> Row:
     return Row(
-        "aligner", name, engine, summary, papers, needs, "trained",
+        "aligner", name, engine, summary, papers, _PAIRS, "trained",
         settings={**FRESH, **settings}, extra="train", family="trained", claims=claims,
-        shortlist=simple, simple=simple,
+        shortlist=simple, simple=simple, recovery=recovery,
     )  # fmt: skip
 
 
@@ -135,12 +136,14 @@ TRAINED: tuple[Row, ...] = (
             ),
         ),
         settings={"lock": True},
+        recovery=Recovery(share=0.3, bridges=False),
     ),
     _heads(
         "one-partner",
         "The same; a view added later learns to name the rows of one view alone.",
         ("zhai2022lit",),
         settings={"lock": True, "partners": "first"},
+        recovery=Recovery(share=0.3, bridges=False),
     ),
     _heads(
         "borrowed-head",
@@ -163,6 +166,7 @@ TRAINED: tuple[Row, ...] = (
             for task, condition in (("retrieval", {}), ("noisy-pairs", {"noise": 0.4}))
         ),
         settings={"loss": "smoothed-infonce"},
+        recovery=Recovery(share=0.5),
     ),
     _heads(
         "trusted-head",
@@ -275,6 +279,7 @@ TRAINED: tuple[Row, ...] = (
             ),
         ),
         settings={"loss": "cwcl", "lock": True},
+        recovery=Recovery(share=0.2, bridges=False),
     ),
     _heads(
         "matryoshka",
@@ -328,6 +333,7 @@ TRAINED: tuple[Row, ...] = (
         ),
         settings={"loss": "right-rows"},
         engine=_STAGED,
+        recovery=Recovery(bridges=False),
     ),
     _heads(
         "ctp",
@@ -407,11 +413,12 @@ TRAINED: tuple[Row, ...] = (
         ),
         settings={"loss": "one-to-k", "identity": True},
     ),
-    _heads(
-        "symile",
+    Row(
+        "aligner", "symile", _HEADS,
         "Three or more views at once: a row is named by the product of all the others.",
-        ("saporta2024symile",),
-        (
+        ("saporta2024symile",), frozenset({"pairs", "kway"}), "trained",
+        {**FRESH, "loss": "symile", "together": True}, "train", "trained",
+        claims=(
             Claim(
                 "kway", "emoji:image+text+speech", "recall@10", "infonce-head", "restated",
                 "a view is asked for with the product of the two others; the temperature starts as "
@@ -420,8 +427,6 @@ TRAINED: tuple[Row, ...] = (
                 "modalities missing in the data (abstract)",
             ),
         ),
-        frozenset({"pairs", "kway"}),
-        settings={"loss": "symile", "together": True},
     ),
     Row(
         "aligner", "meru", "conjoin.alignment.trained.hyperbolic:HyperbolicHeads",
@@ -435,6 +440,7 @@ TRAINED: tuple[Row, ...] = (
                 "retrieval is this claim's, at equal width",
             ),
         ),
+        recovery=Recovery(bridges=False),
     ),
     Row(
         "aligner", "filip", "conjoin.alignment.trained.token_heads:TokenHeads",
@@ -464,6 +470,7 @@ TRAINED: tuple[Row, ...] = (
                 "parameters and pairs (abstract, in words)",
             ),
         ),
+        recovery=Recovery(bridges=False),
     ),
     Row(
         "aligner", "freebind", "conjoin.alignment.trained.space_bonding:SpaceBonds",
