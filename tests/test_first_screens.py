@@ -8,7 +8,10 @@ import pytest
 from conjoin.alignment.choice import Choice, Trial
 from conjoin.cli.actions.align import calibration
 from conjoin.cli.actions.align.fit import SHOWN, _show_trials
+from conjoin.cli.actions.find.index import _reach
+from conjoin.cli.actions.judge.doctor import answer
 from conjoin.cli.console import Console
+from conjoin.quality.finding import Finding, Report
 from conjoin.retrieval.calibration.policy import Rules
 from conjoin.retrieval.calibration.reliability import Trust
 
@@ -57,3 +60,25 @@ def test_probabilities_are_told_of_where_they_are_worst():
     assert "a → c" in calibration.trust_line(found)
     found.reliability = []
     assert calibration.trust_line(found) == "no direction has probabilities"
+
+
+def finding(kind, *items):
+    return Finding(kind, items, "", 0.9, None, {}, "look")
+
+
+def test_doctor_begins_with_what_spoils_a_fit_or_a_score():
+    leaks = [finding("leak", "a", "b"), finding("leak", "c", "d")]
+    told = answer(Report((finding("mismatch", "a"), *leaks, finding("length", "e")), (), {}))
+    assert told.startswith("1 pair looks wrong; 2 leaks between training and held-out items")
+    assert told.endswith("; 1 other finding.")
+    assert answer(Report(tuple(leaks[:1]), (), {})).startswith("1 leak")
+    assert answer(Report((finding("length", "e"),), (), {})).startswith("No wrong pair")
+
+
+def test_index_check_names_the_direction_that_lists_least():
+    lists = {"query": "text", "target": "image", "value": 0.934, "exact": False}
+    exact = {"query": "image", "target": "text", "value": 1.0, "exact": True}
+    assert _reach([exact, exact], 10) == "search is exact: every row is scored in each direction"
+    told = _reach([exact, lists], 10)
+    assert "93.4%" in told
+    assert "text → image is the least of 2" in told

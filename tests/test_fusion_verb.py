@@ -47,6 +47,9 @@ def test_a_fusion_is_fitted_shown_and_opened_again(made, conjoin):
     asked = ("fuse", "--label", "kind", "--method", "late", "-w", made)
     told = conjoin.good(*asked)
     assert "class shares" in told.out
+    assert told.out.startswith("use late")
+    assert "Every subset of the modalities" not in told.out
+    told = conjoin.good(*asked, "--verbose")
     assert "Every subset of the modalities" in told.out
     assert "What to collect next" in told.out
     folders = list((made / ".conjoin" / "fusions").iterdir())

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from conjoin.cli.console import Console
-from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, opened, verb
+from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, Verbose, opened, verb
 
 verbs = typer.Typer()
 
@@ -41,13 +41,14 @@ def doctor(  # noqa: PLR0913 - each option is one the command line offers
     dry_run: Dry = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Look for wrong pairs, twins, duplicates, leaks and other faults of the data.
 
     It reads stored vectors and a few columns, and changes nothing. The exit code is 0 whatever
     is found.
     """
-    console = Console(as_json, quiet)
+    console = Console(as_json, quiet, verbose=verbose)
     if system:
         from conjoin.cli.actions.keep.system import run_system
 

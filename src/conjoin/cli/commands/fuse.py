@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from conjoin.cli.console import Console
-from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, opened, verb
+from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, Verbose, opened, verb
 from conjoin.errors import ConjoinError
 
 verbs = typer.Typer()
@@ -35,6 +35,7 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
     dry_run: Dry = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Predict a column from whatever modalities an item has.
 
@@ -47,7 +48,7 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
     from conjoin.execution.budget import seconds_of
     from conjoin.project.transfer.fusion import FuseAsk
 
-    ws, console = opened(folder, writes=False), Console(as_json, quiet)
+    ws, console = opened(folder, writes=False), Console(as_json, quiet, verbose=verbose)
     if label is None:
         run_apply(ws, names or [], console, apply, dry_run)
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from conjoin.cli.console import Console
-from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, Yes, opened, verb
+from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, Verbose, Yes, opened, verb
 
 verbs = typer.Typer()
 index = typer.Typer(
@@ -42,6 +42,7 @@ def check(
     as_json: Json = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Recall of what is in use against every row, on held-out queries.
 
@@ -53,7 +54,11 @@ def check(
         run_absent(opened(folder, writes=False), absent, Console(as_json, quiet))
         return
     run_check(
-        opened(folder, writes=False), Console(as_json, quiet), k=k, storage=storage, seed=seed
+        opened(folder, writes=False),
+        Console(as_json, quiet, verbose=verbose),
+        k=k,
+        storage=storage,
+        seed=seed,
     )
 
 

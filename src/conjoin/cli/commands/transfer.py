@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from conjoin.cli.console import Console
-from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, opened, verb
+from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, Verbose, opened, verb
 from conjoin.errors import ConjoinError
 
 verbs = typer.Typer()
@@ -35,6 +35,7 @@ def head(  # noqa: PLR0913 - each option is one the command line offers
     dry_run: Dry = False,
     seed: Seed = 0,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Classify items by class names, by a few labels, or both.
 
@@ -47,7 +48,7 @@ def head(  # noqa: PLR0913 - each option is one the command line offers
     ask = HeadAsk(names, label, counts(shots), source, target, method, reject, seed)
     only_applies = not (names or label)
     ws = opened(folder, writes=not dry_run and not only_applies)
-    run_head(ws, ask, Console(as_json, quiet), apply, dry_run)
+    run_head(ws, ask, Console(as_json, quiet, verbose=verbose), apply, dry_run)
 
 
 def counts(text: str | None) -> tuple[int, ...]:

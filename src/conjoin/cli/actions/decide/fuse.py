@@ -62,15 +62,21 @@ def run_apply(
 def _show(console: Console, facts: Mapping[str, Any], fresh: bool) -> None:
     if not fresh:
         console.note("opened what was fitted before; nothing that it rests on has changed")
+    for line in facts["recommendation"]:
+        console.say(line)
+    console.say("")
     console.table(
         f"{facts['label']} on {facts['held_out']} held-out items ({facts['metric']}); "
         f"{facts['trained']} were trained on",
         card.ARMS, card.arm_rows(facts),
     )  # fmt: skip
     missing, names = facts["missing"], facts["modalities"]
-    console.table(
+    detail = console.detail()
+    detail.table(
         "Every subset of the modalities", card.masks_header(names), card.mask_rows(missing, names)
     )
-    console.table("What to collect next", card.COLLECT, card.collect_rows(missing))
-    for line in (*facts["notes"], *facts["recommendation"]):
+    detail.table("What to collect next", card.COLLECT, card.collect_rows(missing))
+    for line in facts["notes"]:
         console.say(line)
+    if not console.verbose:
+        console.say("--verbose shows every subset of the modalities and what to collect next")

@@ -61,6 +61,8 @@ def _show(made: MadeHead, console: Console) -> None:
         )
         for p in facts["points"]
     ]  # fmt: skip
+    was = "" if made.fresh else "; nothing has changed since it was fitted"
+    console.say(f"{facts['verdict']}{was}\n")
     if rows:
         console.table(
             f"{facts['what']} of {facts['test']} held-out {facts['target']} items, learned from "
@@ -78,6 +80,5 @@ def _show(made: MadeHead, console: Console) -> None:
             f"(by the probability alone {r['by_probability'][0]:.1%} and "
             f"{r['by_probability'][1]:.1%})"
         )
-    was = "" if made.fresh else "; nothing has changed since it was fitted"
-    console.say(f"{facts['method']} ({plain(facts['fields'])}){was}")
-    console.say(f"{facts['verdict']}; card: {made.folder / PAGE}")
+    console.detail().say(f"{facts['method']} ({plain(facts['fields'])})")
+    console.say(f"card: {made.folder / PAGE}")

@@ -86,7 +86,11 @@ def _bytes(folder: Path) -> int:
 
 
 def run_check(ws: Workspace, console: Console, *, k: int, storage: bool, seed: int) -> None:
-    """Whether all files are as written, recall against every row, what each storage loses."""
+    """Whether all files are as written, recall against every row, what each storage loses.
+
+    The first screen says whether searches find what they should; the table of storage choices
+    stands behind ``--verbose``.
+    """
     problems = index_problems(ws)
     if problems and not problems[0].found.startswith("it is a snapshot"):
         first, more = problems[0], len(problems) - 1
@@ -95,7 +99,6 @@ def run_check(ws: Workspace, console: Console, *, k: int, storage: bool, seed: i
         )  # fmt: skip
     for problem in problems:
         console.note(str(problem))
-    console.say("files: all as they were written")
     index, queries = open_index(ws), held_queries(ws, seed)
     if index.frame.score == "maxsim":
         raise ConjoinError("index", "token sets are all scored", "there is nothing to check")
@@ -110,6 +113,8 @@ def run_check(ws: Workspace, console: Console, *, k: int, storage: bool, seed: i
                           **recall.to_json()})  # fmt: skip
         if storage:
             losses += [x.to_json() for x in storage_losses(index, target, into, k=k, seed=seed)]
+    console.say("files: all as they were written")
+    console.say(_reach(found, k))
     console.table(
         f"What is in use against every row (recall@{k}, 95 % intervals)",
         ("direction", "queries", "recall", "ms a query", "ms exact"),
@@ -118,12 +123,23 @@ def run_check(ws: Workspace, console: Console, *, k: int, storage: bool, seed: i
           f"{f['ms']:.2f}", f"{f['exact_ms']:.2f}") for f in found],
     )  # fmt: skip
     if losses:
-        _show_losses(console, losses, k)
-        chosen = storage_of(ws)
+        _show_losses(console.detail(), losses, k)
         console.say(
-            f"in use: {chosen}; change it by [index] in conjoin.toml, then conjoin index tune"
+            f"storage in use: {storage_of(ws)}; change it by [index] in conjoin.toml, then conjoin "
+            "index tune" + ("" if console.verbose else "; --verbose shows what each choice keeps")
         )
     console.result({"recall": found, "storage": losses})
+
+
+def _reach(found: list[dict[str, Any]], k: int) -> str:
+    """How much of what exact search would list is listed, in a sentence."""
+    if all(one["exact"] for one in found):
+        return "search is exact: every row is scored in each direction"
+    worst = min(found, key=lambda one: one["value"])
+    return (
+        f"search lists {worst['value']:.1%} of the true {k} nearest or more ({worst['query']} → "
+        f"{worst['target']} is the least of {len(found)} directions)"
+    )
 
 
 def _show_losses(console: Console, losses: list[dict[str, Any]], k: int) -> None:

@@ -95,6 +95,7 @@ def run_forecast(
         test_bed(ws), choice, more=more, count=count, seed=seed,
         report=lambda text: console.note(f"measuring {text}"),
     )  # fmt: skip
+    console.say(found.said + "\n")
     console.table(
         f"{found.method}: recall@10 on training pairs set apart",
         ("pairs", "recall@10", ""),
@@ -103,7 +104,6 @@ def run_forecast(
             for p in found.points
         ],
     )
-    console.say(found.said)
     console.say(f"which items to pair next: {found.picking.said}")
     if found.picking.items:
         console.say(f"by {found.picking.strategy}: {', '.join(found.picking.items)}")

@@ -8,6 +8,15 @@ from conjoin.project.quality.examine import examine_workspace, said, short, take
 from conjoin.project.workspace import Workspace
 from conjoin.quality.finding import KINDS, Report
 
+#: What each kind that spoils a fit or a score means, of one finding and of several.
+GRAVE = {
+    "mismatch": ("1 pair looks wrong", "{count} pairs look wrong"),
+    "leak": (
+        "1 leak between training and held-out items makes scores too good",
+        "{count} leaks between training and held-out items make scores too good",
+    ),
+    "duplicate": ("1 duplicate", "{items} items are duplicates"),
+}
 #: Findings shown on a page, at most, the surest of each kind first.
 SHOWN = 400
 
@@ -25,8 +34,10 @@ def run_doctor(
     found = examine_workspace(
         ws, kinds=kinds, least=least, labels=labels, seed=seed, progress=progress
     )
+    if found.findings:
+        console.say(answer(found))
     console.table(
-        "" if found.findings else "Nothing was found.",
+        "",
         ("finding", "how many", "items", "right, about", "what to do"),
         [(one["kind"], str(one["count"]), str(one["items"]),
           _share(one["precision"], one["at_most"]), one["remedy"]) for one in found.summary()],
@@ -45,6 +56,30 @@ def run_doctor(
     console.result(found.to_json())
 
 
+def answer(found: Report) -> str:
+    """What matters most of what was found, in a sentence: the kinds that spoil a fit or a score.
+
+    Examples
+    --------
+    >>> from conjoin.quality.finding import Finding
+    >>> answer(Report((Finding("mismatch", ("a",), "", 0.9, None, {}, "look"),), (), {}))
+    '1 pair looks wrong.'
+    """
+    told = []
+    for one in found.summary():
+        if one["kind"] in GRAVE:
+            single, many = GRAVE[one["kind"]]
+            told.append((single if one["count"] == 1 else many).format(**one))
+    rest = len(found.findings) - sum(len(found.of(kind)) for kind in GRAVE)
+    if not told:
+        return f"No wrong pair, leak or duplicate; {_others(rest)}."
+    return "; ".join(told) + (f"; {_others(rest)}." if rest else ".")
+
+
+def _others(count: int) -> str:
+    return "1 other finding" if count == 1 else f"{count} other findings"
+
+
 def _share(precision: float | None, at_most: bool) -> str:
     if precision is None:
         return "a count"
@@ -52,14 +87,14 @@ def _share(precision: float | None, at_most: bool) -> str:
 
 
 def _surest(ws: Workspace, found: Report, console: Console) -> None:
-    """The surest three of each kind, by name, and why below each."""
+    """The surest of each kind, three where asked, by name, and why below each."""
     kinds = [kind for kind in KINDS if found.of(kind)]
     if not kinds:
         return
     wide = max(map(len, kinds)) + 2
     console.say("The surest of each: how sure, of what, and why\n")
     for kind in kinds:
-        for place, one in enumerate(found.of(kind)[:3]):
+        for place, one in enumerate(found.of(kind)[: 3 if console.verbose else 1]):
             items = list(dict.fromkeys(one.items))
             named = list(dict.fromkeys(short(ws.label(item)) for item in items[:2]))
             more = f", {len(items) - 2:,} more" if len(items) > 2 else ""
