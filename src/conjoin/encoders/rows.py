@@ -30,7 +30,7 @@ ROWS: tuple[Row, ...] = (
         "Time series by statistics of their values, changes and spectrum.",
         ("lubba2019catch22",), cost="free"),
     Row("encoder", "builtin:vector", "conjoin.encoders.builtin.vectors:Vectors",
-        "Vectors you already have, as they are.", cost="free"),
+        "Precomputed vectors, passed through.", cost="free"),
     Row("encoder", "st", "conjoin.encoders.pretrained.sentence:SentenceModel",
         "Any sentence-transformers model, by name or folder.",
         ("reimers2019sbert",), cost="free", extra="text"),

@@ -77,7 +77,7 @@ GEOMETRY: tuple[Row, ...] = (
          _tracks("Losses that shrink the gap keep retrieval and better zero-shot transfer, says "
                  "the abstract: the gap alone is not said to decide recall.")),
     _row("linear-separability", "conjoin.metrics.geometry.modality_gap:LinearSeparability",
-         "How well a plane tells two modalities apart.",
+         "Accuracy of a linear classifier that tells two modalities apart.",
          ("fahim2024gap",), "geometry",
          _tracks("Used beside the centroid distance to show the gap; no figure on retrieval.")),
     _row("alignment", "conjoin.metrics.geometry.modality_gap:Alignment",
@@ -119,7 +119,7 @@ GEOMETRY: tuple[Row, ...] = (
          _tracks("A quantity of matrix sampling; said of embeddings by later work, and nothing on "
                  "retrieval.", baseline="effective-rank")),
     _row("mir", "conjoin.metrics.geometry.mir:MIR",
-         "Log Fréchet distance between the clouds of two modalities, summed over layers.",
+         "Log Fréchet distance between the vectors of two modalities, summed over layers.",
          ("huang2024mir",), "geometry",
          _tracks("The abstract claims that it indicates benchmark results after tuning.",
                  baseline="centroid-distance")),
@@ -127,17 +127,17 @@ GEOMETRY: tuple[Row, ...] = (
          "Variance across languages of the rank at which each item is found.",
          ("nie2024onetok",), "geometry"),
     _row("hub-skewness", "conjoin.metrics.geometry.hubness:HubSkewness",
-         "Skewness of how often gallery items are hits.",
+         "Skewness of the k-occurrence of gallery items.",
          ("radovanovic2010hubs",), "hubness",
          _tracks("The paper ties skewed occurrences to dimension and to worse neighbours; no "
                  "figure on retrieval between modalities.")),
     _row("anti-hubs", "conjoin.metrics.geometry.hubness:AntiHubs",
-         "Share of gallery items that are nobody's hit.",
+         "Share of gallery items that are in no query's hits.",
          ("radovanovic2010hubs",), "hubness",
          _tracks("Defined in the paper; no figure on retrieval between modalities.",
                  baseline="hub-skewness")),
     _row("largest-hub", "conjoin.metrics.geometry.hubness:LargestHub",
-         "Share of queries that see the most frequent item.",
+         "Share of queries whose hits contain the most frequent item.",
          ("radovanovic2010hubs",), "hubness",
          _tracks("The paper describes the extreme hubs; no figure on retrieval between "
                  "modalities.", baseline="hub-skewness")),

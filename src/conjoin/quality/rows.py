@@ -36,13 +36,12 @@ def _kept(by: str, baseline: str, differs: str, reported: str) -> tuple[Claim, .
 ROWS = (
     Row(
         "detector", "partner-rank", "conjoin.quality.detectors:PartnerRank",
-        "A pair is suspect where wrong answers rank above the partner, by maps that have not "
-        "seen the pair.",
+        "Suspects pairs whose partner ranks low under cross-fitted maps.",
         needs=frozenset({"pairs"}), family="doctor",
     ),
     Row(
         "detector", "contrastive-loss", "conjoin.quality.detectors:ContrastiveLoss",
-        "A pair is suspect where its contrastive loss is large, by maps that have not seen it.",
+        "Suspects pairs with a large contrastive loss under cross-fitted maps.",
         papers=("oord2018cpc",), needs=frozenset({"pairs"}), family="doctor",
         claims=_claims(
             "partner-rank", "idea", "and its loss read off once.",
@@ -52,7 +51,7 @@ ROWS = (
     ),
     Row(
         "detector", "loss-mixture", "conjoin.quality.detectors:LossMixture",
-        "A pair is suspect where its loss belongs to the upper of two Gaussians.",
+        "Suspects pairs in the upper of two Gaussians fitted to the losses.",
         papers=("huang2021ncr", "duan2024pc2"), needs=frozenset({"pairs"}), family="doctor",
         claims=_claims(
             "partner-rank", "restated", "and the mixture fitted once.",
@@ -62,7 +61,7 @@ ROWS = (
     ),
     Row(
         "detector", "loss-mixture-beta", "conjoin.quality.detectors:LossMixture",
-        "A pair is suspect where its loss belongs to the upper of two beta distributions.",
+        "Suspects pairs in the upper of two beta distributions fitted to the losses.",
         papers=("arazo2019unsupervised",), needs=frozenset({"pairs"}),
         settings={"mixture": "beta"}, family="doctor",
         claims=_claims(
@@ -74,7 +73,7 @@ ROWS = (
     ),
     Row(
         "detector", "neighbour-vote", "conjoin.quality.detectors:NeighbourVote",
-        "A pair is suspect where the partners of its neighbours lie elsewhere.",
+        "Suspects pairs whose neighbours' partners lie elsewhere.",
         papers=("bahri2020deepknn",), needs=frozenset({"pairs"}), family="doctor",
         claims=_claims(
             "contrastive-loss", "idea",
@@ -85,8 +84,7 @@ ROWS = (
     ),
     Row(
         "curation", "entry-cap", "conjoin.quality.curation:EntryCap",
-        "Keeps an item by chance, so that no entry of a list is expected more than t times for "
-        "its own sake.",
+        "Subsample so that each metadata entry is expected at most t times (MetaCLIP balancing).",
         papers=("xu2024metaclip",), cost="free", family="doctor",
         claims=_kept(
             "labels", "identity", "entries are the classes asked for, one an item.",
@@ -96,7 +94,7 @@ ROWS = (
     ),
     Row(
         "curation", "cluster-cap", "conjoin.quality.curation:ClusterCap",
-        "Keeps t items, drawn at random, of each cluster that has more.",
+        "Keep at most t random items per cluster.",
         papers=("gu2025realsyn",), cost="free", family="doctor",
         claims=_kept(
             "clusters", "identity", "k-means of the pool, no text is retrieved or written.",

@@ -29,13 +29,14 @@ def _shots(
 
 SIMPLE: tuple[Row, ...] = (
     Row("head", "majority", "conjoin.transfer.linear_heads:Majority",
-        "The class met most often, whatever the row.", (), _LABELS, "free", family=_FEW,
+        "The most frequent class, whatever the row.", (), _LABELS, "free", family=_FEW,
         simple=True),
     Row("head", "zero-shot-head", "conjoin.transfer.linear_heads:ZeroShot",
-        "The class whose name, as another encoder reads it, is nearest.",
+        "The class whose name's embedding is nearest.",
         ("radford2021clip",), frozenset(), "free", family=_FEW, simple=True),
     Row("head", "nearest-mean", "conjoin.transfer.linear_heads:NearestMean",
-        "The class whose mean is nearest.", ("arora2019curl",), _LABELS, family=_FEW, simple=True,
+        "The class whose centroid is nearest.",
+        ("arora2019curl",), _LABELS, family=_FEW, simple=True,
         claims=tuple(
             _shots(
                 "logistic", "the classifier of class means does about as well as a trained linear "
@@ -47,18 +48,18 @@ SIMPLE: tuple[Row, ...] = (
             for shots in (1, 4, 16)
         )),
     Row("head", "ridge-classifier", "conjoin.transfer.linear_heads:RidgeClassifier",
-        "Least squares on indicators of the classes.", ("hoerl1970ridge",), _LABELS, family=_FEW,
+        "Ridge regression on class indicators.", ("hoerl1970ridge",), _LABELS, family=_FEW,
         simple=True),
     Row("head", "ridge-regressor", "conjoin.transfer.linear_heads:RidgeRegressor",
-        "Least squares on numbers.", ("hoerl1970ridge",), _LABELS, family=_FEW),
+        "Ridge regression on numbers.", ("hoerl1970ridge",), _LABELS, family=_FEW),
     Row("head", "logistic", "conjoin.transfer.logistic:Logistic",
-        "Multinomial logistic regression on vectors.", (), _LABELS, family=_FEW, simple=True,
+        "Multinomial logistic regression.", (), _LABELS, family=_FEW, simple=True,
         settings={"share": 0.0, "blend": 0.0, "toward": "zero", "scale": 10.0}),
 )  # fmt: skip
 
 HEADS: tuple[Row, ...] = (
     Row("head", "cross-modal", "conjoin.transfer.logistic:Logistic",
-        "Logistic regression that counts the names of classes as shots.",
+        "Logistic regression that counts class names as additional shots.",
         ("lin2023crossmodal",), _LABELS, family=_FEW,
         settings={"share": 0.5, "blend": 0.0},
         claims=(
@@ -81,7 +82,7 @@ HEADS: tuple[Row, ...] = (
             ),
         )),
     Row("head", "tip-adapter", "conjoin.transfer.cache_heads:CacheHead",
-        "Names, and labelled rows as a cache that is looked into without training.",
+        "Zero-shot scores plus a key-value cache of the labelled rows, training-free.",
         ("zhang2022tipadapter",), _LABELS, "free", family=_FEW, settings={"gamma": 0.0},
         claims=(
             _shots(
@@ -92,7 +93,7 @@ HEADS: tuple[Row, ...] = (
             ),
         )),
     Row("head", "tip-x", "conjoin.transfer.cache_heads:CacheHead",
-        "The same with agreement on the names' distributions.",
+        "Tip-Adapter with agreement of class-name distributions (KL) as affinity.",
         ("udandarao2023susx",), _LABELS, "free", family=_FEW, settings={"gamma": 5.0},
         claims=(
             _shots(
@@ -103,7 +104,7 @@ HEADS: tuple[Row, ...] = (
             ),
         )),
     Row("head", "x-more", "conjoin.transfer.cache_heads:RetrievalHead",
-        "Names, asked by a row and by the texts it retrieves; the surer counts more.",
+        "Zero-shot scores of a row and of the texts it retrieves, weighted by confidence.",
         ("eom2023xmore",), frozenset({"unpaired"}), "free", family=_FEW,
         claims=(
             _shots(
@@ -115,7 +116,7 @@ HEADS: tuple[Row, ...] = (
             ),
         )),
     Row("head", "nmtune", "conjoin.transfer.nmtune:NMTune",
-        "A small network that gives the vectors a better spectrum, and a linear head on it.",
+        "A small network that regularises the spectrum of the vectors, and a linear head on it.",
         ("chen2024nmtune",), _LABELS, "trained", extra="train", family=_FEW,
         claims=(
             _shots(
@@ -126,7 +127,7 @@ HEADS: tuple[Row, ...] = (
             ),
         )),
     Row("head", "cones", "conjoin.transfer.logistic:Logistic",
-        "One vector a class, trained from the vector of its name and kept near it.",
+        "One vector per class, trained from its name's embedding and kept near it.",
         ("yi2023cones",), _LABELS, family=_FEW,
         settings={"share": 0.0, "blend": 0.0, "toward": "names"},
         claims=tuple(
@@ -140,7 +141,7 @@ HEADS: tuple[Row, ...] = (
             for baseline in ("zero-shot-head", "logistic")
         )),
     Row("head", "linear-svm", "conjoin.transfer.svm:LinearMargin",
-        "A linear support vector machine on vectors at unit length.",
+        "A linear support vector machine on normalised vectors.",
         ("razavian2014offtheshelf", "fan2008liblinear"), _LABELS, family=_FEW,
         claims=tuple(
             _shots(
@@ -152,7 +153,7 @@ HEADS: tuple[Row, ...] = (
             for data in ("emoji-groups:image+text", "digits:whole+name")
         )),
     Row("head", "sus-x", "conjoin.transfer.retrieved_support:SupportHead",
-        "Rows retrieved by each class's name are its labelled rows; no label is read.",
+        "Name-retrieved rows serve as the support set; no label is read.",
         ("udandarao2023susx",), frozenset({"unpaired"}), "free", family=_FEW,
         claims=tuple(
             _shots(
@@ -164,7 +165,7 @@ HEADS: tuple[Row, ...] = (
             for baseline in ("zero-shot-head", "x-more")
         )),
     Row("head", "attributes", "conjoin.transfer.linear_heads:AttributeHead",
-        "A row says which attributes it has, starting from their words; a class is its attributes.",
+        "Rows predict attributes, initialised from their words; a class is a set of attributes.",
         (), _LABELS, family=_FEW),
 )  # fmt: skip
 
@@ -200,14 +201,14 @@ def _taught(
 
 STUDENTS: tuple[Row, ...] = (
     Row("student", "ridge-student", "conjoin.transfer.students:RidgeStudent",
-        "The linear map with the least squared error to the teacher's vectors.",
+        "Ridge regression onto the teacher's vectors.",
         ("hoerl1970ridge",), frozenset(), family=_TAUGHT),
     _student(
-        "cosine-student", "A residual network that regresses the teacher's vectors by cosine.",
+        "cosine-student", "A residual network trained by cosine distance to the teacher's vectors.",
         (), {"loss": "alignment", "regress": 0.0, "weight": 1.0, "together": True},
     ),
     _student(
-        "rkd", "The student's distances and angles between rows are the teacher's.",
+        "rkd", "A residual network trained to match the teacher's distances and angles (RKD).",
         ("park2019rkd",),
         {"loss": "relational", "regress": 1.0, "together": False, "batch": 64},
         _taught(
@@ -223,7 +224,8 @@ STUDENTS: tuple[Row, ...] = (
         ),
     ),
     _student(
-        "dcd", "Each row of the student names its own among the teacher's, the same both ways.",
+        "dcd", "A residual network trained by contrast with the teacher's vectors in both "
+               "directions.",
         ("giakoumoglou2024dcd",), {"loss": "consistent-contrast", "weight": 1.0, "together": True},
         _taught(
             "cosine-student", "state of the art among contrastive distillation on CIFAR-100 and "
@@ -231,7 +233,8 @@ STUDENTS: tuple[Row, ...] = (
         ),
     ),
     _student(
-        "dynamic-dcd", "The same among rows the teacher finds hard, more where the student fails.",
+        "dynamic-dcd", "The same, restricted to rows the teacher finds hard and weighted by the "
+                       "student's error.",
         ("rao2023dcd",), {"loss": "dynamic-contrast", "weight": 1.0, "together": True},
         _taught(
             "dcd", "retrieval 129 times faster at little loss with negatives picked by the "
@@ -240,7 +243,8 @@ STUDENTS: tuple[Row, ...] = (
         ),
     ),
     _student(
-        "affinity-student", "The student finds the same rows alike as an ensemble of teachers.",
+        "affinity-student", "A residual network trained to match the similarities of an ensemble "
+                            "of teachers.",
         ("vasu2024mobileclip",), {"loss": "affinity", "regress": 1.0, "together": False},
         _taught(
             "cosine-student", "training 10 to 1,000 times more efficient with similarities of a "
@@ -250,8 +254,8 @@ STUDENTS: tuple[Row, ...] = (
         ),
     ),
     _student(
-        "kl-partition", "Each row is taught by the teacher or by the student's own start, by who "
-        "is surer.",
+        "kl-partition", "Each row is distilled from the teacher or from the student's start, "
+                        "whichever is more confident.",
         ("roth2024gains",), {"loss": "partitioned-affinity", "regress": 1.0, "together": False},
         _taught(
             "affinity-student", "transfer between any two models helps in 92.5 % of cases with "
@@ -261,7 +265,7 @@ STUDENTS: tuple[Row, ...] = (
         ),
     ),
     _student(
-        "cat-distill", "A student of several teachers side by side, each at unit length.",
+        "cat-distill", "A student of several normalised teachers, concatenated.",
         ("zhang2023rich",),
         {"loss": "alignment", "weight": 1.0, "regress": 0.0, "together": True, "hidden": 512},
         _taught(

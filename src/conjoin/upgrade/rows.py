@@ -56,24 +56,24 @@ def _claims(
 
 ROWS: tuple[Row, ...] = (
     Row("map", "local-affine", f"{_SOLVED}:LocalAffine",
-        "One affine map a region, blended by nearness.", cost="free"),
+        "Local affine maps, blended by proximity.", cost="free"),
     Row("map", "basis-change", "conjoin.upgrade.bridges.orthogonal_bridges:BasisChange",
-        "Two rotations with a few added dimensions: nothing is lost.", cost="free"),
+        "Two rotations with a few added dimensions; invertible.", cost="free"),
     Row(
         "aligner", "re-embed", f"{_SOLVED}:ReEmbed",
-        "Every row by the new encoder: the ceiling of an upgrade.",
+        "Every row re-embedded by the new encoder: the ceiling of an upgrade.",
         needs=frozenset({"pairs", "model"}), cost="free", family="bridge",
         recovery=Recovery("same"),
     ),
     Row(
         "aligner", "low-rank", f"{_SOLVED}:LowRank",
-        "Least squares onto the hub through a few directions.",
+        "Reduced-rank least squares onto the reference modality.",
         ("izenman1975rrr", "mukherjee2011rrr", "vejendla2025drift"), _PAIRS, family="bridge",
         claims=tuple(_claims("closed form instead of descent", _DRIFT, ("identity", "ridge"))),
     ),
     Row(
         "aligner", "local-bridge", f"{_SOLVED}:LocalBridge",
-        "A mixture of local bridges, each held to the whole.",
+        "A mixture of local least-squares maps, each shrunk towards the global one.",
         ("jacobs1991experts", "su2007init"), _PAIRS, family="bridge",
         claims=tuple(_claims(
             "a mixture of ridges by nearness", "no figure: mixtures of experts are general",
@@ -82,7 +82,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "residual-bridge", f"{_TRAINED}:ResidualBridge",
-        "A small network beside ridge, kept only where it helps.",
+        "Ridge plus a small residual network, kept only where it helps.",
         ("vejendla2025drift",), _PAIRS, "trained", extra="train", family="bridge",
         claims=tuple(_claims(
             "one hidden layer beside ridge, stopped on held-out pairs", _DRIFT,
@@ -92,7 +92,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "v2a-mapper", f"{_TRAINED}:ResidualBridge",
-        "A small network from one frozen space into another, by least squares.",
+        "A small network from one frozen space into another, trained by squared error.",
         ("wang2024v2amapper",), _PAIRS, "trained",
         {"aim": "squared", "straight": False, "lr": 1e-3, "hidden": 1024, "steps": 600},
         "train", "bridge",
@@ -111,7 +111,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "xbt", f"{_TRAINED}:XBT",
-        "One projection for all modalities of a new model, learnt from its texts alone.",
+        "One projection for all modalities of a new model, learned from its texts alone.",
         ("jang2025xbt",), _PAIRS, "trained", extra="train", family="bridge",
         claims=tuple(_claims(
             "no two-tower model is at hand, so only the first stage is tried: texts to texts",
@@ -122,7 +122,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "bt2", _BASIS,
-        "Orthonormal changes of basis with a few added dimensions that follow the old vectors.",
+        "Orthonormal changes of basis with a few added dimensions that reproduce the old vectors.",
         ("zhou2023bt2",), _PAIRS, "trained",
         {"extra": 32, "scale": 3.0, "follow": "rows"}, "train", "bridge",
         claims=tuple(_claims(
@@ -145,12 +145,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "class-ridge", "conjoin.upgrade.bridges.class_maps:ClassMaps",
-        "Scores of a ridge classifier a view, as vectors: views agree because classes do.",
+        "Scores of one ridge classifier per view as vectors: views agree because classes do.",
         (), frozenset({"pairs", "labels"}), settings={"rule": "ridge"}, family="bridge",
     ),
     Row(
         "aligner", "discriminant", "conjoin.upgrade.bridges.class_maps:ClassMaps",
-        "Fisher's discriminant directions a view, each towards its class's place.",
+        "Linear discriminant directions per view, each regressed onto shared class targets.",
         ("fisher1936discriminant",), frozenset({"pairs", "labels"}),
         settings={"rule": "discriminant"}, family="bridge",
         claims=tuple(
@@ -166,7 +166,8 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "cores", _SIMPLEX,
-        "Heads trained apart on one fixed simplex classifier, so that encoders agree by labels.",
+        "Heads trained separately on one fixed simplex classifier, so that encoders agree by "
+        "labels.",
         ("biondi2023cores",), frozenset({"pairs", "labels"}), "trained",
         {"share": 1.0}, "train", "bridge",
         claims=tuple(_labelled(
@@ -176,7 +177,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "stationary", _SIMPLEX,
-        "The same heads, the new one also held to the old vectors of the same rows.",
+        "The same, the new encoder also regularised to the old vectors of the same rows.",
         ("biondi2024stationary",), frozenset({"pairs", "labels"}), "trained",
         {"share": 0.1}, "train", "bridge",
         claims=tuple(_labelled(

@@ -58,14 +58,14 @@ def _rotation_claims() -> Iterator[Claim]:
 
 
 ROWS: tuple[Row, ...] = (
-    Row("map", "affine", f"{_MAP}:Affine", "Shift, multiply, add.", cost="free"),
+    Row("map", "affine", f"{_MAP}:Affine", "A linear map and a shift.", cost="free"),
     Row("map", "normalise", f"{_MAP}:Normalise", "Scale to unit length.", cost="free"),
-    Row("map", "chain", f"{_MAP}:Chain", "Maps one after the other.", cost="free"),
+    Row("map", "chain", f"{_MAP}:Chain", "Composition of maps.", cost="free"),
     Row(
         "aligner",
         "identity",
         f"{_LINEAR}:Identity",
-        "Leave every view as it is.",
+        "Leave every view as it is: the do-nothing baseline.",
         needs=_PAIRS,
         cost="free",
         family="closed",
@@ -89,7 +89,7 @@ ROWS: tuple[Row, ...] = (
         "aligner",
         "ridge",
         f"{_LINEAR}:Ridge",
-        "Regularised least squares from each view onto the hub.",
+        "Ridge regression from each view onto the reference modality.",
         papers=("hoerl1970ridge",),
         needs=_PAIRS,
         family="closed",
@@ -100,7 +100,7 @@ ROWS: tuple[Row, ...] = (
         "aligner",
         "procrustes",
         f"{_LINEAR}:Procrustes",
-        "The rotation of each view that lies nearest to the hub.",
+        "Orthogonal Procrustes: the rotation of each view nearest to the reference modality.",
         papers=("schonemann1966procrustes",),
         needs=_PAIRS,
         family="closed",
@@ -113,7 +113,8 @@ ROWS: tuple[Row, ...] = (
         "aligner",
         "cca",
         f"{_LINEAR}:CCA",
-        "Directions in which the whitened, regularised views agree, weighed by how much.",
+        "Regularised (generalised) canonical correlation analysis, directions weighted by "
+        "correlation.",
         papers=("hotelling1936cca", "vinod1976ridgecca", "kettenring1971multiset"),
         needs=_PAIRS,
         family="closed",
@@ -128,14 +129,15 @@ ROWS: tuple[Row, ...] = (
         "map",
         "residual-mlp",
         "conjoin.maps.mlp:ResidualMLP",
-        "A straight path plus a small network; evaluated without torch.",
+        "A linear map plus a small network; evaluated without torch.",
         cost="free",
     ),
     Row(
         "aligner",
         "heads",
         "conjoin.alignment.trained.contrastive_heads:ContrastiveHeads",
-        "Residual heads on regularised CCA, trained by contrast, kept only where they help.",
+        "Residual heads started at regularised CCA, trained with InfoNCE, kept only where they "
+        "help.",
         papers=("radford2021clip", "zhai2022lit"),
         needs=_PAIRS,
         cost="trained",

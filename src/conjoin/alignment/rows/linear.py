@@ -49,10 +49,10 @@ def _relative(
 
 CLOSED: tuple[Row, ...] = (
     Row("map", "relative", f"{_RELATIVE}:RelativeMap",
-        "How near a row lies to anchors, by one or several similarities.", cost="free"),
+        "Similarities of a row to anchors, of one or several kinds.", cost="free"),
     Row(
         "aligner", "whitening", f"{_WHITEN}:Whitening",
-        "Unit variance in every direction, by one whitening that all views share.",
+        "One whitening, shared by all views: unit variance in every direction.",
         ("huang2021whitening", "su2021whitening"), _PAIRS, settings={"then": "nothing"},
         family="closed",
         claims=(
@@ -70,7 +70,7 @@ CLOSED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "whitened-procrustes", f"{_WHITEN}:Whitening",
-        "Each view whitened by its own covariance, then rotated to the hub.",
+        "Each view whitened by its own covariance, then orthogonal Procrustes.",
         ("huang2021whitening", "schonemann1966procrustes"), _PAIRS,
         settings={"then": "procrustes"}, family="closed",
         claims=(
@@ -89,7 +89,7 @@ CLOSED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "text-to-concept", "conjoin.alignment.closed_form.linear:Ridge",
-        "Least squares from one encoder's images onto a space in which classes have names.",
+        "Least squares from one image encoder's space onto another in which classes have names.",
         ("moayeri2023concept",), _PAIRS, settings={"lam": 0.028}, family="closed",
         claims=(
             Claim(
@@ -105,7 +105,7 @@ CLOSED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "subspace", f"{_WHITEN}:Subspace",
-        "Least squares inside the few directions that views share most.",
+        "Least squares inside the leading shared directions.",
         ("hadgi2025cave",), _PAIRS, family="closed",
         claims=(
             Claim(
@@ -122,7 +122,7 @@ CLOSED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "relative", f"{_RELATIVE}:Relative",
-        "Each row by its cosines with anchors that the views have in common.",
+        "Relative representations: each row by its cosines with shared anchors.",
         ("moschella2023relative",), _PAIRS,
         settings={"similarity": "cosine", "standard": False, "aggregate": "concat"},
         family="relative",
@@ -139,7 +139,7 @@ CLOSED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "relative-product", f"{_RELATIVE}:Relative",
-        "Each row by its nearness to common anchors, by cosine, Euclidean, L1 and L∞ at once.",
+        "Relative representations by cosine, Euclidean, L1 and L∞ similarity at once.",
         ("cannistraci2024bricks", "moschella2023relative"), _PAIRS,
         settings={"similarity": "product", "standard": True}, family="relative",
         claims=(
@@ -153,7 +153,7 @@ CLOSED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "c3", _COLLAPSE,
-        "A contrastive joint space less the mean that tells its views apart.",
+        "A contrastive joint space with each view's mean removed, trained with noise.",
         ("zhang2024c3",), _PAIRS, "trained", {"of": "infonce-head", "to": "zero"}, "train",
         "closed",
         claims=(
@@ -173,7 +173,7 @@ CLOSED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "close-shift", _COLLAPSE,
-        "A contrastive joint space whose other views are shifted onto the mean of the first.",
+        "A contrastive joint space, the other views shifted onto the mean of the first.",
         ("gu2023close",), _PAIRS, "trained", {"of": "infonce-head", "to": "hub"}, "train",
         "closed",
         claims=(

@@ -62,11 +62,11 @@ def _heads(
 
 TRAINED: tuple[Row, ...] = (
     Row("map", "standardise", "conjoin.maps.standardise:Standardise",
-        "Mean 0 and one spread in every coordinate.", cost="free"),
+        "Zero mean and unit variance in every coordinate.", cost="free"),
     Row("map", "lorentz", "conjoin.alignment.trained.hyperbolic:LorentzMap",
-        "Onto a hyperboloid, time coordinate last.", cost="free"),
+        "Onto the hyperboloid (Lorentz model), time coordinate last.", cost="free"),
     Row("map", "token-map", "conjoin.alignment.trained.token_heads:TokenMap",
-        "One map for every token of a set.", cost="free"),
+        "One map applied to every token of a set.", cost="free"),
     Row("map", "alignment-layer", "conjoin.alignment.trained.universal_projection:AlignmentLayer",
         "A small network, normalised, with its modality's token added.", cost="free"),
     Row(
@@ -74,10 +74,10 @@ TRAINED: tuple[Row, ...] = (
         "conjoin.alignment.trained.universal_projection:UniversalProjection",
         "A transformer layer on one vector, shared by all modalities.", cost="free"),
     Row("map", "mix", "conjoin.maps.average:Mix",
-        "A weighted mean of several maps of the same rows.", cost="free"),
+        "A weighted mean of several maps.", cost="free"),
     _heads(
         "infonce-head",
-        "A small network a view, trained from a random start to name each row's partner.",
+        "One small network per view, randomly initialised, trained with InfoNCE.",
         ("radford2021clip", "rasheed2023vificlip", "segal2022bimodal", "bianchi2021clipitalian"),
         (
             *(
@@ -111,7 +111,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "locked-head",
-        "The first view as it is but for its mean; the others learn to name its rows.",
+        "LiT: the first view stays frozen (centred); the others are trained with InfoNCE.",
         ("zhai2022lit", "zhu2024languagebind", "xue2024ulip2"),
         (
             *(
@@ -140,21 +140,21 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "one-partner",
-        "The same; a view added later learns to name the rows of one view alone.",
+        "LiT; a view added later is trained against one view alone.",
         ("zhai2022lit",),
         settings={"lock": True, "partners": "first"},
         recovery=Recovery(share=0.3, bridges=False),
     ),
     _heads(
         "borrowed-head",
-        "Of views of one encoder the first is trained and the others take its map: a language "
-        "without pairs is asked through another.",
+        "Views of one encoder share the head trained on the first: zero-shot transfer to other "
+        "languages.",
         ("radford2021clip",),
         settings={"borrow": True},
     ),
     _heads(
         "smoothed-head",
-        "Heads trained to name each row's partner, a tenth of the answer spread over the batch.",
+        "InfoNCE heads with label smoothing of 0.1.",
         ("jia2021align", "szegedy2016smoothing"),
         tuple(
             Claim(
@@ -170,7 +170,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "trusted-head",
-        "Pairs count as much as maps fitted without them find that they belong together.",
+        "InfoNCE heads, pairs weighted by agreement with maps fitted without them.",
         ("huang2021ncr", "duan2024pc2"),
         tuple(
             Claim(
@@ -187,7 +187,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "aligned-head",
-        "Contrast, and partners drawn nearer than contrast alone draws them.",
+        "Heads trained with InfoNCE plus the alignment term.",
         ("chen2024transfer", "wang2020hypersphere"),
         (
             Claim(
@@ -207,7 +207,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "rank-reduced-head",
-        "Contrast that keeps the number of directions in use low.",
+        "Heads trained with InfoNCE plus a penalty on rank.",
         ("jung2024rank",),
         (
             Claim(
@@ -221,7 +221,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "shared-text-head",
-        "Texts of one encoder share a head, so that texts find each other and pictures too.",
+        "Texts of one encoder share a head; contrast between texts as well as with pictures.",
         ("koukounas2024jinaclip",),
         (
             Claim(
@@ -242,7 +242,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "fusemix",
-        "Heads trained on pairs mixed within each view by one shared share.",
+        "InfoNCE heads trained on mixed pairs (FuseMix).",
         ("vouitsis2024fusemix",),
         (
             *(
@@ -263,7 +263,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "cwcl",
-        "The first view stays; the others meet each of its rows as much as it is like theirs.",
+        "The first view stays frozen; the others are trained with continuously weighted contrast.",
         ("srinivasa2023cwcl",),
         (
             Claim(
@@ -283,7 +283,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "matryoshka",
-        "Heads whose first coordinates are trained to do as well as all.",
+        "Heads trained so that prefixes of the vector are embeddings.",
         ("kusupati2022matryoshka",),
         (
             Claim(
@@ -304,7 +304,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "taught-head",
-        "Heads that also match a closed form's similarities of one view's rows with another's.",
+        "InfoNCE heads distilled from a closed form's cross-modal similarities.",
         ("vasu2024mobileclip",),
         (
             Claim(
@@ -319,13 +319,15 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "staged-head",
-        "Heads trained on one half of the pairs and then on the other, unlike half.",
+        "InfoNCE heads trained on one half of the pairs, then on the other (domain shift between "
+        "them).",
         ("radford2021clip",),
         engine=_STAGED,
     ),
     _heads(
         "mod-x",
-        "The same, held in the second half to what the heads of the first got right there.",
+        "Staged heads; the second stage keeps the first's similarities on the rows it ranked "
+        "right.",
         ("ni2023modx",),
         _staged(
             "beats tuning on one domain after another, and earlier continual methods, in "
@@ -337,7 +339,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "ctp",
-        "The same, held to all similarities of the first half's heads, within views too.",
+        "Staged heads; the second stage keeps the first's similarities across and within views.",
         ("zhu2023ctp",),
         _staged(
             "better than earlier continual methods on a million products of nine industries "
@@ -350,7 +352,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "rankclip",
-        "Contrast plus lists: rows rank others alike in each view and across views.",
+        "Heads trained with InfoNCE plus list-wise ranking consistency.",
         ("zhang2024rankclip",),
         (
             Claim(
@@ -362,7 +364,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "gap-closing",
-        "Contrast plus alignment and uniformity, within and across views.",
+        "Heads trained with InfoNCE plus alignment and uniformity within and across views.",
         ("fahim2024gap",),
         (
             Claim(
@@ -379,7 +381,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "one-to-k",
-        "All partners of an item share the target: one picture, K captions.",
+        "InfoNCE heads in which all partners of an item share the target: one picture, K captions.",
         ("nie2024onetok",),
         (
             Claim(
@@ -400,7 +402,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     _heads(
         "identity-head",
-        "All pairs of one group are partners: of one person, one thing, one family of signs.",
+        "InfoNCE heads in which all pairs of one group are positives (one person, one object).",
         ("zuo2023plip", "nie2024onetok"),
         (
             Claim(
@@ -415,7 +417,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "symile", _HEADS,
-        "Three or more views at once: a row is named by the product of all the others.",
+        "Heads trained on the multilinear product of three or more views.",
         ("saporta2024symile",), frozenset({"pairs", "kway"}), "trained",
         {**FRESH, "loss": "symile", "together": True}, "train", "trained",
         claims=(
@@ -430,8 +432,8 @@ TRAINED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "meru", "conjoin.alignment.trained.hyperbolic:HyperbolicHeads",
-        "Heads onto a hyperboloid of learned curvature: general near its origin, particular far "
-        "out.", ("desai2023meru",), _PAIRS, "trained", extra="train", family="hyperbolic",
+        "Heads onto a hyperboloid of learned curvature, with entailment of the specific by the "
+        "general.", ("desai2023meru",), _PAIRS, "trained", extra="train", family="hyperbolic",
         claims=(
             Claim(
                 "retrieval", "emoji:image+text", "recall@10", "infonce-head", "restated",
@@ -444,7 +446,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "filip", "conjoin.alignment.trained.token_heads:TokenHeads",
-        "A head on each token; two sets score by each token's best match.",
+        "Heads on tokens; two sets score by late interaction (MaxSim).",
         ("yao2022filip",), frozenset({"pairs", "tokens"}), "trained", extra="train",
         family="late-interaction",
         claims=(
@@ -458,7 +460,8 @@ TRAINED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "one-encoder", "conjoin.alignment.trained.universal_projection:OneEncoder",
-        "Small layers before one shared projection; what is added later trains its layer alone.",
+        "One alignment layer per view before a shared projection; a view added later trains its "
+        "layer alone.",
         ("faye2024oneencoder",), _PAIRS, "trained", extra="train", family="trained",
         claims=(
             Claim(
@@ -474,7 +477,7 @@ TRAINED: tuple[Row, ...] = (
     ),
     Row(
         "aligner", "freebind", "conjoin.alignment.trained.space_bonding:SpaceBonds",
-        "Whole spaces projected onto one by ensembles, through the view they share.",
+        "Whole embedding spaces projected onto one by ensembles, through the view they share.",
         ("wang2024freebind", "wang2023cmcr"), _PAIRS, "trained", extra="train", family="trained",
         claims=(
             Claim(

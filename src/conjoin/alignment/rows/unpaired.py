@@ -31,7 +31,7 @@ UNPAIRED: tuple[Row, ...] = (
         "map",
         "guessed",
         f"{_MATCHING}:Guessed",
-        "An affine map fitted to guessed pairs, with how far restarts agree on them.",
+        "An affine map fitted to estimated pairs, with the agreement of restarts.",
         cost="free",
     ),
     Row(
@@ -46,7 +46,8 @@ UNPAIRED: tuple[Row, ...] = (
         "aligner",
         "profile-matching",
         f"{_MATCHING}:Matching",
-        "Pairs guessed from each row's sorted similarities, grown by rotating and matching anew.",
+        "Unpaired: initial pairs from sorted similarity profiles, then self-learning by "
+        "Procrustes.",
         papers=("artetxe2018selflearning", "conneau2018word"),
         needs=_UNPAIRED,
         family="unpaired",
@@ -61,7 +62,7 @@ UNPAIRED: tuple[Row, ...] = (
         "aligner",
         "gw-matching",
         f"{_MATCHING}:Matching",
-        "The same, the first guess improved by fused entropic Gromov-Wasserstein.",
+        "Unpaired: profile matching, initialised by fused entropic Gromov-Wasserstein.",
         papers=("peyre2016gw", "vayer2019fused", "alvarezmelis2018gw", "artetxe2018selflearning"),
         needs=_UNPAIRED,
         settings={"start": "gromov"},
@@ -77,7 +78,7 @@ UNPAIRED: tuple[Row, ...] = (
         "aligner",
         "sinkhorn-matching",
         f"{_MATCHING}:Matching",
-        "The same, rows matched softly by entropic transport of random shares.",
+        "Unpaired: profile matching with soft assignments by entropic optimal transport.",
         papers=(
             "cuturi2013sinkhorn",
             "schmitzer2019stabilized",

@@ -30,20 +30,20 @@ def _hubs(reported: str, data: tuple[str, ...] = _DATA) -> tuple[Claim, ...]:
 CORRECTIONS: tuple[Row, ...] = (
     Row(
         "correction", "csls", "conjoin.retrieval.hubness.csls:CSLS",
-        "Gallery rows near to many queries are marked down by their mean similarity to them.",
+        "CSLS: gallery rows are discounted by their mean similarity to their nearest queries.",
         papers=("conneau2018word",), family="hubs", shortlist=True,
         claims=_hubs("word translation better than by nearest neighbours (no figure was checked)"),
     ),
     Row(
         "correction", "inverted-softmax", f"{_BANKS}:InvertedSoftmax",
-        "Scores are normalised over the queries of a bank instead of over the gallery.",
+        "Scores are normalised over a bank of queries instead of over the gallery.",
         papers=("smith2017offline", "bogolin2022querybank"), family="hubs", shortlist=True,
         settings={"dynamic": False},
         claims=_hubs("words, precision@1 34 to 43 with an orthogonal map beside (abstract)"),
     ),
     Row(
         "correction", "qb-norm", f"{_BANKS}:InvertedSoftmax",
-        "The same, only for queries whose best row is one that bank queries find first.",
+        "Inverted softmax, only for queries whose best hit is a hub of the query bank.",
         papers=("bogolin2022querybank",), family="hubs", shortlist=True, settings={"dynamic": True},
         claims=_hubs(
             "recall@1 on MSR-VTT of CE+ 14.4 to 16.4, on COCO of CLIP 30.3 to 34.8 (authors' page)"
@@ -51,13 +51,13 @@ CORRECTIONS: tuple[Row, ...] = (
     ),
     Row(
         "correction", "dual-is", f"{_BANKS}:DualSoftmax",
-        "Scores are normalised over a bank of queries and one of gallery items.",
+        "Inverted softmax over a bank of queries and a bank of gallery items.",
         papers=("wang2023balance",), family="hubs", shortlist=True, settings={"dynamic": False},
         claims=_hubs("beats a query bank alone on four kinds of retrieval (abstract)"),
     ),
     Row(
         "correction", "dual-dis", f"{_BANKS}:DualSoftmax",
-        "The same, each bank only for queries whose best row is active in it.",
+        "The same, each bank only for queries whose best hit is a hub of it.",
         papers=("wang2023balance",), family="hubs", shortlist=True, settings={"dynamic": True},
         claims=tuple(
             each.noting(
@@ -69,7 +69,7 @@ CORRECTIONS: tuple[Row, ...] = (
     ),
     Row(
         "correction", "invgc", "conjoin.retrieval.hubness.inverse_gc:InvGC",
-        "Gallery rows are pushed away from the rows of two banks they are like.",
+        "Inverse graph convolution: gallery rows are moved away from similar rows of two banks.",
         papers=("jian2023invgc",), family="hubs", shortlist=True, settings={"local": False},
         claims=tuple(
             each.noting(_PUSHED)
@@ -87,7 +87,7 @@ CORRECTIONS: tuple[Row, ...] = (
     ),
     Row(
         "map", "pushed-away", "conjoin.retrieval.hubness.inverse_gc:PushedAway",
-        "Rows less what they share with two banks.", ("jian2023invgc",), cost="free",
+        "Rows less a share of similar rows of two banks.", ("jian2023invgc",), cost="free",
     ),
 )  # fmt: skip
 

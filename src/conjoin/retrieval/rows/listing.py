@@ -32,7 +32,7 @@ def _found(
 STORAGE: tuple[Row, ...] = (
     Row(
         "vector-codec", "two-stage", f"{_SHELVES}:Shelf",
-        "An eighth of the width is scanned, five candidates a hit are scored whole.",
+        "Scan the first eighth of the dimensions, re-rank five candidates per hit in full.",
         ("kusupati2022matryoshka",), settings={"share": 0.125, "more": 5}, cost="free",
         family="storing",
         claims=(
@@ -43,19 +43,19 @@ STORAGE: tuple[Row, ...] = (
     ),
     Row(
         "vector-codec", "funnel", f"{_SHELVES}:Shelf",
-        "The same, the candidates halved at each doubling of the width on the way.",
+        "The same, candidates halved at each doubling of the dimensions.",
         ("kusupati2022matryoshka",), settings={"share": 0.125, "more": 5, "funnel": True},
         cost="free", family="storing",
         claims=_found("prefix-alone", "as accurate as two stages, with less work (section 4.3)"),
     ),
     Row(
         "vector-codec", "prefix-alone", f"{_SHELVES}:Shelf",
-        "As many first dimensions as cost what two stages do, and no second look.",
+        "A prefix of equal cost to the two stages, without re-ranking.",
         settings={"share": 0.125, "paid": 5}, cost="free", family="storing",
     ),
     Row(
         "vector-codec", "int8", f"{_SHELVES}:Shelf",
-        "One byte a dimension is scanned, four candidates a hit are scored whole.",
+        "Scan int8 codes, re-rank four candidates per hit in full.",
         ("shakir2024quantization",), settings={"kind": "int8", "more": 4}, cost="free",
         family="storing",
         claims=_found("binary", "nearly all of retrieval quality kept, more than by bits "
@@ -63,13 +63,13 @@ STORAGE: tuple[Row, ...] = (
     ),
     Row(
         "vector-codec", "binary", f"{_SHELVES}:Shelf",
-        "One bit a dimension is scanned, four candidates a hit are scored whole.",
+        "Scan binary codes, re-rank four candidates per hit in full.",
         ("shakir2024quantization",), settings={"kind": "binary", "more": 4}, cost="free",
         family="storing", claims=_found("binary-alone", _RESCORED, _MADE[1:]),
     ),
     Row(
         "vector-codec", "binary-alone", f"{_SHELVES}:Shelf",
-        "One bit a dimension, and no second look.",
+        "Binary codes without re-ranking.",
         ("shakir2024quantization",), settings={"kind": "binary"}, cost="free", family="storing",
     ),
 )  # fmt: skip
@@ -85,7 +85,7 @@ _UPTO = "more relevant context than a fixed number of entries on COCO (abstract;
 CUTOFFS: tuple[Row, ...] = (
     Row(
         "list-truncation", "score-threshold", f"{_CUTTING}:ByScore",
-        "Up to ten hits, and only those whose score reaches a threshold of the best F1.",
+        "Up to ten hits above the score threshold of the best F1.",
         ("mortaheb2025reranking",), cost="free", family="cutting",
         claims=tuple(
             Claim("cutting", data, "f1", baseline, "idea", _CUT, _UPTO, condition=condition)
@@ -98,7 +98,7 @@ CUTOFFS: tuple[Row, ...] = (
     ),
     Row(
         "list-truncation", "fixed-count", f"{_CUTTING}:ByCount",
-        "The same number of hits for every query, the one of the best F1.",
+        "A fixed number of hits, the one of the best F1.",
         cost="free", family="cutting",
     ),
 )  # fmt: skip
@@ -118,7 +118,7 @@ _MORE = {
 SUGGESTERS: tuple[Row, ...] = (
     Row(
         "query-suggestion", "cluster-words", f"{_SUGGEST}:Distinctive",
-        "The words that set a cluster apart from the other hits are put behind the query.",
+        "Expand the query with the words that distinguish a cluster of its hits.",
         ("pacini2025croqs",), cost="free", family="suggesting",
         claims=tuple(
             Claim("suggesting", "emoji:image+name", metric, baseline, "restated", _ASKED, said)
@@ -128,7 +128,7 @@ SUGGESTERS: tuple[Row, ...] = (
     ),
     Row(
         "query-suggestion", "central-text", f"{_SUGGEST}:Central",
-        "What is written of the hit in the middle of a cluster is put behind the query.",
+        "Expand the query with the text of the cluster's medoid.",
         ("pacini2025croqs",), cost="free", family="suggesting",
         claims=tuple(
             Claim("suggesting", "emoji:image+name", metric, "identity", "restated", _ASKED, said)

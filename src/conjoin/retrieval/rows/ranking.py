@@ -41,38 +41,38 @@ _FEW = tuple(
 MIXERS: tuple[Row, ...] = (
     Row(
         "score-fusion", "cc", f"{_MIXERS}:Combination",
-        "Scores on the scale from the lowest they can be to the list's best, in a weighted mean.",
+        "Convex combination of scores scaled by their theoretical minimum and the list's maximum.",
         ("bruch2023fusion",), settings={"scale": "theoretical"}, family="mixing",
         claims=(*_fused("rrf", _CC), *_fused("identity", _HELPS), *_fused("lexical-alone", _HELPS),
                 *_FEW),
     ),
     Row(
         "score-fusion", "cc-minmax", f"{_MIXERS}:Combination",
-        "Scores on the scale from a list's worst to its best, in a weighted mean.",
+        "Convex combination of min-max normalised scores.",
         ("bruch2023fusion", "louis2025fuse"), settings={"scale": "minmax"}, family="mixing",
         claims=_fused("rrf", _CC),
     ),
     Row(
         "score-fusion", "cc-zscore", f"{_MIXERS}:Combination",
-        "Scores in standard deviations from a list's mean, in a weighted mean.",
+        "Convex combination of standardised scores.",
         ("bruch2023fusion", "louis2025fuse"), settings={"scale": "zscore"}, family="mixing",
         claims=_fused("rrf", _CC),
     ),
     Row(
         "score-fusion", "cc-percentile", f"{_MIXERS}:Combination",
-        "Scores as shares of a list they beat, in a weighted mean.",
+        "Convex combination of percentile ranks.",
         ("louis2025fuse",), settings={"scale": "percentile"}, family="mixing",
         claims=_fused("rrf", "no figure was checked", "restated"),
     ),
     Row(
         "score-fusion", "rrf", f"{_MIXERS}:RankFusion",
-        "One over 60 and the rank, summed over lists.",
+        "Reciprocal rank fusion with constant 60.",
         ("cormack2009rrf", "bruch2023fusion"), settings={"worth": "reciprocal"}, family="mixing",
         claims=_fused("identity", _HURTS),
     ),
     Row(
         "score-fusion", "borda", f"{_MIXERS}:RankFusion",
-        "The share of a list that an item stands before, summed over lists.",
+        "Borda count over lists.",
         ("louis2025fuse",), settings={"worth": "borda"}, family="mixing",
         claims=tuple(
             each.noting("the first of a list counts 1, the last of n counts 1/n")
@@ -81,7 +81,8 @@ MIXERS: tuple[Row, ...] = (
     ),
     Row(
         "score-fusion", "lexical-alone", f"{_MIXERS}:Alone",
-        "The words alone, which every mixture must beat.", settings={"which": "bm25"},
+        "The lexical scores alone: the baseline every fusion must beat.",
+        settings={"which": "bm25"},
         family="mixing", cost="free",
     ),
 )  # fmt: skip
@@ -107,31 +108,31 @@ def _composed(baseline: str, fidelity: str, reported: str) -> tuple[Claim, ...]:
 COMPOSERS: tuple[Row, ...] = (
     Row(
         "query-composition", "sum", f"{_COMPOSED}:Sum",
-        "Vectors of the parts are added, each by its weight, below 0 to ask for its opposite.",
+        "Weighted sum of the parts' vectors; negative weights ask for the opposite.",
         ("jia2021align",), family="composing",
         claims=(*_composed("identity", "formula", "shown by examples only"),
                 *_composed("change-alone", "formula", "shown by examples only")),
     ),
     Row(
         "query-composition", "change-alone", f"{_COMPOSED}:Sum",
-        "The last part of two alone, which every composer must beat.",
+        "The second part alone: the baseline every composition must beat.",
         settings={"balance": 1.0}, family="composing", cost="free",
     ),
     Row(
         "query-composition", "and", f"{_COMPOSED}:Conjunction",
-        "Every part must be met: an item is as good as its worst standardised similarity.",
+        "Conjunction: the minimum of standardised similarities over the parts.",
         ("moayeri2023concept",), family="composing",
         claims=_composed("sum", "restated", "shown by examples only"),
     ),
     Row(
         "query-composition", "combiner", f"{_TRAINED}:Combiner",
-        "A trained gate between both parts, and a trained remainder.",
+        "A trained gate between two parts plus a trained residual.",
         ("baldrati2024combiner",), cost="trained", extra="train", family="composing",
         claims=_composed("sum", "formula", "recall@10 on FashionIQ and CIRR above a plain sum"),
     ),
     Row(
         "query-composition", "transagg", f"{_TRAINED}:TransAgg",
-        "A small transformer over the parts gives their weights and a remainder.",
+        "A small transformer over the parts yields their weights and a residual.",
         ("liu2023transagg",), cost="trained", extra="train", family="composing",
         claims=tuple(
             each.noting("it reads one vector a part, where theirs reads tokens")
@@ -167,19 +168,19 @@ _PASSAGES = "pooled representations beat the best passage's score on Robust04 (a
 AGGREGATIONS: tuple[Row, ...] = (
     Row(
         "multi-vector", "max-part", f"{_PARTS}:Pooling",
-        "An item scores as the best of its vectors.",
+        "MaxSim over an item's vectors.",
         ("luan2021mebert",), settings={"rule": "max"}, family="parts",
         claims=_parted("mean-parts", "several vectors beat one (abstract)"),
     ),
     Row(
         "multi-vector", "mean-parts", f"{_PARTS}:Pooling",
-        "An item is the mean of its vectors.",
+        "Mean pooling of an item's vectors.",
         ("luo2022clip4clip",), settings={"rule": "mean"}, family="parts",
         claims=_parted("first-part", "mean pooling is best where videos are few (section 4)"),
     ),
     Row(
         "multi-vector", "shortlisted-parts", f"{_PARTS}:Shortlist",
-        "The mean of an item's vectors finds it, its best vector then places it.",
+        "Mean pooling for candidates, MaxSim to re-rank them.",
         ("lee2024identify",), family="parts",
         claims=(
             *_parted("mean-parts", "a second look at the sections of the documents found gains "
@@ -190,49 +191,49 @@ AGGREGATIONS: tuple[Row, ...] = (
     ),
     Row(
         "multi-vector", "first-part", f"{_PARTS}:Pooling",
-        "An item is its first vector.",
+        "The item's first vector only.",
         ("li2024parade",), settings={"rule": "first"}, family="parts", cost="free",
     ),
     Row(
         "multi-vector", "sum-parts", f"{_PARTS}:Pooling",
-        "An item is the sum of its vectors, more of them scoring more.",
+        "Sum pooling: items with more vectors score higher.",
         ("li2024parade",), settings={"rule": "sum"}, family="parts",
         claims=_parted("max-part", _PASSAGES),
     ),
     Row(
         "multi-vector", "peak-parts", f"{_PARTS}:Pooling",
-        "An item is the largest of its vectors, coordinate by coordinate.",
+        "Max pooling, coordinate by coordinate.",
         ("li2024parade",), settings={"rule": "peak"}, family="parts",
         claims=_parted("max-part", _PASSAGES),
     ),
     Row(
         "multi-vector", "attention-parts", f"{_PARTS}:Attention",
-        "An item is a mean of its vectors, weighed by one learned direction.",
+        "Attention pooling with one learned query.",
         ("li2024parade",), family="parts", claims=_parted("mean-parts", _PASSAGES),
     ),
     Row(
         "multi-vector", "temporal-parts", f"{_POOLED}:TrainedPooling",
-        "A trained transformer reads the parts in order; an item is the mean of what it gives.",
+        "A transformer over the parts in order, then mean pooling.",
         ("luo2022clip4clip",), settings={"rule": "temporal"}, cost="trained", extra="train",
         family="parts",
         claims=_parted("mean-parts", "better than the mean where videos are many (section 4)"),
     ),
     Row(
         "multi-vector", "passage-parts", f"{_POOLED}:TrainedPooling",
-        "A trained transformer reads the parts; one output speaks for the item.",
+        "A transformer over the parts; the output of one token is the item's vector.",
         ("li2024parade",), settings={"rule": "passages"}, cost="trained", extra="train",
         family="parts",
         claims=(*_parted("max-part", _PASSAGES), *_parted("mean-parts", _PASSAGES)),
     ),
     Row(
         "multi-vector", "gaussians", f"{_PARTS}:Gaussians",
-        "An item is a normal distribution, scored by divergence as one inner product.",
+        "A Gaussian per item, scored by divergence as one inner product.",
         ("zamani2023mrl",), family="parts",
         claims=_parted("mean-parts", "above trained single vectors on MS MARCO (abstract)"),
     ),
     Row(
         "multi-vector", "ensemble", f"{_PARTS}:Ensemble",
-        "Vectors of several encoders side by side, each to length 1.",
+        "Normalised vectors of several encoders, concatenated.",
         ("wang2022v2l",), family="parts",
         claims=(Claim(
             "parts", "emoji:text+static+characters+image", "mrr", "identity", "restated",
@@ -253,11 +254,11 @@ _WORDS = (
 SPARSE: tuple[Row, ...] = (
     Row(
         "sparse-encoder", "nearest-words", f"{_SPARSE}:NearestWords",
-        "A vector is the words it is nearest to; nothing is trained.", family="sparse",
+        "A vector's nearest vocabulary words as sparse weights; training-free.", family="sparse",
     ),
     Row(
         "sparse-encoder", "sliced-words", f"{_SPARSE}:NearestWords",
-        "The same, keeping one word of each slice of the vocabulary, so that rows densify.",
+        "The same, one word per slice of the vocabulary, for denser overlap.",
         ("lin2021slicing",), settings={"slices": 128}, family="sparse",
         claims=(Claim(
             "terms", _EMOJI, "mrr", "nearest-words", "formula",
@@ -267,7 +268,7 @@ SPARSE: tuple[Row, ...] = (
     ),
     Row(
         "sparse-encoder", "lexical-head", f"{_SPARSE}:LexicalHead",
-        "Trained weights of words, where a word that many rows use is expensive.",
+        "Trained sparse term weights with a FLOPS penalty on frequent terms.",
         ("li2024lexvla",), cost="trained", extra="train", family="sparse",
         claims=(
             Claim("terms", _EMOJI, "mrr", "nearest-words", "idea", _WORDS,
