@@ -32,7 +32,8 @@ def test_many_arms_are_corrected_for():
     assert low > 0
     assert 0.005 < p < 0.05
     assert judge(scores, groups, metric="m", costs={}).use == "tuned"
-    more = {f"idle{n}": arms(0.0, seed=n)["tuned"] - 1 + scores["frozen"] * 0 for n in range(12)}
+    noise = [np.random.default_rng(seed).standard_normal(120) for seed in range(12)]
+    more = {f"idle{n}": scores["frozen"] + 0.3 * (x - x.mean()) for n, x in enumerate(noise)}
     assert judge({**scores, **more}, groups, metric="m", costs={}).use == "frozen"
 
 
