@@ -25,7 +25,7 @@ OF_METHODS = [row for row in ROWS if KINDS[row.kind].is_method]
 FORMULAS = [
     row for row in OF_METHODS
     if KINDS[row.kind].restated
-    and not (row.kind in ("aligner", "head", "student") and row.cost == "trained")
+    and not (row.kind in ("aligner", "head", "adaptation", "student") and row.cost == "trained")
 ]  # fmt: skip
 
 

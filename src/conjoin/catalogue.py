@@ -75,6 +75,10 @@ KINDS: Mapping[str, Kind] = {
         "vectors and labels, or class prototypes → a classifier or regressor",
         "conjoin.transfer.base:Head", ("fit",),
     ),
+    "adaptation": Kind(
+        "a fitted head and unlabelled rows of another domain → a head for that domain",
+        "conjoin.transfer.adaptation.base:Adaptation", ("fit",),
+    ),
     "student": Kind(
         "vectors and teachers' vectors → a map from the first to the second",
         "conjoin.transfer.base:Student", ("fit",),

@@ -22,7 +22,8 @@ TWO, THREE = ("image", "text"), ("image", "text", "speech")
 VIEWS = {
     "bridged": THREE, "added-later": THREE, "kway": THREE,
     "cross-lingual": ("image", "text", "de", "fr"),
-    "domain-shift": ("image", "drawing", "text"), "upgrading": ("old", "new", "image"),
+    "domain-shift": ("image", "drawing", "text"), "adapting": ("image", "drawing"),
+    "upgrading": ("old", "new", "image"),
     "class-upgrading": ("old", "new"),
 }  # fmt: skip
 TASKS = of_kind("task")
@@ -46,6 +47,7 @@ def arm_of(name):
         "hubs": "csls",
         "fusing": "concat",
         "few-shot": "nearest-mean",
+        "adapting": "match-deviation",
         "distilling": "ridge-student",
         "hybrid": "cc",
         "composed": "sum",
@@ -62,7 +64,7 @@ def arm_of(name):
 def other_of(name):
     return {
         "tracking": "cka", "unpaired": "identity", "hubs": "identity", "fusing": "late",
-        "few-shot": "identity", "distilling": "identity",
+        "few-shot": "identity", "adapting": "identity", "distilling": "identity",
         "hybrid": "rrf", "composed": "and", "parts": "max-part", "terms": "sliced-words",
         "detecting": "identity", "stored": "identity", "cutting": "identity",
         "suggesting": "identity", "curating": "identity",
@@ -107,6 +109,16 @@ class Astray:
 
     def apply(self, x):
         return np.random.default_rng(self.seed).normal(size=(len(x), self.known["width"]))
+
+
+@dataclass(frozen=True)
+class Adrift:
+    """An adaptation that knows nothing but the classes of the head."""
+
+    seed: int
+
+    def fit(self, fitted, x, *, source=None, seed=0):
+        return Astray(self.seed).fit(x, fitted.classes)
 
 
 @dataclass(frozen=True)
@@ -262,6 +274,7 @@ def random_scores(name, seeds):
             "hubs": Guess,
             "fusing": Blind,
             "detecting": Suspicion,
+            "adapting": Adrift,
             **dict.fromkeys(("few-shot", "distilling"), Astray),
             **dict.fromkeys(RANKED, Lottery),
             **dict.fromkeys(("stored", "cutting"), Luck),
@@ -363,6 +376,7 @@ def test_training_has_no_group_of_what_is_tested(name):
 #: Arms that find a planted truth where rotations do not.
 PLANTED = {
     "few-shot": "nearest-mean",
+    "adapting": "match-mean",
     "distilling": "ridge-student",
     "fusing": "concat",
     "hybrid": "cc",
@@ -376,6 +390,7 @@ PLANTED = {
 EASY = {
     "class-upgrading": 0.7,
     "few-shot": 0.85,
+    "adapting": 0.85,
     "curating": 0.8,
     "distilling": 0.9,
     "fusing": 0.8,

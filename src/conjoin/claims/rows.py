@@ -98,6 +98,9 @@ TRANSFER_TASKS: tuple[Row, ...] = (
     Row("task", "few-shot", "conjoin.claims.tasks.decision.few_shot:FewShot",
         "Classify held-out rows from a few labels per class, and from class names.",
         ("lin2023crossmodal",), cost="free"),
+    Row("task", "adapting", "conjoin.claims.tasks.decision.adaptation:Adapting",
+        "Classify rows of another domain, whose training rows have no labels.",
+        ("lalou2024skada",), cost="free"),
     Row("task", "distilling", "conjoin.claims.tasks.decision.distillation:Distilling",
         "Match the teachers' vectors on held-out items.", cost="free"),
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Fitted heads: frozen values that predict, save and load; no pickle."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -440,7 +441,7 @@ class Rejecting:
     @classmethod
     def from_state(cls, classes: np.ndarray, fields: Fields, arrays: Arrays) -> "Rejecting":
         """Make it from :meth:`state`."""
-        inner = KINDS[fields["of"]].from_state(classes, fields["fields"], arrays)
+        inner = made_again(fields["of"], classes, fields["fields"], arrays)
         own = (arrays.get("reject.rows"), arrays.get("reject.known"))
         return cls(inner, float(fields["threshold"]), *own)
 
@@ -471,9 +472,21 @@ def _reached(known: np.ndarray, *scores: np.ndarray) -> np.ndarray:
     return np.sum(parts, axis=0) / known.shape[1]
 
 
-KINDS: Mapping[str, Any] = {
-    kind.name: kind for kind in (Linear, Numbers, Cache, Rescored, Reshaped, Rejecting)
-}
+#: Where each kind of fitted head is written, by its name; loaded at use.
+KINDS: Mapping[str, str] = {
+    "linear": "heads:Linear", "numbers": "heads:Numbers", "cache": "heads:Cache",
+    "rescored": "heads:Rescored", "reshaped": "heads:Reshaped", "rejecting": "heads:Rejecting",
+    "adapted": "few_shot.fitted:Adapted", "evidence": "few_shot.fitted:Evidence",
+    "moved": "adaptation.fitted:Moved", "reweighted": "adaptation.fitted:Reweighted",
+    "neighbourly": "adaptation.fitted:Neighbourly",
+}  # fmt: skip
+
+
+def made_again(kind: str, classes: Any, fields: Fields, arrays: Arrays) -> Any:
+    """A fitted head of one of :data:`KINDS` from its state."""
+    module, _, name = KINDS[kind].partition(":")
+    made = getattr(importlib.import_module(f"conjoin.transfer.{module}"), name)
+    return made.from_state(classes, fields, arrays)
 
 
 def save_head(head: Fitted, path: Path, about: Mapping[str, Any] | None = None) -> None:
@@ -512,4 +525,4 @@ def load_head(path: Path | str) -> tuple[Any, dict[str, Any]]:
         raise StateError(str(path), "holds no head", "run: conjoin head")
     held = {key: np.array(value) for key, value in arrays.items()}
     classes = None if meta["classes"] is None else np.array(meta["classes"])
-    return KINDS[meta["head"]].from_state(classes, meta["fields"], held), meta["about"]
+    return made_again(meta["head"], classes, meta["fields"], held), meta["about"]

@@ -1,6 +1,6 @@
 """A head whose network reshapes the vectors, for encoders trained on noisy pairs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -9,15 +9,13 @@ import numpy as np
 from conjoin.catalogue import Search
 from conjoin.errors import optional
 from conjoin.losses import Param
-from conjoin.losses.base import Addable
 from conjoin.maps.mlp import ResidualMLP, hidden_part
 from conjoin.spaces import Batch
 from conjoin.storage.digest import stable_hash
-from conjoin.training.loop import Arrays, Schedule, train
+from conjoin.training.loop import Arrays
 from conjoin.transfer.base import Prototypes, check_labels, check_rows, known_classes
+from conjoin.transfer.few_shot.labelled import VIEW, CrossEntropy, Labelled, trained
 from conjoin.transfer.heads import Linear, Reshaped
-
-VIEW = "rows"
 
 
 @dataclass(frozen=True)
@@ -73,14 +71,15 @@ class NMTune:
         size = float(np.sqrt(np.mean(np.square(rows, dtype=np.float64)))) or 1.0
         rows = rows / np.float32(size)
         objective: Any = (
-            _Named() + self.consistency * Consistency() + self.decorrelation * Decorrelation()
+            CrossEntropy() + self.consistency * Consistency() + self.decorrelation * Decorrelation()
             + self.dominant * DominantSingular()
         )  # fmt: skip
         trainable = _Network(rows.shape[1], self.hidden, len(classes))
-        batches = _Labelled(rows, owner, self.batch)
-        epochs = max(1, -(-self.steps // len(batches)))
-        schedule = Schedule(epochs, None, self.lr, self.weight_decay, every=epochs)
-        made = train(trainable, batches, objective, seed=seed, schedule=schedule).params
+        batches = Labelled(rows, owner, self.batch)
+        made = trained(
+            trainable, batches, objective, steps=self.steps, lr=self.lr,
+            weight_decay=self.weight_decay, seed=seed,
+        )  # fmt: skip
         return trainable.fitted(made, classes, size)
 
 
@@ -119,43 +118,3 @@ class _Network:
         )  # fmt: skip
         head = Linear(classes, arrays["head"], arrays["head_bias"])
         return Reshaped(network, head, size)
-
-
-@dataclass(frozen=True, eq=False)
-class _Labelled:
-    """Rows with their classes, in a new order every pass."""
-
-    rows: np.ndarray
-    owner: np.ndarray
-    size: int
-
-    def __len__(self) -> int:
-        return max(1, round(len(self.rows) / self.size))
-
-    def epoch(self, number: int, seed: int) -> Iterator[Batch]:
-        """The batches of one pass."""
-        torch = optional("torch", "train")
-        order = np.random.default_rng([seed, number, stable_hash("order")])
-        lines = order.permutation(len(self.rows))
-        for step, at in enumerate(np.array_split(lines, len(self))):
-            here = torch.ones(len(at), dtype=torch.bool)
-            yield Batch(
-                {VIEW: torch.from_numpy(self.rows[at])}, {VIEW: torch.from_numpy(at)},
-                {VIEW: here}, torch.ones(len(at)), torch.from_numpy(self.owner[at]),
-                seed=(seed, number, step),
-            )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Named(Addable):
-    """Cross-entropy of the classes; the batches are whole and every row counts the same."""
-
-    decomposes: ClassVar[bool] = True
-
-    def init(self, names: Sequence[str], dim: int) -> dict[str, Param]:
-        return {}
-
-    def __call__(self, out: Mapping[str, Any], batch: Batch, params: Mapping[str, Any]) -> Any:
-        import torch
-
-        return torch.nn.functional.cross_entropy(out["logits"], batch.labels)

@@ -11,6 +11,8 @@ from conjoin.encoders.builtin.bundled import weights_hash
 from conjoin.evaluation.benchmark import Bench
 from conjoin.items import Items
 from conjoin.items.bundled import sample_path
+from conjoin.quality.robustness.corruptions import Corruption
+from conjoin.storage.digest import digest
 
 #: Languages the sample names its items in, beside English.
 LANGUAGES = (
@@ -33,6 +35,9 @@ _SEEN_AND_HEARD = {
     "image-tokens": ("noto", "builtin:image?output=tokens"),
     "speech": ("speech", "builtin:audio"),
 }
+#: Views of spoilt pictures: the corruption and its severity.
+_SPOILT = {"noisy": ("noise", 3), "blurred": ("blur", 3), "faded": ("contrast", 3)}
+_SEEN_AND_HEARD |= dict.fromkeys(_SPOILT, ("noto", "builtin:image"))
 _FOREIGN = {code: (f"label_{code.replace('-', '_')}", "builtin:chargram") for code in LANGUAGES}
 _FOREIGN |= {f"{code}-text": (column, "builtin:text") for code, (column, _) in _FOREIGN.items()}
 
@@ -63,6 +68,9 @@ class Emoji:
     -----
     image : Noto drawings under EfficientNet-lite0 (1280).
     drawing : Twemoji drawings under the same.
+    noisy : Noto drawings with Gaussian noise of severity 3 of 5, .18 of the range, under the same.
+    blurred : the same drawings blurred, severity 3.
+    faded : the same drawings at .2 of their contrast, severity 3.
     image-tokens : a 4 × 4 grid of the Noto drawing's features, sixteen vectors of 1280.
     text : label and keywords in one line, under MiniLM (384).
     text-tokens : the vector of every token of the text (384).
@@ -93,10 +101,21 @@ class Emoji:
 
             return Items.from_frame(parquet.read_table(path, columns=["id", *columns]), id="id")
 
+        def spoilt(name: str, severity: int) -> Items:
+            from pyarrow import parquet
+
+            table = parquet.read_table(path, columns=["id", "noto"]).to_pydict()
+            spoil = Corruption(name, severity)
+            cells = [spoil(c, i) for c, i in zip(table["noto"], table["id"], strict=True)]
+            return Items.from_frame({"id": table["id"], "noto": cells}, id="id")
+
         spaces = {}
         for view in views:
             column, uri = VIEWS[view]
-            spaces[view] = embedded(partial(read, column), column, uri, source, f"emoji {view}")
+            how = _SPOILT.get(view)
+            make = partial(read, column) if how is None else partial(spoilt, *how)
+            what = source if how is None else digest([source, *how])
+            spaces[view] = embedded(make, column, uri, what, f"emoji {view}")
         facts = read("family", self.labels)
         ids = [str(item) for item in facts.ids]
         groups = dict(zip(ids, map(str, facts.column("family")), strict=True))

@@ -138,6 +138,16 @@ def _largest(labels: np.ndarray) -> int:
     return int(np.unique(labels, return_counts=True)[1].max())
 
 
+def bound_vectors(setting: Setting, name: str, space: Space, aligner: str = "cca") -> np.ndarray:
+    """Rows of a view as a setting's own lines bind them."""
+    return _vectors(_binding(setting, aligner), name, space)
+
+
+def bound_names(setting: Setting, classes: np.ndarray) -> Prototypes:
+    """The names of classes as a setting's own lines bind them."""
+    return FewShot()._names(setting, _binding(setting, "cca"), classes)
+
+
 @lru_cache(maxsize=2)
 def _binding(setting: Setting, aligner: str) -> Binding:
     """A setting's training lines bound; the same setting is asked again and again."""

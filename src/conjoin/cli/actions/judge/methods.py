@@ -24,6 +24,7 @@ CALLS: Mapping[str, str] = {
     "detector": "__call__",
     "curation": "keep",
     "head": "fit",
+    "adaptation": "fit",
     "student": "fit",
     "fusion": "fit",
     "score-fusion": "mix",

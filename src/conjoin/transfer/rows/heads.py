@@ -1,4 +1,4 @@
-"""Catalogue rows of heads and students, with what their papers say of them."""
+"""Catalogue rows of heads, with what their papers say of them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -6,9 +6,8 @@ from typing import Any
 
 from conjoin.catalogue import Claim, Row
 
-_HERE = "conjoin.transfer"
 _LABELS = frozenset({"labels"})
-_FEW, _TAUGHT = "few-shot", "distilled"
+_FEW = "few-shot"
 
 _BOUND = (
     "on some thousand drawings and words bound by regularised CCA, where the paper has CLIP's own "
@@ -16,11 +15,12 @@ _BOUND = (
 )
 
 
-def _shots(
+def shots_claim(
     baseline: str, reported: str, differs: str, fidelity: str,
     data: str = "emoji-groups:image+text",
     condition: Mapping[str, Any] = MappingProxyType({}),
 ) -> Claim:  # fmt: skip
+    """A claim of a head on the task ``few-shot``."""
     return Claim(
         "few-shot", data, "accuracy", baseline, fidelity, f"{differs}; {_BOUND}", reported,
         condition=dict(condition),
@@ -38,7 +38,7 @@ SIMPLE: tuple[Row, ...] = (
         "The class whose centroid is nearest.",
         ("arora2019curl",), _LABELS, family=_FEW, simple=True,
         claims=tuple(
-            _shots(
+            shots_claim(
                 "logistic", "the classifier of class means does about as well as a trained linear "
                 "one on contrastive representations of CIFAR-100 and text (section 8, in words)",
                 "vectors of heads trained by contrast of a drawing and its text, where theirs "
@@ -63,19 +63,19 @@ HEADS: tuple[Row, ...] = (
         ("lin2023crossmodal",), _LABELS, family=_FEW,
         settings={"share": 0.5, "blend": 0.0},
         claims=(
-            _shots(
+            shots_claim(
                 "logistic", "text as a shot gains 1 to 8 points over image shots alone at 1 to 16 "
                 "shots over eleven data sets (figure, read off)",
                 "the loss is followed to its minimum, where theirs stops early", "restated",
                 condition={"shots": 4},
             ),
-            _shots(
+            shots_claim(
                 "logistic", "no figure on digits; text as a shot gains 1 to 8 points over image "
                 "shots alone (figure, read off)",
                 "digits and their English words", "restated", data="digits:whole+name",
                 condition={"shots": 1},
             ),
-            _shots(
+            shots_claim(
                 "zero-shot-head", "as above; the names alone are the other thing that it knows",
                 "digits and their English words", "restated", data="digits:whole+name",
                 condition={"shots": 1},
@@ -85,7 +85,7 @@ HEADS: tuple[Row, ...] = (
         "Zero-shot scores plus a key-value cache of the labelled rows, training-free.",
         ("zhang2022tipadapter",), _LABELS, "free", family=_FEW, settings={"gamma": 0.0},
         claims=(
-            _shots(
+            shots_claim(
                 "logistic", "62.03 against 60.33 without shots on ImageNet with 16 shots (table 3, "
                 "of a transcript)",
                 "the cache as theirs; the baseline sees the same shots", "formula",
@@ -96,7 +96,7 @@ HEADS: tuple[Row, ...] = (
         "Tip-Adapter with agreement of class-name distributions (KL) as affinity.",
         ("udandarao2023susx",), _LABELS, "free", family=_FEW, settings={"gamma": 5.0},
         claims=(
-            _shots(
+            shots_claim(
                 "tip-adapter", "a mean gain of 0.9 points over Tip-Adapter on eleven data sets "
                 "(recalled, not found on the pages looked through)",
                 "the range of divergences is taken from the cache, where theirs looks at the test "
@@ -107,7 +107,7 @@ HEADS: tuple[Row, ...] = (
         "Zero-shot scores of a row and of the texts it retrieves, weighted by confidence.",
         ("eom2023xmore",), frozenset({"unpaired"}), "free", family=_FEW,
         claims=(
-            _shots(
+            shots_claim(
                 "zero-shot-head", "the mean accuracy over ten data sets rises by some points with "
                 "texts retrieved from LAION-400M (not read off exactly)",
                 "texts come from the training items, a thousand where theirs are 400 million, and "
@@ -119,7 +119,7 @@ HEADS: tuple[Row, ...] = (
         "A small network that regularises the spectrum of the vectors, and a linear head on it.",
         ("chen2024nmtune",), _LABELS, "trained", extra="train", family=_FEW,
         claims=(
-            _shots(
+            shots_claim(
                 "logistic", "about one point over a linear probe on encoders trained on noisy "
                 "pairs, in and out of the domain (over 14 data sets, not read off exactly)",
                 "one frozen vector a row, where theirs sees two augmentations, and encoders that "
@@ -131,7 +131,7 @@ HEADS: tuple[Row, ...] = (
         ("yi2023cones",), _LABELS, family=_FEW,
         settings={"share": 0.0, "blend": 0.0, "toward": "names"},
         claims=tuple(
-            _shots(
+            shots_claim(
                 baseline, "beats prompt tuning and textual inversion in detection, segmentation "
                 "and generation (abstract, in words)",
                 "a classifier's class vectors, where theirs are what a detector, a segmenter or a "
@@ -144,7 +144,7 @@ HEADS: tuple[Row, ...] = (
         "A linear support vector machine on normalised vectors.",
         ("razavian2014offtheshelf", "fan2008liblinear"), _LABELS, family=_FEW,
         claims=tuple(
-            _shots(
+            shots_claim(
                 "nearest-mean", "better than tuned systems of the time in classification and "
                 "retrieval on most sets tried (abstract, in words)",
                 "vectors of an EfficientNet and of halves of digits bound by CCA, no augmentation",
@@ -156,7 +156,7 @@ HEADS: tuple[Row, ...] = (
         "Name-retrieved rows serve as the support set; no label is read.",
         ("udandarao2023susx",), frozenset({"unpaired"}), "free", family=_FEW,
         claims=tuple(
-            _shots(
+            shots_claim(
                 baseline, "state of the art in zero-shot classification on 19 data sets with "
                 "generated or retrieved support sets (abstract, in words)",
                 "the support set is retrieved from some thousand training rows, where theirs comes "
@@ -168,112 +168,3 @@ HEADS: tuple[Row, ...] = (
         "Rows predict attributes, initialised from their words; a class is a set of attributes.",
         (), _LABELS, family=_FEW),
 )  # fmt: skip
-
-_FROZEN = (
-    "a residual head on frozen vectors of some thousand items that starts as ridge regression, "
-    "where the paper trains a network"
-)
-
-
-def _student(
-    name: str,
-    summary: str,
-    papers: tuple[str, ...],
-    settings: Mapping[str, Any],
-    claims: tuple[Claim, ...] = (),
-) -> Row:
-    return Row(
-        "student", name, "conjoin.transfer.students:TrainedStudent", summary, papers, frozenset(),
-        "trained", settings=MappingProxyType(dict(settings)), extra="train", family=_TAUGHT,
-        claims=claims,
-    )  # fmt: skip
-
-
-def _taught(
-    baseline: str, reported: str, differs: str, fidelity: str = "restated",
-    data: str = "emoji:characters+text",
-) -> tuple[Claim, ...]:  # fmt: skip
-    return (
-        Claim("distilling", data, "recall@10", baseline, fidelity, f"{_FROZEN}; {differs}",
-              reported),
-    )  # fmt: skip
-
-
-STUDENTS: tuple[Row, ...] = (
-    Row("student", "ridge-student", "conjoin.transfer.students:RidgeStudent",
-        "Ridge regression onto the teacher's vectors.",
-        ("hoerl1970ridge",), frozenset(), family=_TAUGHT),
-    _student(
-        "cosine-student", "A residual network trained by cosine distance to the teacher's vectors.",
-        (), {"loss": "alignment", "regress": 0.0, "weight": 1.0, "together": True},
-    ),
-    _student(
-        "rkd", "A residual network trained to match the teacher's distances and angles (RKD).",
-        ("park2019rkd",),
-        {"loss": "relational", "regress": 1.0, "together": False, "batch": 64},
-        _taught(
-            "cosine-student", "a student by relations beats its teacher in metric learning and "
-            "others by vectors (recall@1 on CUB-200, Cars 196)",
-            "the loss is added to regression of the teacher's vectors, as it is asked in the "
-            "teacher's space",
-        )
-        + _taught(
-            "cosine-student", "no figure on digits",
-            "sums of rows and columns learn from differences of neighbours",
-            data="digit-views:rows+gradients",
-        ),
-    ),
-    _student(
-        "dcd", "A residual network trained by contrast with the teacher's vectors in both "
-               "directions.",
-        ("giakoumoglou2024dcd",), {"loss": "consistent-contrast", "weight": 1.0, "together": True},
-        _taught(
-            "cosine-student", "state of the art among contrastive distillation on CIFAR-100 and "
-            "ImageNet", "no second projection, as the student is asked in the teacher's space",
-        ),
-    ),
-    _student(
-        "dynamic-dcd", "The same, restricted to rows the teacher finds hard and weighted by the "
-                       "student's error.",
-        ("rao2023dcd",), {"loss": "dynamic-contrast", "weight": 1.0, "together": True},
-        _taught(
-            "dcd", "retrieval 129 times faster at little loss with negatives picked by the "
-            "teacher and rows weighed by difficulty", "weights as in a focal loss, not theirs",
-            "idea",
-        ),
-    ),
-    _student(
-        "affinity-student", "A residual network trained to match the similarities of an ensemble "
-                            "of teachers.",
-        ("vasu2024mobileclip",), {"loss": "affinity", "regress": 1.0, "together": False},
-        _taught(
-            "cosine-student", "training 10 to 1,000 times more efficient with similarities of a "
-            "stored ensemble", "similarities of rows with rows of one view, two teachers of unlike "
-            "kinds, where the paper matches pictures with texts (taught-head does)", "idea",
-            data="emoji:drawing+text+static",
-        ),
-    ),
-    _student(
-        "kl-partition", "Each row is distilled from the teacher or from the student's start, "
-                        "whichever is more confident.",
-        ("roth2024gains",), {"loss": "partitioned-affinity", "regress": 1.0, "together": False},
-        _taught(
-            "affinity-student", "transfer between any two models helps in 92.5 % of cases with "
-            "partitioned data, where plain distillation often harms",
-            "probabilities are those of being alike, as there is no classifier; that the "
-            "teacher stands first in the divergence is not checked against a source",
-        ),
-    ),
-    _student(
-        "cat-distill", "A student of several normalised teachers, concatenated.",
-        ("zhang2023rich",),
-        {"loss": "alignment", "weight": 1.0, "regress": 0.0, "together": True, "hidden": 512},
-        _taught(
-            "ridge-student", "a student of concatenated networks keeps most of what they gain "
-            "under shift over one network", "two teachers of unlike encoders, where theirs "
-            "differ in their seeds", data="emoji:drawing+text+static",
-        ),
-    ),
-)  # fmt: skip
-
-ROWS: tuple[Row, ...] = (*SIMPLE, *HEADS, *STUDENTS)

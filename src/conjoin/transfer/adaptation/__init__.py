@@ -1,0 +1,1 @@
+"""A fitted head taken to another domain by its unlabelled rows."""

@@ -1,0 +1,1 @@
+"""Heads for a few labels a class that start from the names of the classes."""
