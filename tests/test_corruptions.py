@@ -13,8 +13,8 @@ TEXT = "a grinning cat sits beside two green apples on the wooden table"
 
 
 def picture():
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3))
-    pixels[6:18, 6:18] = (250, 20, 20)
+    pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3))
+    pixels[30:80, 30:80] = (250, 20, 20)
     out = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(out, "PNG")
     return out.getvalue()

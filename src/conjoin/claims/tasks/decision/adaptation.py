@@ -32,9 +32,9 @@ class Adapting:
 
     Both views come from one encoder. Training groups are dealt anew for each seed: of two thirds
     the source's rows are labelled, of the others the target's rows are there without labels, so
-    that no item is on both sides. The head is logistic regression on three quarters of the former, its
-    strength chosen on the rest, which is also what an adaptation may count errors on. Settings of
-    arms are chosen without the target: on source rows held out, adapted to source rows. Doing
+    that no item is on both sides. The head is logistic regression on three quarters of the former,
+    its strength chosen on the rest, which is also what an adaptation may count errors on. Settings
+    of arms are chosen without the target: on source rows held out, adapted to source rows. Doing
     nothing is the head as it is; guessing draws classes as often as they were trained on.
 
     Parameters
