@@ -18,7 +18,7 @@ from conjoin.errors import ConjoinError, nearest
 
 ROOMS = (
     "encoders", "losses", "metrics", "alignment", "upgrade", "transfer", "fusion", "retrieval",
-    "quality", "claims",
+    "quality", "models.pretraining", "claims",
 )  # fmt: skip
 
 
@@ -128,6 +128,17 @@ KINDS: Mapping[str, Kind] = {
         "what each item counts towards → which items to keep",
         "conjoin.quality.curation:Curation", ("keep",),
     ),
+    "cells": Kind("one cell → ids or float tokens, and how many ids there are"),
+    "mask": Kind(
+        "counts of tokens → which of them are hidden",
+        "conjoin.models.pretraining.masks:Mask", ("draw",), restated=False,
+    ),
+    "target": Kind(
+        "forward passes over a batch → a loss, and the loss of the best constant answer",
+        "conjoin.models.pretraining.targets.base:Target",
+        ("lacks", "needs", "init", "__call__"),
+    ),
+    "recipe": Kind("items, paired or not → an encoder of each of their views"),
     "data": Kind("a name → real spaces, pairs, groups and labels to judge methods on"),
     "task": Kind("data and an arm → scores of each held-out unit"),
 }  # fmt: skip

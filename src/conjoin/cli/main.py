@@ -14,6 +14,7 @@ from conjoin.cli.commands import doctor as cli_doctor
 from conjoin.cli.commands import explain as cli_explain
 from conjoin.cli.commands import fuse as cli_fuse
 from conjoin.cli.commands import index as cli_index
+from conjoin.cli.commands import pretrain as cli_pretrain
 from conjoin.cli.commands import report as cli_report
 from conjoin.cli.commands import serve as cli_serve
 from conjoin.cli.commands import sync as cli_sync
@@ -52,6 +53,9 @@ app = typer.Typer(
 )
 weights = typer.Typer(help="List or fetch the weights of built-in encoders.", no_args_is_help=True)
 app.add_typer(weights, name="weights")
+model = typer.Typer(help="Train, change and export the weights of encoders.", no_args_is_help=True)
+model.add_typer(cli_pretrain.verbs)
+app.add_typer(model, name="model")
 app.add_typer(cli_serve.verbs)
 app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_doctor.verbs)

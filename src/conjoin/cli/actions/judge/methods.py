@@ -34,6 +34,10 @@ CALLS: Mapping[str, str] = {
     "vector-codec": "find",
     "list-truncation": "choose",
     "query-suggestion": "words",
+    "cells": "forward",
+    "mask": "draw",
+    "target": "__call__",
+    "recipe": "fit",
     "data": "load",
     "task": "setting",
 }

@@ -1,0 +1,1 @@
+"""Actions that make or change weights."""

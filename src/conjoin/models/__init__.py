@@ -1,0 +1,1 @@
+"""Whatever makes or changes the weights of encoders."""

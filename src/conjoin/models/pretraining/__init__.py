@@ -1,0 +1,1 @@
+"""Encoders trained from parts: cells, stems, bodies, masks, targets and the recipes of them."""
