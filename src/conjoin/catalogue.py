@@ -18,7 +18,7 @@ from conjoin.errors import ConjoinError, nearest
 
 ROOMS = (
     "encoders", "losses", "metrics", "alignment", "upgrade", "transfer", "fusion", "retrieval",
-    "quality", "models.pretraining", "claims",
+    "quality", "models.pretraining", "models.tuning", "claims",
 )  # fmt: skip
 
 
@@ -139,6 +139,10 @@ KINDS: Mapping[str, Kind] = {
         ("lacks", "needs", "init", "__call__"),
     ),
     "recipe": Kind("items, paired or not → an encoder of each of their views"),
+    "tuning": Kind(
+        "a transformer → the same with some of its weights, or weights beside them, to be trained",
+        "conjoin.models.tuning.base:Tuning", ("attach", "fold"), restated=False,
+    ),
     "data": Kind("a name → real spaces, pairs, groups and labels to judge methods on"),
     "task": Kind("data and an arm → scores of each held-out unit"),
 }  # fmt: skip

@@ -11,7 +11,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Align and search": ("fit", "search", "tune", "explain"),
     "Trust": ("evaluate", "measure", "compare", "forecast", "doctor", "report", "claims"),
     "Decide": ("head", "fuse"),
-    "Models": ("methods", "weights", "bridge", "distill", "upgrade"),
+    "Models": ("methods", "model", "weights", "bridge", "distill", "upgrade"),
     "Keep current": ("sync", "index", "add", "remove", "merge", "clean"),
     "Serve": ("serve",),
 }

@@ -20,6 +20,7 @@ from conjoin.cli.commands import serve as cli_serve
 from conjoin.cli.commands import sync as cli_sync
 from conjoin.cli.commands import transfer as cli_transfer
 from conjoin.cli.commands import tune as cli_ranking
+from conjoin.cli.commands import tuning as cli_tuning
 from conjoin.cli.commands import upgrade as cli_upgrade
 from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.cli.help import Grouped
@@ -55,6 +56,7 @@ weights = typer.Typer(help="List or fetch the weights of built-in encoders.", no
 app.add_typer(weights, name="weights")
 model = typer.Typer(help="Train, change and export the weights of encoders.", no_args_is_help=True)
 model.add_typer(cli_pretrain.verbs)
+model.add_typer(cli_tuning.verbs)
 app.add_typer(model, name="model")
 app.add_typer(cli_serve.verbs)
 app.add_typer(cli_fuse.verbs)

@@ -223,7 +223,7 @@ def question(ws: Workspace, ask: HeadAsk) -> Question:
     named = read_names(ask.names) if ask.names else {}
     source, target = _views(ws, ask, bool(named))
     bound = bool(named) or source != target
-    labels, lost = _labels(ws, ask.label)
+    labels, lost = classes_in(ws, ask.label)
     if named and labels:
         _check_names(ask, set(labels.values()), named)
     names = prototypes(ws, named) if named else None
@@ -291,8 +291,13 @@ def _views(ws: Workspace, ask: HeadAsk, named: bool) -> tuple[str, str]:
     return ask.source or target, target
 
 
-def _labels(ws: Workspace, column: str | None) -> tuple[dict[str, str], int]:
-    """The class of each labelled item, and how many items have none."""
+def classes_in(ws: Workspace, column: str | None) -> tuple[dict[str, str], int]:
+    """The class of each item that a column labels, and how many items have none.
+
+    Raises
+    ------
+    ConjoinError : there is no such column, it is empty, or it holds no classes.
+    """
     if column is None:
         return {}, 0
     values = ws.items.column(column)

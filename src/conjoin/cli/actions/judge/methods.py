@@ -38,6 +38,7 @@ CALLS: Mapping[str, str] = {
     "mask": "draw",
     "target": "__call__",
     "recipe": "fit",
+    "tuning": "attach",
     "data": "load",
     "task": "setting",
 }

@@ -1,0 +1,1 @@
+"""A copy of an encoder tuned on labels or pairs, and mixed with what it was."""
