@@ -15,6 +15,7 @@ from conjoin.cli.commands import explain as cli_explain
 from conjoin.cli.commands import fuse as cli_fuse
 from conjoin.cli.commands import index as cli_index
 from conjoin.cli.commands import pretrain as cli_pretrain
+from conjoin.cli.commands import read as cli_read
 from conjoin.cli.commands import report as cli_report
 from conjoin.cli.commands import serve as cli_serve
 from conjoin.cli.commands import sync as cli_sync
@@ -59,6 +60,7 @@ model.add_typer(cli_pretrain.verbs)
 model.add_typer(cli_tuning.verbs)
 app.add_typer(model, name="model")
 app.add_typer(cli_serve.verbs)
+app.add_typer(cli_read.verbs)
 app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_doctor.verbs)
 app.add_typer(cli_sync.verbs)

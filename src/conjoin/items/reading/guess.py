@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from conjoin.errors import ConjoinError
+from conjoin.items.cells import is_missing
 from conjoin.items.kinds import Guess, guess_column
 from conjoin.items.reading.guess_relevance import relevance_part
 from conjoin.items.reading.table import Source, open_source, table_base
@@ -110,6 +113,9 @@ def look(path: Path, folder: Path | None = None, *, encoders: Mapping[str, str] 
     path = Path(path)
     _require_text(path)
     source = open_source(path)
+    told = told_by_table(path)
+    if told:
+        return _told(source, path, folder, told, encoders)
     guesses = [guess_column(source, name) for name in source.names]
     if "image" in encoders:  # a video is read by its pictures
         encoders = {**encoders, "video": encoders["image"]}
@@ -145,9 +151,50 @@ def look(path: Path, folder: Path | None = None, *, encoders: Mapping[str, str] 
     notes = (*source.notes, doubt) if doubt else source.notes
     notes = (*notes, *(note for _, note in allowed))
     figures = tuple(g.column for g in rest if g.kind in ("number", "category"))
-    told, said = relevance_part(source)
+    relevant, said = relevance_part(source)
     notes = (*notes, said) if said else notes
-    return Look("\n".join([*lines, *split_lines, *told, ""]), left, notes, figures)
+    return Look("\n".join([*lines, *split_lines, *relevant, ""]), left, notes, figures)
+
+
+def told_by_table(path: Path) -> dict[str, Any]:
+    """What a Parquet file says of its own columns, as ``conjoin read`` writes it.
+
+    A JSON object under the key ``conjoin`` of its metadata: ``id`` and ``group``, names of
+    columns, and ``modalities``, by name a column and its kind. Empty where it says nothing.
+    """
+    if not path.is_file() or path.suffix.lower() != ".parquet":
+        return {}
+    try:
+        said = json.loads((pq.read_schema(path).metadata or {}).get(b"conjoin", b"{}"))
+    except (ValueError, OSError):
+        return {}
+    return said if isinstance(said, dict) and isinstance(said.get("modalities"), dict) else {}
+
+
+def _told(
+    source: Source, path: Path, folder: Path | None, told: Mapping[str, Any],
+    encoders: Mapping[str, str],
+) -> Look:  # fmt: skip
+    """The file for a table that says what its columns are; modalities without a cell are left."""
+    where = Path(os.path.relpath(path, folder if folder is not None else path.parent)).as_posix()
+    lines = [
+        f"# Written by `conjoin init` from what {_line(path.name)} says of its columns.",
+        "version = 1", "", "[items]", f"table = {_quoted(where)}", f"id = {_quoted(told['id'])}",
+    ]  # fmt: skip
+    for name, (column, kind) in told["modalities"].items():
+        filled = sum(not is_missing(value) for value in source.values(column))
+        if not filled:
+            continue
+        guess = Guess(column, kind, f"{filled} of {source.rows} rows")
+        lines += ["", *_modality(name, guess, {**_ENCODERS, **encoders})]
+    lines += ["", "[split]", f"test = {'0.2':<22} # share of the items held out to judge by"]
+    notes: tuple[str, ...] = ()
+    groups = len(set(source.values(told["group"])))
+    if groups > 1:
+        lines.append(f"group = {_quoted(told['group']):<21} # {groups} of them; never split")
+    else:
+        notes = (f"all rows are of one {told['group']}: rows of it are on both sides of the split",)
+    return Look("\n".join([*lines, "seed = 0", ""]), {}, notes)
 
 
 def _require_text(path: Path) -> None:

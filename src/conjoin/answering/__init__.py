@@ -1,0 +1,1 @@
+"""Questions put to documents: reading, evidence, quoted or written answers, support, refusal."""

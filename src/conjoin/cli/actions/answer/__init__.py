@@ -1,0 +1,1 @@
+"""Documents read, and questions answered from them."""
