@@ -18,7 +18,7 @@ from conjoin.errors import ConjoinError, nearest
 
 ROOMS = (
     "encoders", "losses", "metrics", "alignment", "upgrade", "transfer", "fusion", "retrieval",
-    "quality", "models.pretraining", "models.tuning", "claims",
+    "quality", "models.pretraining", "models.tuning", "models.merging", "claims",
 )  # fmt: skip
 
 
@@ -142,6 +142,10 @@ KINDS: Mapping[str, Kind] = {
     "tuning": Kind(
         "a transformer → the same with some of its weights, or weights beside them, to be trained",
         "conjoin.models.tuning.base:Tuning", ("attach", "fold"), restated=False,
+    ),
+    "tensor-merge": Kind(
+        "a base and experts of its names and shapes → one tensor for each name",
+        "conjoin.models.merging.base:TensorMerge", ("prepare", "look", "merge"),
     ),
     "data": Kind("a name → real spaces, pairs, groups and labels to judge methods on"),
     "task": Kind("data and an arm → scores of each held-out unit"),

@@ -14,14 +14,13 @@ from conjoin.cli.commands import doctor as cli_doctor
 from conjoin.cli.commands import explain as cli_explain
 from conjoin.cli.commands import fuse as cli_fuse
 from conjoin.cli.commands import index as cli_index
-from conjoin.cli.commands import pretrain as cli_pretrain
+from conjoin.cli.commands import model as cli_model
 from conjoin.cli.commands import read as cli_read
 from conjoin.cli.commands import report as cli_report
 from conjoin.cli.commands import serve as cli_serve
 from conjoin.cli.commands import sync as cli_sync
 from conjoin.cli.commands import transfer as cli_transfer
 from conjoin.cli.commands import tune as cli_ranking
-from conjoin.cli.commands import tuning as cli_tuning
 from conjoin.cli.commands import upgrade as cli_upgrade
 from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.cli.help import Grouped
@@ -55,10 +54,7 @@ app = typer.Typer(
 )
 weights = typer.Typer(help="List or fetch the weights of built-in encoders.", no_args_is_help=True)
 app.add_typer(weights, name="weights")
-model = typer.Typer(help="Train, change and export the weights of encoders.", no_args_is_help=True)
-model.add_typer(cli_pretrain.verbs)
-model.add_typer(cli_tuning.verbs)
-app.add_typer(model, name="model")
+app.add_typer(cli_model.verbs, name="model")
 app.add_typer(cli_serve.verbs)
 app.add_typer(cli_read.verbs)
 app.add_typer(cli_fuse.verbs)

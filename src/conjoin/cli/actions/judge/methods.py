@@ -39,6 +39,7 @@ CALLS: Mapping[str, str] = {
     "target": "__call__",
     "recipe": "fit",
     "tuning": "attach",
+    "tensor-merge": "merge",
     "data": "load",
     "task": "setting",
 }

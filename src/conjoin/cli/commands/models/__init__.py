@@ -1,0 +1,1 @@
+"""Verbs of ``conjoin model``, a file each."""

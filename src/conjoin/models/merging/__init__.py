@@ -1,0 +1,1 @@
+"""One model from several of the same shape: tensor by tensor, and unit by unit."""
