@@ -6,6 +6,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from conjoin.errors import ConjoinError
 from conjoin.items import Config, Items
 from conjoin.items.reading.encodings import guess_encoding
+from conjoin.items.reading.sources import BATCH, Held, Stored
 from conjoin.items.reading.table import open_source
 
 ROWS = [
@@ -328,3 +330,38 @@ def test_paths_that_are_no_file(tmp_path):
             open_source(path)
     (tmp_path / "x[1].csv").write_text("id\n1\n")  # a name with the signs of a glob is a name
     assert rows_of(tmp_path / "x[1].csv") == [{"id": 1}]
+
+
+def test_lists_of_numbers_read_alike_whole_by_batches_and_one_by_one(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [rng.random(3).astype(np.float32).tolist() for _ in range(BATCH + 7)]
+    ragged = [row[: place % 4] for place, row in enumerate(rows)]
+    gaps = [None if place % 5 == 0 else row for place, row in enumerate(rows)]
+    holes = [[1, None, 3] if place == 2 else [1, 2, 3] for place in range(len(rows))]
+    table = pa.table({
+        "fixed": pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(rows), pa.float32()), 3),
+        "ragged": pa.array(ragged, pa.large_list(pa.float32())),
+        "gaps": pa.array(gaps, pa.list_(pa.float32(), 3)),
+        "holes": pa.array(holes, pa.list_(pa.int64())),
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=500)
+    stored = Stored(pq.ParquetFile(tmp_path / "t.parquet"))
+    for source in (stored, Held(table.slice(0)), Held(table)):
+        for name in table.column_names:
+            told = table.column(name).to_pylist()
+            for row, value in enumerate(source.values(name)):
+                same(value, told[row])
+            for row in (0, 2, 499, 500, BATCH, len(rows) - 1, 1):
+                same(source.at(name, row), told[row])
+    assert next(iter(stored.values("holes"))).dtype.kind == "i"
+    part = Held(table.slice(11, 40))
+    same(part.at("fixed", 3), table.column("fixed").to_pylist()[14])
+    same(part.at("ragged", 3), table.column("ragged").to_pylist()[14])
+
+
+def same(value, told):
+    if told is None:
+        assert value is None
+        return
+    wanted = np.array([np.nan if one is None else one for one in told], dtype=value.dtype)
+    np.testing.assert_array_equal(value, wanted)

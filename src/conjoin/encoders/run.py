@@ -14,12 +14,15 @@ from conjoin.encoders.base import CellError, Encoded, Encoder
 from conjoin.encoders.ledger import Ledger
 from conjoin.encoders.remarks import listening
 from conjoin.errors import ConjoinError, MissingDependency, Unreachable, one_line
+from conjoin.items.cells import MEDIA
 from conjoin.spaces import Tokens
 from conjoin.spaces.store import Key, Plan, SpaceStore
 from conjoin.storage.files import FORMAT, read_json, write_json
 
 #: Threads that read cells while the encoder computes.
 READERS = 2
+#: Cells without files that one task of a reader takes.
+TOGETHER = 64
 
 
 @runtime_checkable
@@ -243,17 +246,23 @@ def _decoded(
             except Exception as error:  # whatever a reader may raise: the cell fails alone
                 return place, None, error, heard
 
-    starts = range(0, len(cells), window)
+    def several(places: range) -> list[_Read]:
+        return [read(place) for place in places]
+
+    # A file is worth a task of its own; what lies in the table already costs less than the task.
+    each = 1 if encoder.kind in MEDIA else TOGETHER
     with ThreadPoolExecutor(READERS, "reader") as pool:
         ahead: list[Any] = []
-        for start in starts:
-            ahead.append(
-                [pool.submit(read, p) for p in range(start, min(start + window, len(cells)))]
-            )
+        for start in range(0, len(cells), window):
+            stop = min(start + window, len(cells))
+            ahead.append([
+                pool.submit(several, range(at, min(at + each, stop)))
+                for at in range(start, stop, each)
+            ])  # fmt: skip
             if len(ahead) == 2:
-                yield [future.result() for future in ahead.pop(0)]
+                yield [one for future in ahead.pop(0) for one in future.result()]
         for futures in ahead:
-            yield [future.result() for future in futures]
+            yield [one for future in futures for one in future.result()]
 
 
 def _through(

@@ -85,8 +85,9 @@ def numbers(cell: Any) -> np.ndarray:
         values = values.ravel()
     if values.ndim != 1 or values.size == 0:
         raise CellError(f"an array of shape {values.shape} where [n] was expected")
-    with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
+    if values.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise CellError("NaN or infinity, or a number beyond float32")
     return values
