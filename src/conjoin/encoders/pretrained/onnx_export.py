@@ -71,6 +71,13 @@ def threads() -> int:
     return int(given) if given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
 
 
+def write_graph(
+    path: Path, module: Any, example: tuple[Any, ...], axes: Mapping[str, Sequence[str | None]]
+) -> None:
+    """A torch module as an ONNX file, whole or not at all; parameters as of :func:`session`."""
+    _export(path, module, example, axes)
+
+
 def _export(
     path: Path, module: Any, example: tuple[Any, ...], axes: Mapping[str, Sequence[str | None]]
 ) -> None:

@@ -7,6 +7,7 @@ kept on disk by the one driver that embeds.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -166,12 +167,15 @@ class Subwords:
         """Learn the pairs of a column."""
         library = optional("tokenizers", "text")
         made = library.Tokenizer(library.models.BPE())
+        blank = library.normalizers.Replace(library.Regex(r"\s+"), " ")
+        lower = library.normalizers.Lowercase()
+        made.normalizer = library.normalizers.Sequence([lower, blank, library.normalizers.Strip()])
         made.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
         trainer = library.trainers.BpeTrainer(
-            vocab_size=self.size, show_progress=False,
+            vocab_size=self.size, show_progress=False, special_tokens=["[PAD]"],
             initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
         )  # fmt: skip
-        made.train_from_iterator((folded(cell) for cell in cells), trainer)
+        made.train_from_iterator((read_text(cell) for cell in cells), trainer)
         return Subwords(self.size, made.to_str())
 
     def state(self) -> dict[str, Any]:
@@ -180,8 +184,13 @@ class Subwords:
 
     def decode(self, cell: Any) -> np.ndarray:
         """Ids."""
-        found = self._tokenizer.encode(folded(cell)).ids
+        found = self._tokenizer.encode(read_text(cell)).ids
         return np.array(found, dtype=np.float32).reshape(-1, 1)
+
+    @property
+    def tokenizer_json(self) -> str:
+        """The tokenizer as a ``tokenizer.json``."""
+        return self.model
 
     def length(self, item: np.ndarray) -> int:
         """Ids."""
@@ -190,6 +199,21 @@ class Subwords:
     def forward(self, items: Sequence[np.ndarray]) -> Tokens:
         """As token sets."""
         return token_sets(items, 1)
+
+
+def of_folder(folder: str) -> Subwords:
+    """The tokenizer of a folder that transformers wrote, as it is.
+
+    Raises
+    ------
+    ConjoinError : it has no ``tokenizer.json``.
+    """
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise ConjoinError(str(path), "is missing", "give a folder with a tokenizer.json")
+    made = optional("tokenizers", "text").Tokenizer.from_file(str(path))
+    made.no_padding()
+    return Subwords(int(made.get_vocab_size()), made.to_str())
 
 
 @dataclass(frozen=True, eq=False)
@@ -390,7 +414,7 @@ class Frozen:
 #: What kinds of cell each sort reads.
 READS: Mapping[str, str] = {
     "letters": "text", "subwords": "text", "frames": "audio", "patches": "image",
-    "windows": "series",
+    "windows": "series", "tokenizer": "text",
 }  # fmt: skip
 
 
@@ -418,6 +442,8 @@ def open_cells(
     import dataclasses
 
     name, *given = spec.split(":")
+    if name == "tokenizer":
+        return of_folder(spec.partition(":")[2]) if state is None else Subwords(**state)
     if name == "frozen":
         return frozen_tokens(uri, column, state)
     row = catalogue.find("cells", name)

@@ -39,7 +39,8 @@ class Recipe:
     Parameters
     ----------
     views : by name, what its cells are cut into (``{"cells": "letters"}``) and options of the
-        stem: ``mixing`` (tokens a convolution spans).
+        stem: ``mixing`` (tokens a convolution spans), ``bands`` (numbers of a spectrogram's
+        frame), ``types`` (names of segments, as BERT has).
     body : fields of :class:`~conjoin.models.pretraining.bodies.Body`.
     targets : by label a weight, or a table of ``weight``, ``every``, ``of`` (the target's name
         where the label is another) and the target's fields.
@@ -145,12 +146,15 @@ class Recipe:
 
     def _stem(self, view: str, corpus: Corpus, body: Body) -> Stem:
         column = corpus.columns[view]
-        options = {k: v for k, v in self.views.get(view, {}).items() if k in ("mixing", "bands")}
+        options = {
+            k: v for k, v in self.views.get(view, {}).items() if k in ("mixing", "bands", "types")
+        }
         shift, scale = (None, None) if column.vocabulary else corpus.spread(view)
         return Stem(
             view, column.wide, column.vocabulary, body.dim, self.longest,
             mixing=int(options.get("mixing", 0)), shift=shift, scale=scale,
-            bands=int(options.get("bands", 0)), final=body.norm == "post", eps=body.eps,
+            bands=int(options.get("bands", 0)), types=int(options.get("types", 0)),
+            final=body.norm == "post", eps=body.eps,
         )  # fmt: skip
 
     def fit(
@@ -325,7 +329,7 @@ def flat(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 #: What the table of a view may hold.
-VIEW = ("cells", "kind", "column", "mixing", "bands")
+VIEW = ("cells", "kind", "column", "mixing", "bands", "types")
 
 
 def row(name: str) -> Row:

@@ -24,7 +24,7 @@ from conjoin.storage.digest import stable_hash
 ALIGNER = "cca"
 #: A hit is a partner among so many.
 K = 10
-METRIC = f"recall@{K}"
+METRIC, FIRST = f"recall@{K}", "recall@1"
 #: Do-nothing arm, random body, the run, and the run read by the likelihood of known names.
 FROZEN, RANDOM, RUN, NAMES = "frozen", "random", "run", "run, known names"
 #: Fewest pairs on a side of the split for a couple to be judged.
@@ -39,11 +39,13 @@ class Card:
     ----------
     whole : all directions together; ``None`` where nothing could be judged.
     ways : by direction, as ``speech → text``, the same of its queries alone.
+    first : by direction, how often the partner is the first hit.
     notes : what was not judged, and what an arm may read.
     """
 
     whole: Arms | None
     ways: Mapping[str, Arms]
+    first: Mapping[str, Arms]
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,6 +62,7 @@ class Card:
         )
         return {
             **whole, "directions": {way: arms.to_json() for way, arms in self.ways.items()},
+            "first": {way: arms.to_json() for way, arms in self.first.items()},
             "notes": list(self.notes),
         }  # fmt: skip
 
@@ -79,7 +82,7 @@ class _Bed:
         return self.names, (self.names[1], self.names[0])
 
 
-Hits = dict[str, np.ndarray]
+Ranks = dict[str, np.ndarray]
 
 
 def judge(ws: Workspace, prepared: Prepared, saved: Saved, *, seed: int, cost: float = 0.0) -> Card:
@@ -96,7 +99,7 @@ def judge(ws: Workspace, prepared: Prepared, saved: Saved, *, seed: int, cost: f
     """
     viewed = {s.modality: s.view for s in prepared.sources if s.modality}
     notes: list[str] = []
-    ways: dict[str, Hits] = {}
+    ways: dict[str, Ranks] = {}
     groups: dict[str, np.ndarray] = {}
     for bed in _beds(ws, viewed, prepared, notes):
         for way, found in _hits(bed, prepared, saved, viewed, seed, notes).items():
@@ -106,17 +109,25 @@ def judge(ws: Workspace, prepared: Prepared, saved: Saved, *, seed: int, cost: f
             found.setdefault(NAMES, found[RUN])
         notes.append(f"{NAMES}: the names of held-out items are read, as those of a gallery may be")
     costs = {RANDOM: 0.0, RUN: cost, NAMES: cost}
-    single = {
-        way: compared(found, groups[way], metric=METRIC, costs=costs, seed=seed)
-        for way, found in ways.items()
-    }
+    single, first = (
+        {
+            way: compared(within(found, k), groups[way], metric=metric, costs=costs, seed=seed)
+            for way, found in ways.items()
+        }
+        for k, metric in ((K, METRIC), (1, FIRST))
+    )
     whole = None
     if ways:
         arms = list(next(iter(ways.values())))
         every = {arm: np.concatenate([found[arm] for found in ways.values()]) for arm in arms}
         owner = np.concatenate(list(groups.values()))
-        whole = compared(every, owner, metric=METRIC, costs=costs, seed=seed)
-    return Card(whole, single, tuple(notes))
+        whole = compared(within(every, K), owner, metric=METRIC, costs=costs, seed=seed)
+    return Card(whole, single, first, tuple(notes))
+
+
+def within(found: Ranks, k: int) -> dict[str, np.ndarray]:
+    """By arm, whether each partner is among the first ``k``."""
+    return {arm: (ranks < k).astype(np.float64) for arm, ranks in found.items()}
 
 
 def _beds(
@@ -153,8 +164,8 @@ def _beds(
 def _hits(
     bed: _Bed, prepared: Prepared, saved: Saved, viewed: Mapping[str, str], seed: int,
     notes: list[str],
-) -> dict[str, Hits]:  # fmt: skip
-    """By direction and arm, whether each held-out query finds its partner among the first."""
+) -> dict[str, Ranks]:  # fmt: skip
+    """By direction and arm, how many rows stand before each held-out query's partner."""
     arms: dict[str, Mapping[str, Space]] = {FROZEN: bed.spaces}
     for name, fitted in ((RANDOM, saved.fitted.random(seed + 1)), (RUN, saved.fitted)):
         arms[name] = {
@@ -162,7 +173,7 @@ def _hits(
             if m in viewed else space
             for m, space in bed.spaces.items()
         }  # fmt: skip
-    found: dict[str, Hits] = {f"{a} → {b}": {} for a, b in bed.ways}
+    found: dict[str, Ranks] = {f"{a} → {b}": {} for a, b in bed.ways}
     for name, spaces in arms.items():
         try:
             scores = _searched(bed, spaces)
@@ -170,7 +181,7 @@ def _hits(
             notes.append(f"{' – '.join(bed.names)}, {name}: {error}")
             return {}
         for (a, b), own in zip(bed.ways, (scores, scores.T), strict=True):
-            found[f"{a} → {b}"][name] = hits(own, bed, b)
+            found[f"{a} → {b}"][name] = ranks_in(own, bed, b)
     read = transcribed(saved)
     for a, b in bed.ways:
         if read is not None and viewed.get(a) == read[0]:
@@ -205,24 +216,24 @@ def _searched(bed: _Bed, spaces: Mapping[str, Space]) -> np.ndarray:
     return np.asarray(x @ y.T)
 
 
-def hits(scores: np.ndarray, bed: _Bed, target: str) -> np.ndarray:
-    """Whether the partner is among the first ``K``; rows of equal content count as one."""
+def ranks_in(scores: np.ndarray, bed: _Bed, target: str) -> np.ndarray:
+    """How many rows score as high as the partner; rows of equal content count as one."""
     rows = bed.held.column(target)
     content = bed.spaces[target].content[rows]
     return among(scores, np.where(content != 0, content, rows.astype(content.dtype)))
 
 
 def among(scores: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Whether fewer than ``K`` rows of other keys score as high as the partner ``[n, n] → [n]``."""
+    """How many rows of other keys score as high as the partner, ``[n, n] → [n]``."""
     own = scores.diagonal()[:, None]
     other = key[None] != key[:, None]
-    return np.asarray(((other & (scores >= own)).sum(1) < K).astype(np.float64))
+    return np.asarray((other & (scores >= own)).sum(1))
 
 
 def _by_names(
     bed: _Bed, signal: str, prepared: Prepared, saved: Saved, read: tuple[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hits from the signal, items ranked by the likelihood of their names' letters; and back.
+    """Ranks from the signal, items ordered by the likelihood of their names' letters; and back.
 
     Back, signals are ranked by how much less likely the name is than the signal's likeliest one.
     """

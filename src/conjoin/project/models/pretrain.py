@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
+from conjoin.encoders.open import parse
+from conjoin.encoders.options import Options
 from conjoin.errors import ConjoinError, StateError
 from conjoin.models.pretraining import recipe as recipes
+from conjoin.models.pretraining.export import Exported, Known, begin_from, export
 from conjoin.models.pretraining.recipe import Recipe
-from conjoin.models.pretraining.saved import MODEL, Saved, save
+from conjoin.models.pretraining.saved import MODEL, Saved, load, save
 from conjoin.project.models.card import Card, judge
 from conjoin.project.models.corpus import Prepared, all_cut, prepare, run_folder, sources
 from conjoin.project.workspace import Workspace
@@ -270,6 +273,41 @@ def listed(ws: Workspace | None) -> list[Listed]:
             made.made_course().steps, cost, cannot,
         ))  # fmt: skip
     return found
+
+
+def begun(start: str, made: Recipe) -> Known:
+    """A recipe that goes on from ``hf:FOLDER``.
+
+    Raises
+    ------
+    ConjoinError : another scheme, no such folder, or another shape than a recipe's one text view.
+    """
+    scheme, _, rest = start.partition(":")
+    if scheme != "hf" or not rest:
+        raise ConjoinError("--continue-from", repr(start), "give hf:FOLDER")
+    return begin_from(Path(rest).expanduser(), made)
+
+
+def exported(uri: str, to: str, out: Path | None) -> Exported:
+    """A trained model of ``pretrained:DIR?view=…``, written in another format and read back.
+
+    Parameters
+    ----------
+    out : where it goes; ``exports/`` beside the run's files if not given.
+
+    Raises
+    ------
+    ConjoinError : the URI is of another scheme, or as :func:`~.export.export`.
+    """
+    row, rest, options = parse(uri)
+    if row.name != "pretrained":
+        raise ConjoinError("export", f"{uri!r} is of scheme {row.name}", "give pretrained:DIR")
+    given = Options(f"pretrained:{rest}", options, ("view", "output"))
+    saved = load(Path(rest).expanduser())
+    if len(saved.specs) > 1 and "view" not in options:
+        raise ConjoinError(uri, f"has views {', '.join(saved.specs)}", "name one: ?view=…")
+    view = given.text("view", next(iter(saved.specs)))
+    return export(saved, view, to, out or Path(rest).expanduser() / "exports" / f"{view}-{to}")
 
 
 def ready(

@@ -29,7 +29,10 @@ def run_pretrain(
 ) -> None:
     """Say what will be done, do it, and say whether the result is to be used."""
     name, made = pretrain.named(asked.recipe, asked.settings)
-    name = asked.name or name
+    name, start = asked.name or name, None
+    if asked.start:
+        known = pretrain.begun(asked.start, made)
+        made, start = known.recipe, known.tensors
     cut = console.steps("cutting")
     prepared = pretrain.ready(
         ws, made, transductive=asked.transductive,
@@ -43,17 +46,9 @@ def run_pretrain(
     if dry:
         console.result({"plan": plan.to_json(), "dry": True})
         return
-    start = begins(asked.start, plan, prepared) if asked.start else None
     found = pretrain.run(ws, plan, prepared, seed=seed, start=start, progress=curves(console))
     show(found, console)
     console.result(found.to_json())
-
-
-def begins(start: str, plan: Plan, prepared: Any) -> Any:
-    """The tensors a run begins from."""
-    from conjoin.project.models.known import first_tensors
-
-    return first_tensors(start, plan, prepared)
 
 
 def show_plan(plan: Plan, console: Console) -> None:
@@ -98,7 +93,11 @@ def show(found: Pretrained, console: Console) -> None:
     for title, arms in (*found.card.ways.items(), ("All directions", found.card.whole)):
         if arms is not None:
             columns, rows = arms.table()
-            console.table(f"{title}, held-out families", columns, shown(rows))
+            first = found.card.first.get(title)
+            ones = {} if first is None else {arm.name: f"{arm.value:.3f}" for arm in first.arms}
+            wide = [[*row, ones.get(arm.name, "")] for row, arm in
+                    zip(shown(rows), arms.arms, strict=True)]  # fmt: skip
+            console.table(f"{title}, held-out families", (*columns, "recall@1"), wide)
     for note in found.card.notes:
         console.say(note)
     console.say(found.card.verdict[0].upper() + found.card.verdict[1:])
@@ -110,6 +109,14 @@ def show(found: Pretrained, console: Console) -> None:
 def shown(rows: Sequence[Sequence[Any]]) -> list[list[str]]:
     """A table's cells as people read them."""
     return [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in rows]
+
+
+def run_export(uri: str, to: str, out: Path | None, console: Console) -> None:
+    """Write a trained model in another program's shape, and say how well it agrees."""
+    found = pretrain.exported(uri, to, out)
+    console.say(f"{found.folder}: {found.format}, opens as {found.uri}")
+    console.say(f"read back: least cosine {found.cosine:.6f} over {found.rows} drawn rows")
+    console.result(found.to_json())
 
 
 def run_list(folder: Path, console: Console) -> None:

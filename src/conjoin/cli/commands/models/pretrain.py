@@ -59,3 +59,22 @@ def pretrain(  # noqa: PLR0913 - each option is one the command line offers
         )
     asked = Asked(recipe, settings or (), budget_of(budget), name, start, transductive)
     run_pretrain(opened(folder, writes=not dry_run), asked, console, seed=seed, dry=dry_run)
+
+
+@verb(verbs, "export")
+def export(
+    model: Annotated[str, typer.Argument(metavar="URI", help="pretrained:DIR?view=NAME.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="hf, onnx or safetensors.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where it is written.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a trained encoder for other programs, read it back and compare its vectors.
+
+    The format hf needs no code of its own: it takes models of BERT's shape.
+    """
+    from conjoin.cli.actions.models.pretrain import run_export
+
+    run_export(model, to, out, Console(as_json, quiet))
