@@ -18,6 +18,9 @@ OWN = {
     "next-id": ({"kind": "single", "towers": 2}, {}),
     "matching": ({}, {"negatives": "random"}),
     "masked-ids": ({}, {"mask": "token:0.4"}),
+    "token-transport": ({}, {"iterations": 8}),
+    "named-tokens": ({}, {"scale": 10.0}),
+    "random-projections": ({}, {"networks": 2, "wide": 8}),
 }
 VIEWS = {
     "masked-ids": ("image", "words"), "write": ("image", "words"), "next-id": ("image", "words"),
@@ -34,7 +37,7 @@ def items(name, count=96):
 def recipe(name, steps=1, **course):
     body, fields = OWN.get(name, ({}, {}))
     return Recipe(
-        body={**BODY, **body}, targets={name: dict(fields)}, batch=24, validation=0.0,
+        body={**BODY, **body}, targets={name: dict(fields)}, batch=20, validation=0.0,
         course={"steps": steps, "dropout": 0.0, "lr": 1e-2, **course},
     )  # fmt: skip
 
@@ -60,6 +63,8 @@ def test_gradients_are_those_of_the_loss(name):
     rng = np.random.default_rng(0)
     reached = [k for k, v in own.items() if v.grad is not None and bool(v.grad.abs().max() > 1e-7)]
     assert any(k.startswith("stem/") for k in reached)
+    if getattr(ROWS[name].load(), "stops", False):
+        return  # what it holds fixed moves the value, and by its own word not the gradient
     for key in rng.permutation(reached)[:6]:
         leaf = own[key]
         way = torch.from_numpy(rng.normal(size=tuple(leaf.shape)))

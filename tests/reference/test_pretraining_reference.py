@@ -15,6 +15,13 @@ from conjoin.models.pretraining.recipe import Recipe
 from conjoin.models.pretraining.steps import Step
 from conjoin.models.pretraining.targets.base import Pass
 from conjoin.models.pretraining.targets.contrast import Contrast, TokenContrast
+from conjoin.models.pretraining.targets.fine import (
+    NamedTokens,
+    RandomProjections,
+    TokenTransport,
+    barlow_rows,
+    ipot,
+)
 from conjoin.models.pretraining.targets.language import NextId, Transcribe, Write, ctc
 from conjoin.models.pretraining.targets.masked import MaskedFeatures, MaskedIds, feature_loss
 from conjoin.models.pretraining.targets.matching import FLOOR, Matching
@@ -35,6 +42,65 @@ def planned(targets, views=("image", "words"), items=6, body=BODY, family=1):
     with torch.no_grad():
         loss, floor = each.target(plan, batch, own, model.world)
     return each.target, plan, batch, own, float(loss), float(floor)
+
+
+def plan_by_loops(cost, beta, iterations):
+    """IPOT of one pair, one sum at a time."""
+    n, m = cost.shape
+    kernel, plan, sigma = np.exp(-cost / beta), np.ones((n, m)), np.full(m, 1 / m)
+    for _ in range(iterations):
+        q = kernel * plan
+        delta = np.array([1 / (n * sum(q[i, j] * sigma[j] for j in range(m))) for i in range(n)])
+        sigma = np.array([1 / (m * sum(q[i, j] * delta[i] for i in range(n))) for j in range(m)])
+        plan = np.array([[delta[i] * q[i, j] * sigma[j] for j in range(m)] for i in range(n)])
+    return plan
+
+
+def test_transport_is_the_proximal_point_method_and_nears_the_best_plan():
+    import ot
+
+    target, _, _, _, loss, floor = planned({"token-transport": 1.0}, ("image", "text"))
+    assert isinstance(target, TokenTransport)
+    assert floor == 1.0 != loss
+    cost = np.random.default_rng(0).random((4, 3))
+    padded = np.zeros((1, 6, 5))
+    padded[0, :4, :3] = cost
+    keep = torch.arange(6)[None] < 4, torch.arange(5)[None] < 3
+    found = ipot(torch.from_numpy(padded), keep, 0.5, 50)[0].numpy()
+    np.testing.assert_allclose(found[:4, :3], plan_by_loops(cost, 0.5, 50), atol=1e-10)
+    assert found[4:].sum() + found[:, 3:].sum() == 0
+    best = ot.emd2(np.full(4, 1 / 4), np.full(3, 1 / 3), cost)
+    assert (found[:4, :3] * cost).sum() == pytest.approx(best, abs=2e-3)
+
+
+def test_named_tokens_are_found_in_the_batch():
+    target, plan, batch, _, loss, floor = planned({"named-tokens": {"view": "image"}},
+                                                  ("image", "text"))  # fmt: skip
+    assert isinstance(target, NamedTokens)
+    need = next(iter(plan.model.needs))
+    states = plan(Pass(("image",), hide=(need,))).tokens["image"]
+    whole = plan(Pass(("image",)))
+    bank = numbers(whole.tokens["image"][whole.keep["image"]])
+    bank = bank / np.linalg.norm(bank, axis=1, keepdims=True)
+    paid = []
+    for i, t in itertools.product(range(6), range(5)):
+        if batch.drawn[need.key][i, t]:
+            h = numbers(states[i, t])
+            paid.append(-np.log(soft(2.5 * bank @ h / np.linalg.norm(h))[i * 5 + t]))
+    assert loss == pytest.approx(np.mean(paid), rel=1e-4)
+    assert floor == pytest.approx(np.log(30), rel=1e-5)
+
+
+def test_random_projections_agree_by_rows():
+    target, _, _, _, _, floor = planned({"random-projections": 1.0}, ("image", "text"))
+    assert isinstance(target, RandomProjections)
+    assert floor == 1.0
+    c = np.random.default_rng(0).uniform(-1, 1, (5, 5))
+    total = sum((1 - c[i, i]) ** 2 for i in range(5))
+    total += 0.01 * sum(c[i, j] ** 2 for i in range(5) for j in range(5) if i != j)
+    assert float(barlow_rows(torch.from_numpy(c), 0.01)) == pytest.approx(total / 5)
+    raw = torch.randn(4, 12)
+    torch.testing.assert_close(target.project(raw, "image", 1), target.project(raw, "image", 1))
 
 
 def soft(row):

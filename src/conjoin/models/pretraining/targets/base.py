@@ -158,7 +158,8 @@ class Target(Protocol):
     """A frozen dataclass: what a model is trained for.
 
     ``decomposes`` says that the mean over two shards of a batch is the value of the whole.
-    One that asks for no pass in which views meet says so in an attribute ``fuses``.
+    One that asks for no pass in which views meet says so in an attribute ``fuses``; one that
+    holds a part of its loss fixed in the gradient in ``stops``.
     """
 
     decomposes: ClassVar[bool]
