@@ -14,6 +14,7 @@ from conjoin.claims.results import OFF, RANGES, SAME, _outdone, changed, judge
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Arm, judges, run_arm
 from conjoin.evaluation.tries import TRIES
+from conjoin.execution.processes import Processes
 from conjoin.report.pages.claims import claims_page
 from conjoin.report.pages.gallery import VERDICTS
 from conjoin.stats.paired import FAILS, HOLDS, ONLY
@@ -64,7 +65,7 @@ def test_nothing_is_run_twice(folder):
     before = store.path(job, 0).stat().st_mtime_ns
     work(job, str(folder), 2)
     assert store.path(job, 0).stat().st_mtime_ns == before
-    ended = run([job], folder, seeds=2, workers=1)
+    ended = run([job], folder, seeds=2, engine=Processes(1))
     assert not ended.left
     assert not ended.broken
     assert store.path(job, 0).stat().st_mtime_ns == before
@@ -85,7 +86,7 @@ def test_a_stopped_job_goes_on_with_the_settings_it_had_chosen(folder, tmp_path)
 def test_processes_give_what_one_process_gives(folder, tmp_path):
     job = Job.of(CLAIM, "ridge")
     told = []
-    ended = run([job], tmp_path, seeds=2, workers=1, report=told.append)
+    ended = run([job], tmp_path, seeds=2, engine=Processes(1), report=told.append)
     assert not ended.broken
     assert [(p.done, p.total) for p in told] == [(1, 1)]
     np.testing.assert_array_equal(
@@ -94,7 +95,7 @@ def test_processes_give_what_one_process_gives(folder, tmp_path):
 
 
 def test_no_time_starts_nothing_and_says_so(tmp_path):
-    ended = run([Job.of(CLAIM, "ridge")], tmp_path, seeds=2, budget=-1.0, workers=1)
+    ended = run([Job.of(CLAIM, "ridge")], tmp_path, seeds=2, budget=-1.0, engine=Processes(1))
     assert [job.arm for job in ended.left] == ["ridge"]
     facts = judge([RIDGE], Store(tmp_path), 2)
     assert facts["claims"] == []

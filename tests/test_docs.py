@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED
+from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, LOST
 from conjoin.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +71,7 @@ def test_every_verb_is_documented_with_its_options():
 def test_exit_codes_are_documented():
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == [
-        str(code) for code in (DONE, INCOMPLETE, BAD_INPUT, DEFECT, INTERRUPTED)
+        str(code) for code in (DONE, INCOMPLETE, BAD_INPUT, LOST, DEFECT, INTERRUPTED)
     ]
 
 

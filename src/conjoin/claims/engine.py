@@ -3,10 +3,8 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,11 @@ from conjoin import catalogue
 from conjoin.catalogue import Claim, Row
 from conjoin.claims.keys import key_of
 from conjoin.errors import ConjoinError
-from conjoin.evaluation.arms import CHANCE, Arm, Task, beside, judges, run_arm
+from conjoin.evaluation import arms
+from conjoin.evaluation.arms import CHANCE, Arm, beside, judges, run_arm
 from conjoin.evaluation.benchmark import Bench
+from conjoin.execution.processes import Processes
+from conjoin.execution.tasks import Engine, Needs, Task
 from conjoin.storage.files import map_arrays, write_arrays
 
 #: Seeds of every arm.
@@ -63,9 +64,9 @@ class Job:
         """What decides its scores, as :func:`~conjoin.claims.keys.key_of` tells it."""
         return _key(self)
 
-    def make_task(self) -> Task:
+    def make_task(self) -> arms.Task:
         """The task under its condition."""
-        made: Task = catalogue.find("task", self.task).make(dict(self.condition))
+        made: arms.Task = catalogue.find("task", self.task).make(dict(self.condition))
         return made
 
 
@@ -195,6 +196,17 @@ def work(job: Job, folder: str, seeds: int) -> Job:
     return job
 
 
+def work_on(job: dict[str, Any], folder: str, seeds: int) -> None:
+    """:func:`work` on a job as JSON has it: what a task of an engine calls."""
+    condition = tuple((name, _frozen(value)) for name, value in job["condition"])
+    work(Job(**{**job, "condition": condition}), folder, seeds)
+
+
+def _frozen(value: Any) -> Any:
+    """A value as conditions hold it, whose sequences JSON made lists."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 def _run(
     store: Store, job: Job, bench: Bench, seed: int, fields: Mapping[str, Any] | None
 ) -> Mapping[str, Any] | None:
@@ -256,40 +268,39 @@ def run(
     *,
     budget: float | None = None,
     memory: float = 4e9,
-    workers: int | None = None,
+    engine: Engine | None = None,
     seeds: int = SEEDS,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> Run:
-    """Run the jobs that have not been run, a process each; nothing starts after ``budget``.
+    """Run the jobs that have not been run, a task each; nothing starts after ``budget``.
 
     Parameters
     ----------
     folder : of the :class:`Store`.
     budget : seconds; ``None`` for no end.
     memory : bytes the workers may use together; each may come to :data:`WORKER`.
-    workers : processes at once; as many as cores and memory allow when not given.
+    engine : where they run; as many processes here as cores and memory allow when not given.
     """
     store, start = Store(folder), time.perf_counter()
     waiting = [job for job in dict.fromkeys(jobs) if store.done(job, seeds) is None]
-    total, ended = len(waiting), 0
-    count = workers or max(1, min(os.cpu_count() or 1, int(memory // WORKER)))
-    done = Run()
-    flying: dict[Future[Job], tuple[Job, float]] = {}
-    with ProcessPoolExecutor(count, get_context("spawn"), max_tasks_per_child=40) as pool:
-        while waiting or flying:
-            while waiting and len(flying) < count:
-                if budget is not None and time.perf_counter() - start > budget:
-                    done.left.extend(waiting)
-                    waiting = []
-                    break
-                job = waiting.pop(0)
-                flying[pool.submit(work, job, str(folder), seeds)] = (job, time.perf_counter())
-            for future in wait(flying, return_when=FIRST_COMPLETED).done if flying else ():
-                job, began = flying.pop(future)
-                if error := future.exception():
-                    done.broken[job] = f"{type(error).__name__}: {error}"
-                ended += 1
-                report(Progress(ended, total, job, time.perf_counter() - began))
+    count = max(1, min(os.cpu_count() or 1, int(memory // WORKER)))
+    chosen = Processes(count) if engine is None else engine
+    done, offered = Run(), dict[str, Job]()
+
+    def tasks() -> Iterator[Task]:
+        for place, job in enumerate(waiting):
+            if budget is not None and time.perf_counter() - start > budget:
+                done.left.extend(waiting[place:])
+                return
+            args = {"job": asdict(job), "folder": str(folder), "seeds": seeds}
+            offered[f"job {place}"] = job
+            yield Task("conjoin.claims.engine:work_on", args, f"job {place}")
+
+    for number, ended in enumerate(chosen.run(tasks(), Needs(memory=WORKER)), 1):
+        job = offered[ended.task.output]
+        if ended.error:
+            done.broken[job] = ended.error
+        report(Progress(number, len(waiting), job, ended.seconds))
     return done
 
 

@@ -14,7 +14,7 @@ from conjoin.report.text import is_figure
 WIDE = 120
 
 #: Exit codes; documented in docs/cli.md.
-DONE, INCOMPLETE, BAD_INPUT, DEFECT, INTERRUPTED = 0, 1, 2, 70, 130
+DONE, INCOMPLETE, BAD_INPUT, LOST, DEFECT, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
 
 @dataclass

@@ -12,7 +12,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Trust": ("evaluate", "measure", "compare", "forecast", "doctor", "report", "claims"),
     "Decide": ("head", "fuse"),
     "Models": ("methods", "model", "weights", "bridge", "distill", "upgrade"),
-    "Keep current": ("sync", "index", "add", "remove", "merge", "clean"),
+    "Keep current": ("sync", "index", "add", "remove", "merge", "jobs", "clean"),
     "Serve": ("serve",),
 }
 

@@ -14,6 +14,7 @@ from conjoin.cli.commands import doctor as cli_doctor
 from conjoin.cli.commands import explain as cli_explain
 from conjoin.cli.commands import fuse as cli_fuse
 from conjoin.cli.commands import index as cli_index
+from conjoin.cli.commands import jobs as cli_jobs
 from conjoin.cli.commands import model as cli_model
 from conjoin.cli.commands import read as cli_read
 from conjoin.cli.commands import report as cli_report
@@ -27,12 +28,14 @@ from conjoin.cli.help import Grouped
 from conjoin.cli.options import (
     Combine,
     Dry,
+    EngineName,
     Folder,
     Fusion,
     Json,
     Like,
     Quiet,
     Seed,
+    Slots,
     Unlike,
     UnlikeItem,
     Verbose,
@@ -61,6 +64,7 @@ app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_doctor.verbs)
 app.add_typer(cli_sync.verbs)
 app.add_typer(cli_index.verbs)
+app.add_typer(cli_jobs.verbs)
 app.add_typer(cli_ranking.verbs)
 app.add_typer(cli_explain.verbs)
 app.add_typer(cli_transfer.verbs)
@@ -135,6 +139,13 @@ def embed(  # noqa: PLR0913 - each option is one the command line offers
     prune: Annotated[
         bool, typer.Option(help="Drop the vectors of cells that cannot be read now.")
     ] = False,
+    engine: EngineName = "local",
+    slots: Slots = None,
+    gpus: Annotated[float, typer.Option(min=0, metavar="N", help="GPUs of a task.")] = 0.0,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Threads of a worker; OMP_NUM_THREADS, else 1."),
+    ] = None,
     as_json: Json = False,
     dry_run: Dry = False,
     yes: Yes = False,
@@ -143,20 +154,16 @@ def embed(  # noqa: PLR0913 - each option is one the command line offers
     """Run the encoders over what is new or changed.
 
     Stopped anywhere, it goes on from there. A cell that cannot be read now keeps its vector.
+    With an engine the shards are made by its workers: the same bytes as on one machine with as
+    many threads as a worker has.
     """
-    from conjoin.cli.actions.align.embed import run_embed
+    from conjoin.cli.actions.align.embed import Asked, run_embed
 
     console = Console(as_json, quiet)
     complete = run_embed(
-        opened(folder, writes=not dry_run),
-        names or [],
-        console,
-        strict=strict,
-        retry=retry,
-        dry=dry_run,
-        yes=yes,
-        prune=prune,
-    )
+        opened(folder, writes=not dry_run), names or [], console,
+        Asked(strict, retry, prune, engine, slots, gpus, threads), dry=dry_run, yes=yes,
+    )  # fmt: skip
     raise typer.Exit(DONE if complete else INCOMPLETE)
 
 
@@ -255,7 +262,7 @@ def forecast(
 
 
 @verb(app)
-def claims(
+def claims(  # noqa: PLR0913 - each option is one the command line offers
     family: Annotated[str | None, typer.Option(help="Only claims of this family.")] = None,
     method: Annotated[str | None, typer.Option(help="Only claims of this method.")] = None,
     budget: Annotated[
@@ -267,6 +274,10 @@ def claims(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where all results are written.")] = (
         Path("claims.json")
     ),
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="ENGINE", help="As of embed; processes by default."),
+    ] = None,
     as_json: Json = False,
     dry_run: Dry = False,
     quiet: Quiet = False,
@@ -278,11 +289,12 @@ def claims(
     """
     from conjoin.cli.actions.judge.compare import run_claims
     from conjoin.execution.budget import bytes_of, seconds_of
+    from conjoin.execution.engines import engine_of
 
     run_claims(
         Console(as_json, quiet), family=family, method=method,
         budget=seconds_of(budget) if budget else None, memory=bytes_of(memory),
-        out=out, dry=dry_run,
+        out=out, dry=dry_run, engine=engine_of(engine) if engine else None,
     )  # fmt: skip
 
 

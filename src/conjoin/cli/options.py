@@ -20,6 +20,18 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also print what stands behind the answer.")
 ]
 
+# Where a verb's work is done.
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="ENGINE",
+        help="Where the work is done: local, processes:N, ray or ray://HOST:PORT.",
+    ),
+]  # fmt: skip
+Slots = Annotated[
+    int | None, typer.Option("--slots", min=1, metavar="N", help="Tasks at once, at most.")
+]
+
 # The further parts of a query, and what each counts.
 Combine = Annotated[
     str | None,

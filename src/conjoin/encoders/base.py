@@ -1,6 +1,6 @@
 """What an encoder promises, and what embedding a column returns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ import numpy as np
 from conjoin.errors import CellError
 from conjoin.spaces import Frame, Tokens
 
-__all__ = ["CellError", "Encoded", "Encoder"]
+__all__ = ["CellError", "Encoded", "Encoder", "Prepared"]
 
 
 @runtime_checkable
@@ -56,6 +56,27 @@ class Quick(Protocol):
 
     def for_queries(self) -> Encoder:
         """The same encoder as a lone query is answered soonest."""
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """An encoder that looks at its column once, and keeps what it saw.
+
+    ``open`` gives it unprepared; :meth:`prepare` returns one with a frame. Its ``state`` is
+    JSON-able, so a workspace keeps it and rows added later land in the same frame.
+    """
+
+    def prepare(self, cells: Iterable[Any]) -> Encoder:
+        """Look at the cells (missing ones skipped) and return the encoder fitted to them."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What was seen, JSON-able; empty before :meth:`prepare`."""
+        ...
+
+    def from_state(self, state: Mapping[str, Any]) -> Encoder:
+        """The encoder with what was seen earlier."""
         ...
 
 

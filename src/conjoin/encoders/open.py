@@ -6,8 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from conjoin.catalogue import Row, of_kind
-from conjoin.encoders.base import Encoder
-from conjoin.encoders.run import Prepared
+from conjoin.encoders.base import Encoder, Prepared
 from conjoin.errors import ConjoinError, nearest
 from conjoin.spaces.cache import cache_folder as cache_folder
 

@@ -16,7 +16,7 @@ from conjoin.encoders.remarks import listening
 from conjoin.errors import ConjoinError, MissingDependency, Unreachable, one_line
 from conjoin.items.cells import MEDIA
 from conjoin.spaces import Tokens
-from conjoin.spaces.store import Key, Plan, SpaceStore
+from conjoin.spaces.store import Elsewhere, Key, Plan, SpaceStore
 from conjoin.storage.files import FORMAT, read_json, write_json
 
 #: Threads that read cells while the encoder computes.
@@ -116,27 +116,6 @@ def survey(column: "Column", told: Callable[[int], None] | None = None) -> Surve
 
 Cells = Column | Sequence[tuple[Key, Any]] | Callable[[Key], Any]
 Progress = Callable[[int, int], None]
-
-
-@runtime_checkable
-class Prepared(Protocol):
-    """An encoder that looks at its column once, and keeps what it saw.
-
-    ``open`` gives it unprepared; :meth:`prepare` returns one with a frame. Its ``state`` is
-    JSON-able, so a workspace keeps it and rows added later land in the same frame.
-    """
-
-    def prepare(self, cells: Iterable[Any]) -> Encoder:
-        """Look at the cells (missing ones skipped) and return the encoder fitted to them."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """What was seen, JSON-able; empty before :meth:`prepare`."""
-        ...
-
-    def from_state(self, state: Mapping[str, Any]) -> Encoder:
-        """The encoder with what was seen earlier."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -352,11 +331,36 @@ def embed(
     ConjoinError : two rows share a key, ``keys`` is missing, or ``strict`` and a cell failed.
     """
     seen, cell = _cells(rows, keys)
-    _refuse_away(seen, strict)
+    job = _Job(store, encoder, cell, Ledger(store.folder), strict, progress)
+    return _brought(job, seen, shard_rows, retry_failed)
+
+
+def embed_elsewhere(
+    store: SpaceStore, encoder: Encoder, seen: Survey, elsewhere: Elsewhere, *,
+    shard_rows: int = 1024, retry_failed: bool = False, strict: bool = False,
+    progress: Progress | None = None,
+) -> EmbedResult:  # fmt: skip
+    """:func:`embed` whose shards are made outside this process, which reads no cell of them.
+
+    Parameters
+    ----------
+    encoder : tells the frame and provenance; the workers have one of their own.
+    seen : what the column holds now.
+    """
+    job = _Job(store, encoder, _unread, Ledger(store.folder), strict, progress, elsewhere)
+    return _brought(job, seen, shard_rows, retry_failed)
+
+
+def _unread(key: Key) -> Any:
+    raise ValueError(f"{key.id} is read by whoever makes its shard")
+
+
+def _brought(job: "_Job", seen: Survey, shard_rows: int, retry: bool) -> EmbedResult:
+    """Finish what is pending, drop what is gone and make what is new, as a job does it."""
+    store, ledger = job.store, job.ledger
+    _refuse_away(seen, job.strict)
     store.sweep()
-    ledger = Ledger(store.folder)
     before = store.live()
-    job = _Job(store, encoder, cell, ledger, strict, progress)
     finished = _finish_pending(job, seen)
     live, failed = store.live() if finished else before, store.failed()
     held = _held(seen, live, ledger)
@@ -365,11 +369,11 @@ def embed(
     ledger.put_places({held.get(key, key): place for key, place in seen.places.items()})
     gone = [key for key in live if key not in standing]
     _let_go(store, [*gone, *(key for key in failed if key not in standing)])
-    known = set(live) if retry_failed else {*live, *failed}
+    known = set(live) if retry else {*live, *failed}
     fresh = [key for key in wanted if key not in known]
     if fresh:
         ledger.write()
-        job.work(store.begin(fresh, shard_rows, provenance(encoder)))
+        job.work(store.begin(fresh, shard_rows, job.provenance))
     ledger.keep(standing)
     ledger.write()
     worked = {*finished, *fresh}
@@ -452,21 +456,26 @@ def _finish_pending(job: "_Job", seen: Survey) -> tuple[Key, ...]:
     if plan is None:
         return ()
     standing = {*seen.keys, *_held(seen, plan.keys, job.ledger).values()}
-    if plan.provenance != provenance(job.encoder) or not standing.issuperset(plan.keys):
+    if plan.provenance != job.provenance or not standing.issuperset(plan.keys):
         job.store.abandon()
         return ()
     job.work(plan)
     return plan.keys
 
 
-def provenance(encoder: Encoder) -> tuple[str, ...]:
-    """What decides the last bits of the vectors: URI, runtime, batch size and threads."""
-    threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+def provenance(encoder: Encoder, threads: int | None = None) -> tuple[str, ...]:
+    """What decides the last bits of the vectors: URI, runtime, batch size and threads.
+
+    Parameters
+    ----------
+    threads : of the workers, where this process makes no vectors.
+    """
+    here = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
     return (
         f"encoder {encoder.uri}",
         f"runtime {getattr(encoder, 'runtime', 'unknown')}",
         f"batch {encoder.batch_size}",
-        f"threads {threads}",
+        f"threads {here if threads is None else threads}",
     )
 
 
@@ -480,39 +489,70 @@ class _Job:
     ledger: Ledger
     strict: bool
     progress: Progress | None
+    elsewhere: Elsewhere | None = None
+
+    @property
+    def provenance(self) -> tuple[str, ...]:
+        """Of the vectors, wherever they are made."""
+        threads = None if self.elsewhere is None else self.elsewhere.threads
+        return provenance(self.encoder, threads)
 
     def work(self, plan: Plan) -> None:
         """Make the shards that are not there, note what was remarked, and publish them."""
-        done = 0
-        for number, keys in enumerate(plan.shards()):
-            if not self.store.has(number):
-                self._make(number, keys)
-            done += len(keys)
+        done, shards = 0, plan.shards()
+        for number in self._made(plan, range(len(shards))):
+            done += len(shards[number])
             if self.progress is not None:
                 self.progress(done, len(plan.keys))
         self.ledger.hush(plan.keys)
-        for number, keys in enumerate(plan.shards()):
-            path = self._said(number)
+        for number, keys in enumerate(shards):
+            path = _said(self.store, number)
             said = read_json(path, ["said"])["said"] if path.exists() else {}
             self.ledger.put_remarks({text: [keys[p] for p in at] for text, at in said.items()})
         # Before the shards go: killed here, the next run reads them again.
         self.ledger.write()
         self.store.commit(plan)
 
-    def _said(self, number: int) -> Path:
-        return self.store.folder / "shards" / f"{number:06d}.json"
+    def _made(self, plan: Plan, numbers: Iterable[int]) -> Iterator[int]:
+        """Shards as they are there, in order unless they are made elsewhere."""
+        lacking = []
+        for number in numbers:
+            if self.store.has(number):
+                yield number
+            elif self.elsewhere is not None:
+                lacking.append(number)
+            else:
+                make_shard(self.store, self.encoder, self.cell, plan, number, strict=self.strict)
+                yield number
+        if self.elsewhere is not None and lacking:
+            yield from self.elsewhere.make(plan, lacking, self.strict)
 
-    def _make(self, number: int, keys: tuple[Key, ...]) -> None:
-        made = _shard(self.encoder, keys, self.cell, self.strict)
-        write_json(self._said(number), {"version": FORMAT, "said": made.said})
-        # A cell that went away since it was looked at is not known to be at fault.
-        keys = tuple(
-            key._replace(content=0) if place in made.away else key for place, key in enumerate(keys)
-        )
-        self.store.write(number, keys, made.vectors, made.failed)
+
+def _said(store: SpaceStore, number: int) -> Path:
+    return store.folder / "shards" / f"{number:06d}.json"
 
 
-def _shard(
+def make_shard(
+    store: SpaceStore, encoder: Encoder, cell: Callable[[Key], Any], plan: Plan, number: int,
+    *, strict: bool = False,
+) -> None:  # fmt: skip
+    """Write one shard of a store's pending plan, whole, under its final name.
+
+    Raises
+    ------
+    ConjoinError : ``strict`` and a cell failed.
+    """
+    keys = plan.shard(number)
+    made = encode_shard(encoder, keys, cell, strict)
+    write_json(_said(store, number), {"version": FORMAT, "said": made.said})
+    # A cell that went away since it was looked at is not known to be at fault.
+    keys = tuple(
+        key._replace(content=0) if place in made.away else key for place, key in enumerate(keys)
+    )
+    store.write(number, keys, made.vectors, made.failed)
+
+
+def encode_shard(
     encoder: Encoder, keys: tuple[Key, ...], cell: Callable[[Key], Any], strict: bool
 ) -> Encoded:
     """Vectors of a shard; cells of equal content are encoded once."""

@@ -1,1 +1,1 @@
-"""Budgets in units of work, what work costs, and checkpoints."""
+"""Tasks and engines that run them, budgets in units of work, what work costs, and checkpoints."""

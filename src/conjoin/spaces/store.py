@@ -6,11 +6,11 @@ Killed anywhere, the next run finishes the same plan and ends with the same byte
 """
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -57,10 +57,33 @@ class Plan:
         step = self.shard_rows
         return [self.keys[at : at + step] for at in range(0, len(self.keys), step)]
 
+    def shard(self, number: int) -> tuple[Key, ...]:
+        """The keys of one shard."""
+        return self.keys[number * self.shard_rows : (number + 1) * self.shard_rows]
+
     @cached_property
     def name(self) -> str:
         """Names the segment this plan becomes."""
         return digest([list(self.keys), self.shard_rows, list(self.provenance), self.after])
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """Makes the shards of a pending plan outside this process."""
+
+    @property
+    def threads(self) -> int:
+        """Of linear algebra in each worker; part of the plan's provenance."""
+        ...
+
+    def make(self, plan: Plan, numbers: Sequence[int], strict: bool) -> Iterator[int]:
+        """Have each of these shards written; tells which are, in any order.
+
+        Parameters
+        ----------
+        strict : refuse at the first cell that fails.
+        """
+        ...
 
 
 class SpaceStore:
@@ -209,6 +232,11 @@ class SpaceStore:
             raw["after"],
         )  # fmt: skip
 
+    def begun(self) -> float:
+        """When the pending plan was written, in seconds of the epoch; 0 where there is none."""
+        path = self.folder / "plan.json"
+        return path.stat().st_mtime if path.exists() else 0.0
+
     def abandon(self) -> None:
         """Give up the pending plan and its shards, if any."""
         (self.folder / "plan.json").unlink(missing_ok=True)
@@ -236,6 +264,14 @@ class SpaceStore:
             return False
         return True
 
+    def written(self, shard: int) -> dict[Key, str] | None:
+        """The rows that could not be made of a written shard; ``None`` while it is not there."""
+        try:
+            _, meta = map_arrays(self._shard(shard))
+        except StateError:
+            return None
+        return {Key(*key): reason for key, reason in meta["failed"]}
+
     def write(
         self,
         shard: int,
@@ -260,9 +296,21 @@ class SpaceStore:
         write_arrays(self._shard(shard), arrays, {"failed": lost})
 
     def commit(self, plan: Plan) -> None:
-        """Turn the finished shards into one segment and publish it. Safe to repeat."""
+        """Turn the finished shards into one segment and publish it. Safe to repeat.
+
+        Raises
+        ------
+        StateError : a shard is not there, or rows and failures are not what was planned.
+        """
         name = f"{plan.name}.safetensors"
         shards = [map_arrays(self._shard(n)) for n in range(len(plan.shards()))]
+        for number, (arrays, meta) in enumerate(shards):
+            found, planned = len(arrays["parts"]) + len(meta["failed"]), len(plan.shard(number))
+            if found != planned:
+                raise StateError(
+                    str(self._shard(number)), f"accounts for {found} of {planned} rows",
+                    "remove it and run again",
+                )  # fmt: skip
         failed = [lost for _, meta in shards for lost in meta["failed"]]
         if name not in self._manifest["segments"]:
             mark = self._merge(name, [arrays for arrays, _ in shards], plan.provenance)

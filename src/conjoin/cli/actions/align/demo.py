@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conjoin.cli.actions.align.embed import run_embed
+from conjoin.cli.actions.align.embed import Asked, run_embed
 from conjoin.cli.actions.find.hits import terminal
 from conjoin.cli.actions.judge.evaluate import show_summary
 from conjoin.cli.console import Console
@@ -99,7 +99,7 @@ def run_demo(folder: Path, console: Console, *, seed: int, dry: bool = False) ->
     started = time.perf_counter()
     ws = prepare(folder)
     console.note("embedding pictures, words and speech")
-    run_embed(ws, [], console.hushed(), strict=False, retry=False, dry=False)
+    run_embed(ws, [], console.hushed(), Asked(), dry=False)
     console.note("binding them (chosen on folds of the training pairs)")
     made = pipeline.fit(ws, budget=FIT_BUDGET, seed=seed)
     choice = made.binding.choice

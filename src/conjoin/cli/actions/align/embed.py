@@ -1,7 +1,9 @@
 """What ``conjoin embed`` asks and prints: made, failed, away, cut or blank."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from conjoin.cli.actions.align.joint import serve_as_it_is
@@ -9,7 +11,10 @@ from conjoin.cli.console import Console, confirm
 from conjoin.encoders.media.video import clock
 from conjoin.encoders.run import EmbedResult, Survey
 from conjoin.errors import ConjoinError
+from conjoin.execution.engines import engine_of
+from conjoin.execution.tasks import Engine, Needs
 from conjoin.items.moments import seconds_of
+from conjoin.project.embedding import embed_on
 from conjoin.project.workspace import Workspace
 from conjoin.spaces.store import Key
 
@@ -17,6 +22,55 @@ from conjoin.spaces.store import Key
 AWAY = 0.1
 #: Cells that are listed on a terminal.
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How cells are encoded and where, as the options say.
+
+    Parameters
+    ----------
+    strict, retry : stop at the first cell that fails; try those again that failed before.
+    prune : drop the vectors of cells that cannot be read now.
+    name, slots, gpus, threads : of the engine, and of a task on it.
+    """
+
+    strict: bool = False
+    retry: bool = False
+    prune: bool = False
+    name: str = "local"
+    slots: int | None = None
+    gpus: float = 0.0
+    threads: int | None = None
+
+    def engine(self) -> Engine:
+        """The engine; with ``local`` no other option has a meaning.
+
+        Raises
+        ------
+        ConjoinError : it is unknown, or options are given that ``local`` has not.
+        """
+        if self.name == "local" and (self.slots or self.gpus or self.threads):
+            raise ConjoinError(
+                "--engine", "local has no --slots, --gpus or --threads",
+                "add --engine processes:N or ray, or set OMP_NUM_THREADS",
+            )  # fmt: skip
+        return engine_of(self.name, self.slots)
+
+    def needs(self) -> Needs:
+        """What a task takes; as many cores as threads."""
+        threads = self.threads or whole(os.environ.get("OMP_NUM_THREADS", "1"))
+        return Needs(threads, self.gpus, 0, threads)
+
+
+def whole(text: str) -> int:
+    """A number of threads as OMP_NUM_THREADS has it: the first of a list; 1 where it is none.
+
+    >>> whole("4,2"), whole("many")
+    (4, 1)
+    """
+    first = text.split(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) else 1
 
 
 def planned(ws: Workspace, name: str, seen: Survey) -> dict[str, Any]:
@@ -89,19 +143,18 @@ def run_embed(
     ws: Workspace,
     names: Sequence[str],
     console: Console,
+    asked: Asked,
     *,
-    strict: bool,
-    retry: bool,
     dry: bool,
     yes: bool = False,
-    prune: bool = False,
 ) -> bool:
     """Embed modalities; says which items failed and why. Returns whether none did.
 
-    What cannot be read now keeps its vectors unless ``prune``; where that is more than a tenth of
-    a modality, ``yes`` is asked for before anything changes.
+    What cannot be read now keeps its vectors unless they are pruned; where that is more than a
+    tenth of a modality, ``yes`` is asked for before anything changes.
     """
     chosen = list(names) or [m.name for m in ws.modalities]
+    engine, needs = asked.engine(), asked.needs()
     ws.check(chosen)
     for name in () if dry else chosen:  # opened first: the walk is not told of as slow
         ws.encoder(name)
@@ -117,15 +170,18 @@ def run_embed(
         console.result({"modalities": plans})
         return True
     for name in chosen:
-        asked = question(ws, name, seen[name], prune=prune)
-        if asked:
-            confirm(asked, yes=yes)
+        doubt = question(ws, name, seen[name], prune=asked.prune)
+        if doubt:
+            confirm(doubt, yes=yes)
     summary: list[dict[str, Any]] = []
     changed: list[str] = []
     for name in chosen:
-        found = seen[name].pruned() if prune else seen[name]
+        found = seen[name].pruned() if asked.prune else seen[name]
         progress = console.progress(name)
-        made = ws.embed(name, strict=strict, retry=retry, progress=progress, seen=found)
+        made = embed_on(
+            ws, name, engine, needs, strict=asked.strict, retry=asked.retry, progress=progress,
+            seen=found,
+        )  # fmt: skip
         summary.append(entry(name, made))
         show(name, made, console, timed=ws.modality(name).timed)
         changed += [name] if made.made or made.dropped else []

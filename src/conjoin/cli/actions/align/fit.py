@@ -6,7 +6,7 @@ from typing import Any
 from conjoin.cli.actions.align import calibration as scores
 from conjoin.cli.actions.align import joint as joint_verbs
 from conjoin.cli.actions.align.changes import show_change
-from conjoin.cli.actions.align.embed import run_embed
+from conjoin.cli.actions.align.embed import Asked, run_embed
 from conjoin.cli.console import Console
 from conjoin.project.evaluation import evaluate
 from conjoin.project.fit import decisions, joint, pipeline, stored
@@ -142,7 +142,7 @@ def run_add(ws: Workspace, names: Sequence[str], console: Console, *, dry: bool)
     for name in new:
         ws.modality(name)
     if new:
-        run_embed(ws, new, console.hushed(), strict=False, retry=False, dry=False)
+        run_embed(ws, new, console.hushed(), Asked(), dry=False)
     made = pipeline.add(ws, new)
     console.say(f"added {', '.join(new)} to frame {made.binding.frame.id}; search sees it")
     console.result({"added": new, "frame": made.binding.frame.id})

@@ -6,6 +6,7 @@ from typing import Any
 
 from conjoin.cli.actions.align.calibration import counted
 from conjoin.cli.console import Console
+from conjoin.execution.tasks import Engine
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number, plain
 
@@ -119,6 +120,7 @@ def run_claims(
     memory: float,
     out: Path,
     dry: bool,
+    engine: Engine | None = None,
 ) -> None:
     """Run the claims of the catalogue, and write what came of them."""
     from conjoin.claims.engine import Store, claims_of, in_order, run
@@ -144,9 +146,9 @@ def run_claims(
             f"({progress.seconds:.0f} s)"
         )
 
-    ended = run(jobs, store.folder, budget=budget, memory=memory, report=told)
+    ended = run(jobs, store.folder, budget=budget, memory=memory, engine=engine, report=told)
     for job, why in ended.broken.items():
-        console.note(f"{job.arm}, {job.task}, {job.data}: the worker died: {why}")
+        console.note(f"{job.arm}, {job.task}, {job.data}: {why}")
     whole = family is None and method is None
     before = read_json(out) if whole and out.exists() else None
     facts = judge(chosen, store, before=before)
