@@ -63,7 +63,8 @@ class AlignedSource:
         """
         rows = check_target(fitted, x)
         given = check_source(source, rows.shape[1], self.method)
-        few = _principal(given.x, rows, int(self.dims))
+        fewest = min(len(given.x), len(rows)) - 1
+        few = _principal(given.x, rows, min(int(self.dims), fewest))
         here, there = few.apply(given.x), few.apply(rows)
         made = _skada(ALIGNERS[self.method]).fit_transform(*_together(here, there, given.y))
         moved, asked = np.asarray(made[: len(here)]), np.asarray(made[len(here) :])

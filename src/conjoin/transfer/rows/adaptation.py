@@ -95,7 +95,7 @@ ADAPTATIONS: tuple[Row, ...] = (
     _row(
         "lame", "neighbourhood:LaplacianAnswers",
         "Answers pulled towards those of the nearest rows of the target.",
-        ("boudiaf2022lame",), {},
+        ("boudiaf2022lame",), {"weight": 1.0},
         (_claim("unchanged", "the only one of seven methods that does not fall below doing nothing "
                 "on the mean of its scenarios (figure, in words)",
                 differs="all unlabelled rows settle together, where theirs settle by batches"),

@@ -66,3 +66,41 @@ def tune(  # noqa: PLR0913 - each option is one the command line offers
         None if budget is None else seconds_of(budget), steps, batch, out, seed,
     )  # fmt: skip
     run_tune(opened(folder, writes=not dry_run), ask, Console(as_json, quiet), dry=dry_run)
+
+
+@verb(verbs)
+def adapt(  # noqa: PLR0913 - each option is one the command line offers
+    modality: Annotated[str, typer.Option(metavar="NAME", help="Modality whose head is adapted.")],
+    table: Annotated[
+        Path, typer.Option("--to", metavar="TABLE", help="Unlabelled rows of the other domain.")
+    ],
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="Classes of the workspace's items.")],
+    folder: Folder = Path(),
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, match-deviation, transport, mlls…")
+    ] = "auto",
+    score: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The target's classes, used to score alone."),
+    ] = None,
+    apply: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write answers: .csv .parquet .json")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the adapted head.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Adapt although nothing shifted.")] = False,
+    as_json: Json = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Take a head to another domain by its unlabelled rows.
+
+    It tests for a shift first and changes nothing where there is none; it shows the predicted
+    class shares before and after, and refuses where they collapse.
+    """
+    from conjoin.cli.actions.models.adapt import run_adapt
+    from conjoin.project.models.adapt import AdaptAsk
+
+    ask = AdaptAsk(modality, table, label, method, score, apply, out, force, seed)
+    run_adapt(opened(folder), ask, Console(as_json, quiet))
