@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -288,3 +289,60 @@ def test_bad_input_is_one_line(shop, capsys, monkeypatch):
     assert code == 0
     assert "audio" in listed["speech-letters"]["cannot"]
     assert os.path.exists("mine.toml")
+
+
+def tone(pitches, path):
+    """A third of a second a pitch, as a WAV file."""
+    at = np.arange(5000) / 16000
+    samples = np.concatenate([np.sin(2 * np.pi * pitch * at) for pitch in pitches])
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16000)
+        out.writeframes((8000 * samples).astype("<i2").tobytes())
+
+
+def test_sounds_are_read_as_letters_and_as_known_names(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pitch = {"a": 300, "b": 900, "c": 2200}
+    words = ["abc", "cab", "bca", "acb", "ab", "ca", "bc", "cb"]
+    rows = ["id,label,speech"]
+    for at in range(24):
+        word = words[at % 8]
+        tone([pitch[letter] * (1 + 0.01 * (at // 8)) for letter in word], tmp_path / f"{at}.wav")
+        rows.append(f"i{at},{word},{at}.wav")
+    (tmp_path / "items.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "conjoin.toml").write_text(
+        'version = 1\n[items]\ntable = "items.csv"\nid = "id"\n'
+        '[modalities.speech]\ncolumn = "speech"\nencoder = "builtin:audio"\n'
+        "[split]\ntest = 8\nseed = 0\n"
+    )
+    settings = ("body.dim=16", "body.heads=2", "course.steps=60", "batch=16", "validation=0",
+                "course.lr=0.02", "course.dropout=0", "views.speech.bands=0")  # fmt: skip
+    words_of = [part for one in settings for part in ("--set", one)]
+    code, _, err = conjoin(capsys, "model", "pretrain", "speech-letters", *words_of, "--json")
+    assert code == 0, err
+    (tmp_path / "names.txt").write_text("\n".join(words) + "\n")
+    model = "pretrained:models/speech-letters"
+    files = [f"{at}.wav" for at in range(8)]
+    code, out, _ = conjoin(capsys, "transcribe", model, *files, "--names", "names.txt", "--json")
+    found = [one["text"] for one in json.loads(out)["transcripts"]]
+    assert code == 0
+    assert np.mean([a == b for a, b in zip(found, words, strict=True)]) > 0.6
+    spelt = []
+    for beam in (1, 20):
+        code, out, _ = conjoin(capsys, "transcribe", model, *files, "--beam", beam, "--json")
+        assert code == 0, out
+        spelt.append([one["text"] for one in json.loads(out)["transcripts"]])
+        assert all(set(text) <= set("abc") for text in spelt[-1])
+    assert np.mean([a == b for a, b in zip(*spelt, strict=True)]) > 0.6
+    (tmp_path / "torn.wav").write_bytes(b"no sound")
+    code, out, _ = conjoin(capsys, "transcribe", model, "0.wav", "torn.wav", "--json")
+    assert code == 1
+    assert json.loads(out)["transcripts"][1]["failed"]
+    for given, said in (
+        (("builtin:text", "0.wav"), "give pretrained:DIR"),
+        (("pretrained:no", "0.wav"), "no trained"),
+    ):  # fmt: skip
+        code, _, err = conjoin(capsys, "transcribe", *given)
+        assert (code, said in err) == (2, True)

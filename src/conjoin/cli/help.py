@@ -10,7 +10,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Start": ("demo", "read", "init", "embed", "info", "trust"),
     "Align and search": ("fit", "search", "tune", "explain"),
     "Trust": ("evaluate", "measure", "compare", "forecast", "doctor", "report", "claims"),
-    "Decide": ("head", "fuse"),
+    "Decide": ("head", "fuse", "transcribe"),
     "Models": ("methods", "model", "weights", "bridge", "distill", "upgrade"),
     "Keep current": ("sync", "index", "add", "remove", "merge", "jobs", "clean"),
     "Serve": ("serve",),

@@ -20,6 +20,7 @@ from conjoin.cli.commands import read as cli_read
 from conjoin.cli.commands import report as cli_report
 from conjoin.cli.commands import serve as cli_serve
 from conjoin.cli.commands import sync as cli_sync
+from conjoin.cli.commands import transcribe as cli_transcribe
 from conjoin.cli.commands import transfer as cli_transfer
 from conjoin.cli.commands import tune as cli_ranking
 from conjoin.cli.commands import upgrade as cli_upgrade
@@ -68,6 +69,7 @@ app.add_typer(cli_jobs.verbs)
 app.add_typer(cli_ranking.verbs)
 app.add_typer(cli_explain.verbs)
 app.add_typer(cli_transfer.verbs)
+app.add_typer(cli_transcribe.verbs)
 app.add_typer(cli_upgrade.verbs)
 app.add_typer(cli_bridge.verbs)
 app.add_typer(cli_report.verbs)

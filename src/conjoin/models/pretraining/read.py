@@ -45,13 +45,13 @@ def prefix_beam(log_probs: np.ndarray, width: int = 8) -> list[tuple[list[int], 
 
         for text, (b, n) in beams.items():
             both = float(np.logaddexp(b, n))
-            add(text, both + frame[blank], -np.inf, grown)
+            add(text, float(both + frame[blank]), -np.inf, grown)
             if text:
-                add(text, -np.inf, n + frame[text[-1]], grown)
+                add(text, -np.inf, float(n + frame[text[-1]]), grown)
             for letter in np.argsort(-frame[:blank])[: max(width, 4)]:
                 came = b if text and text[-1] == letter else both
                 if np.isfinite(came):
-                    add((*text, int(letter)), -np.inf, came + frame[letter], grown)
+                    add((*text, int(letter)), -np.inf, float(came + frame[letter]), grown)
         ranked = sorted(grown.items(), key=lambda entry: -np.logaddexp(*entry[1]))
         beams = dict(ranked[:width])
     return [(list(text), float(np.logaddexp(*score))) for text, score in beams.items()]
