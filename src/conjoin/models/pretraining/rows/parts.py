@@ -1,7 +1,6 @@
 """Catalogue rows of what models are assembled from."""
 
 from conjoin.catalogue import Row
-from conjoin.models.pretraining.recipes import ROWS as RECIPES
 
 _HERE = "conjoin.models.pretraining"
 _TARGETS = f"{_HERE}.targets"
@@ -79,4 +78,4 @@ ENCODERS: tuple[Row, ...] = (
         extra="train"),
 )  # fmt: skip
 
-ROWS = (*RECIPES, *ENCODERS, *CELLS, *MASKS, *TARGETS)
+ROWS = (*ENCODERS, *CELLS, *MASKS, *TARGETS)
