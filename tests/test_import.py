@@ -45,6 +45,12 @@ def test_the_core_runs_without_torch():
     assert "torch._C" not in loaded_by(code)
 
 
+def test_a_search_loads_no_statistics():
+    """Half a second of every cold verb, for one quantile and one least-squares problem."""
+    found = loaded_by("import conjoin.project.search.session, conjoin.project.search.ranking")
+    assert not {"scipy.stats", "scipy.optimize"} & set(found)
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import sys\n"

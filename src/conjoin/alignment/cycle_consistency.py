@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from conjoin.alignment.modality_graph import Edge, lines_of, paths
 from conjoin.catalogue import find
@@ -111,5 +110,7 @@ def _attribute(
             row[place[(a, b) if (a, b) in place else (b, a)]] = 1
         rows.append(row)
         values.append(error)
+    from scipy.optimize import nnls  # slow to import, and needed with three modalities only
+
     solution, _ = nnls(np.array(rows), np.array(values))
     return {edge: float(min(1.0, solution[place[edge]])) for edge in edges}

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from conjoin.alignment.choice import Choice, Trial
 from conjoin.catalogue import Row, find, of_kind
@@ -69,6 +68,8 @@ def fold_interval(scores: Sequence[float] | np.ndarray) -> tuple[float | None, f
     values = np.asarray(scores, dtype=np.float64)
     if len(values) < 2:
         return None, None
+    from scipy.stats import t as student  # half a second to import, for one figure
+
     half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
 

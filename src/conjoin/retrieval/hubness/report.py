@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from conjoin.storage.digest import stable_hash
 
@@ -85,6 +84,8 @@ class Hubness:
             half = 0.0
             if (count := len(apart)) > 1:
                 error = np.sqrt((count - 1) / count * np.square(apart - apart.mean()).sum())
+                from scipy.stats import t as student  # half a second to import
+
                 half = float(student.ppf(0.975, count - 1) * error)
             found += [value, value - half, value + half]
         skew, skew_low, skew_high, share, low, high = found
