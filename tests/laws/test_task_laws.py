@@ -14,6 +14,7 @@ from conjoin.evaluation.benchmark import refuse_leak
 from conjoin.maps.base import Affine, Composable
 from conjoin.metrics.base import Reads
 from conjoin.metrics.measurement import Measurement
+from conjoin.models.merging.base import TensorMerge
 from conjoin.retrieval.hubness.csls import Correction
 from conjoin.retrieval.ranking.score_fusion import Scored
 from conjoin.storage.digest import stable_hash
@@ -48,6 +49,7 @@ def arm_of(name):
         "fusing": "concat",
         "few-shot": "nearest-mean",
         "adapting": "match-deviation",
+        "merging": "task-arithmetic",
         "distilling": "ridge-student",
         "hybrid": "cc",
         "composed": "sum",
@@ -64,7 +66,8 @@ def arm_of(name):
 def other_of(name):
     return {
         "tracking": "cka", "unpaired": "identity", "hubs": "identity", "fusing": "late",
-        "few-shot": "identity", "adapting": "identity", "distilling": "identity",
+        "few-shot": "identity", "adapting": "identity", "merging": "identity",
+        "distilling": "identity",
         "hybrid": "rrf", "composed": "and", "parts": "max-part", "terms": "sliced-words",
         "detecting": "identity", "stored": "identity", "cutting": "identity",
         "suggesting": "identity", "curating": "identity",
@@ -89,6 +92,17 @@ class Blind:
     def predict(self, views, present):
         rng = np.random.default_rng(self.seed)
         return rng.choice(self.classes, len(next(iter(views.values()))))
+
+
+@dataclass(frozen=True)
+class Lost(TensorMerge):
+    """A merge that knows nothing but the shapes."""
+
+    seed: int
+
+    def merge(self, part, known):
+        rng = np.random.default_rng([self.seed, stable_hash(part.name)])
+        return rng.normal(size=len(part.base))
 
 
 @dataclass(frozen=True)
@@ -275,6 +289,7 @@ def random_scores(name, seeds):
             "fusing": Blind,
             "detecting": Suspicion,
             "adapting": Adrift,
+            "merging": Lost,
             **dict.fromkeys(("few-shot", "distilling"), Astray),
             **dict.fromkeys(RANKED, Lottery),
             **dict.fromkeys(("stored", "cutting"), Luck),
@@ -377,6 +392,7 @@ def test_training_has_no_group_of_what_is_tested(name):
 PLANTED = {
     "few-shot": "nearest-mean",
     "adapting": "match-mean",
+    "merging": "average",
     "distilling": "ridge-student",
     "fusing": "concat",
     "hybrid": "cc",
@@ -391,6 +407,7 @@ EASY = {
     "class-upgrading": 0.7,
     "few-shot": 0.85,
     "adapting": 0.85,
+    "merging": 0.7,
     "curating": 0.8,
     "distilling": 0.9,
     "fusing": 0.8,

@@ -118,7 +118,7 @@ def summed(scale):
 def test_task_vectors_by_tensor(experts):
     rules = {
         "ties-tensor": trimmed, "magmax": magmax, "emr": unified, "average": summed(1 / 3),
-        "task-arithmetic": summed(0.6), "negation": summed(-1),
+        "task-arithmetic": summed(1), "negation": summed(-1),
     }  # fmt: skip
     for name, rule in rules.items():
         assert close(merge_arrays(BASE, experts, name), by_tensor(rule, experts)), name

@@ -101,6 +101,9 @@ TRANSFER_TASKS: tuple[Row, ...] = (
     Row("task", "adapting", "conjoin.claims.tasks.decision.adaptation:Adapting",
         "Classify rows of another domain, whose training rows have no labels.",
         ("lalou2024skada",), cost="free"),
+    Row("task", "merging", "conjoin.claims.tasks.decision.merging:Merging",
+        "Merge networks trained from one base on other classes each; ask all classes.",
+        ("ilharco2023arithmetic",), cost="free"),
     Row("task", "distilling", "conjoin.claims.tasks.decision.distillation:Distilling",
         "Match the teachers' vectors on held-out items.", cost="free"),
 )  # fmt: skip

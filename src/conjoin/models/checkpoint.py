@@ -318,10 +318,12 @@ def _header(path: Path) -> list[Entry]:
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)
-        found, spans = [], []
+        found, spans, odd = list[Entry](), list[tuple[int, int]](), list[tuple[str, str]]()
         for name, one in header.items():
             start, stop = one["data_offsets"]
-            _refuse_dtype(path, name, one["dtype"])
+            if one["dtype"] not in FLOATS and one["dtype"] not in OTHERS:
+                odd.append((name, one["dtype"]))
+                continue
             entry = Entry(name, one["dtype"], tuple(one["shape"]), path, 8 + length + start)
             if stop - start != entry.size * entry.width or start < 0:
                 raise cut
@@ -329,6 +331,7 @@ def _header(path: Path) -> list[Entry]:
             spans.append((start, stop))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise cut from None
+    _refuse_types(path, odd)
     spans.sort()
     if any(one[1] > two[0] for one, two in itertools.pairwise(spans)):
         raise ConjoinError(str(path), "two tensors share bytes", "save the model again")
@@ -337,8 +340,8 @@ def _header(path: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.start)
 
 
-def _refuse_dtype(path: Path, name: str, dtype: str) -> None:
-    if dtype not in FLOATS and dtype not in OTHERS:
+def _refuse_types(path: Path, odd: Sequence[tuple[str, str]]) -> None:
+    for name, dtype in odd[:1]:
         raise ConjoinError(
             str(path), f"tensor {name} is {dtype}, a quantised type",
             "give the weights in float32, float16 or bfloat16",

@@ -26,7 +26,7 @@ class Consensus(TensorMerge):
     Source: Wang et al. 2024 (Consensus Task Arithmetic).
     """
 
-    scale: Annotated[float, Search(-2.0, 3.0)] = 1.0
+    scale: Annotated[float, Search(0.0, 2.0)] = 1.0
     strictness: Annotated[float, Search(0.0, 1.0)] = 0.4
     least: Annotated[int, Search(1, 3)] = 2
 

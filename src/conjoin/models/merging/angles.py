@@ -162,7 +162,7 @@ class SelectCalculateErase(TensorMerge):
     """
 
     density: Annotated[float, Search(0.0, 1.0)] = 0.5
-    scale: Annotated[float, Search(0.0, 3.0)] = 1.0
+    scale: Annotated[float, Search(0.0, 2.0)] = 1.0
 
     def look(self, models: Models, name: str, known: Any) -> Any:
         """The cut of variances, and the experts' weights."""

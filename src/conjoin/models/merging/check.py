@@ -48,7 +48,7 @@ def _remedy(apart: Sequence[str]) -> str:
     if all("head" in one or "decoder" in one or "classifier" in one for one in apart):
         return "one of them ties or lacks its head: save both with the same class"
     if all("embed" in one for one in apart):
-        return "tokens were added to one of them: give --rows common"
+        return "tokens were added to one of them: merge models of one vocabulary"
     return "merge only models trained from one base"
 
 

@@ -31,7 +31,7 @@ class Subspace(TensorMerge):
     """
 
     rule: Annotated[str, Choice(("isotropic", "disjoint"))] = "disjoint"
-    scale: Annotated[float, Search(0.0, 3.0)] = 1.0
+    scale: Annotated[float, Search(0.0, 2.0)] = 1.0
     exact: ClassVar[str] = "close"
     whole: ClassVar[bool] = True
 

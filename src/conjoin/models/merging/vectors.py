@@ -14,7 +14,7 @@ from conjoin.models.merging.cuts import Cut, largest
 from conjoin.storage.digest import stable_hash
 
 TRIMS = ("none", "magnitude", "random", "rank-random", "outliers")
-COMBINES = ("sum", "mean", "sign-mean", "elect-max", "largest")
+COMBINES = ("sum", "minus", "mean", "sign-mean", "elect-max", "largest")
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class TaskVector(TensorMerge):
     magnitude (TIES); a random share, divided by ``density`` (DARE); a random share whose
     probability rises with the rank of the magnitude within a row, each number divided by its
     probability (DELLA); or all but the largest ``outliers`` and the smallest, so that ``density``
-    are left (Breadcrumbs). ``combine`` is the sum, the mean, the mean of those that have the sign
-    of the sum (TIES), the largest of those that have it (EMR's unified vector), or the largest of
-    all (MagMax).
+    are left (Breadcrumbs). ``combine`` is the sum, minus the sum, the mean, the mean of those that
+    have the sign of the sum (TIES), the largest of those that have it (EMR's unified vector), or
+    the largest of all (MagMax).
 
     Of equal magnitudes at a threshold the first in order of storage are kept until the count is
     met; how many were decided so is counted.
@@ -50,7 +50,7 @@ class TaskVector(TensorMerge):
     Deep et al. 2024; Davari and Belilovsky 2024; Marczak et al. 2024; Huang et al. 2024.
     """
 
-    scale: Annotated[float, Search(-2.0, 3.0)] = 1.0
+    scale: Annotated[float, Search(0.0, 2.0)] = 1.0
     trim: Annotated[str, Choice(TRIMS)] = "none"
     density: Annotated[float, Search(0.0, 1.0)] = 1.0
     outliers: Annotated[float, Search(0.0, 0.5)] = 0.01
@@ -99,7 +99,7 @@ class TaskVector(TensorMerge):
     def merge(self, part: Part, known: Any) -> np.ndarray:
         """The base plus the combination."""
         linear = self.trim == "none" or self.density >= 1 - self._top
-        if linear and self.combine in ("sum", "mean"):
+        if linear and self.combine in ("sum", "minus", "mean"):
             return self._linear(part)
         kept = [self._sparse(part, place, known) for place in range(len(part.experts))]
         return part.base + self.scale * combined(kept, self.combine)
@@ -107,7 +107,7 @@ class TaskVector(TensorMerge):
     def _linear(self, part: Part) -> np.ndarray:
         """The same as weights of base and experts, which gives one expert at scale 1 bit by bit."""
         count = len(part.experts)
-        weight = self.scale / count if self.combine == "mean" else self.scale
+        weight = {"sum": 1.0, "minus": -1.0, "mean": 1.0 / count}[self.combine] * self.scale
         rest = 1.0 - weight * count
         out = part.experts[0] * weight
         for expert in part.experts[1:]:
@@ -163,8 +163,8 @@ def combined(deltas: Sequence[np.ndarray], how: str) -> np.ndarray:
     total = deltas[0].copy()
     for delta in deltas[1:]:
         total += delta
-    if how in ("sum", "mean"):
-        return total / len(deltas) if how == "mean" else total
+    if how in ("sum", "minus", "mean"):
+        return total * {"sum": 1.0, "minus": -1.0, "mean": 1.0 / len(deltas)}[how]
     sign = np.sign(total)
     if how == "elect-max":
         best = np.zeros_like(total)

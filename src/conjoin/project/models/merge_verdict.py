@@ -22,7 +22,7 @@ from conjoin.storage.digest import stable_hash
 
 #: Tried on the validation pairs where the method is ``auto``, each at every scale.
 METHODS = ("average", "task-arithmetic", "ties", "magmax")
-#: Scales tried, as a share of what experts add; of a sum, of the mean times their number.
+#: Scales tried of what the experts add.
 SCALES = (0.3, 0.5, 0.75, 1.0, 1.5)
 #: Test pairs at least, of each skill.
 LEAST = 40
@@ -199,12 +199,10 @@ def _chosen(
     for name in names:
         row = find("tensor-merge", name)
         scaled = "scale" in ranges(row.load()) and "scale" not in ask.settings
-        sums = row.make().__dict__.get("combine", "sum") == "sum"
         for scale in SCALES if scaled else (None,):
             settings = dict(ask.settings)
             if scale is not None:
-                share = scale if sums or name != "average" else min(1.0, scale)
-                settings["scale"] = -share if row.settings.get("scale", 1.0) < 0 else share
+                settings["scale"] = scale
             tried += 1
             tell(f"choose: {name} {settings}")
             made = _merged(ask, name, settings, place / f"try-{tried}")
