@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 #: Commands by purpose; each stands in one group.
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Start": ("demo", "read", "init", "embed", "info", "trust"),
-    "Align and search": ("fit", "search", "tune", "explain"),
+    "Align and search": ("fit", "search", "ask", "tune", "explain"),
     "Trust": ("evaluate", "measure", "compare", "forecast", "doctor", "report", "claims"),
     "Decide": ("head", "fuse", "transcribe"),
     "Models": ("methods", "model", "weights", "bridge", "distill", "upgrade"),

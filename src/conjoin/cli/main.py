@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from conjoin.cli.commands import ask as cli_ask
 from conjoin.cli.commands import bridge as cli_bridge
 from conjoin.cli.commands import doctor as cli_doctor
 from conjoin.cli.commands import explain as cli_explain
@@ -61,6 +62,7 @@ app.add_typer(weights, name="weights")
 app.add_typer(cli_model.verbs, name="model")
 app.add_typer(cli_serve.verbs)
 app.add_typer(cli_read.verbs)
+app.add_typer(cli_ask.verbs)
 app.add_typer(cli_fuse.verbs)
 app.add_typer(cli_doctor.verbs)
 app.add_typer(cli_sync.verbs)

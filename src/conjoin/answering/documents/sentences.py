@@ -62,7 +62,8 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     >>> [text[a:b] for a, b in sentence_spans(text)]
     ['It costs 3.5 crowns, e.g. Two of them.', 'See Fig. 4 below.']
     """
-    spans, start = [], 0
+    spans: list[tuple[int, int]] = []
+    start = 0
     for found in _END.finditer(text):
         stop = found.group("stop")
         if stop == "." and _abbreviated(text[max(0, found.start() - 12) : found.start()]):

@@ -1,0 +1,203 @@
+"""``ask``: the documents of a workspace opened once and asked many times."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from conjoin.answering.answer import Answer, Passage, disagreeing, quotes
+from conjoin.answering.model import Model, written
+from conjoin.answering.refusal import Gates, list_features
+from conjoin.answering.support import Support
+from conjoin.answering.words import Words, mixed
+from conjoin.errors import ConjoinError
+from conjoin.project.search.queries import Query
+from conjoin.project.search.ranking import Part
+from conjoin.project.search.session import SearchSession
+from conjoin.project.workspace import Workspace
+
+#: Passages that are quoted from, or given to a model.
+EVIDENCE = 5
+#: Questions of the structure that the gates are fitted on, at most, and at least.
+MINTED, FEW = 600, 20
+#: Share of a question's words that one passage must hold where no gate is fitted.
+HALF = 0.5
+_COLUMNS = (
+    "document", "page", "path", "text", "passage", "caption", "pictures", "breaks", "asked"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """Pieces of documents, their words, and where something is fitted their vectors."""
+
+    ws: Workspace
+    passages: tuple[Passage, ...]
+    asked: tuple[tuple[str, ...], ...]
+    session: SearchSession | None
+
+    @classmethod
+    def open(cls, ws: Workspace) -> "Documents":
+        """The documents of a workspace whose table ``conjoin read`` wrote.
+
+        Raises
+        ------
+        ConjoinError : the table has no such columns.
+        """
+        names = set(ws.items.names)
+        lost = [name for name in _COLUMNS if name not in names]
+        if lost:
+            raise ConjoinError(
+                str(ws.config.items.table), f"has no column {lost[0]!r}",
+                "ask a table that conjoin read wrote",
+            )  # fmt: skip
+        columns = {name: list(ws.items.column(name)) for name in _COLUMNS}
+        made = tuple(
+            Passage(
+                str(item), str(columns["document"][at]), int(columns["page"][at] or 0),
+                tuple(columns["path"][at] if columns["path"][at] is not None else ()),
+                "\n".join(filter(None, (columns["passage"][at], columns["caption"][at]))),
+                tuple(int(v) for v in _some(columns["breaks"][at])),
+                tuple(map(str, _some(columns["pictures"][at]))),
+            )
+            for at, item in enumerate(ws.items.ids)
+        )  # fmt: skip
+        asked = tuple(tuple(map(str, _some(own))) for own in columns["asked"])
+        fitted = (ws.state / "current.json").exists()
+        session = SearchSession.open(ws) if fitted else None
+        return cls(ws, made, asked, session)
+
+    @cached_property
+    def words(self) -> Words:
+        """Headings and text of every piece."""
+        return Words.of(" ".join((*one.path, one.text)) for one in self.passages)
+
+    @cached_property
+    def bodies(self) -> Words:
+        """Text without headings, in which a heading has to be found when gates are fitted."""
+        return Words.of(one.text for one in self.passages)
+
+    def cosines(self, question: str) -> np.ndarray:
+        """Similarity of each piece; zeros where nothing is fitted or nothing reads a question."""
+        found = np.zeros(len(self.passages))
+        if self.session is None or "passage" not in self.session.index.spaces:
+            return found
+        asking = "question" if "question" in self.session.fit.binding.maps else None
+        read = self.session.read(Part("text", Query(text=question, source=asking), 1.0))
+        rows, right = self._vectors
+        own = np.asarray(read.space.vectors[0], np.float32)
+        found[rows] = right @ (own / max(float(np.linalg.norm(own)), 1e-9))
+        return found
+
+    @cached_property
+    def _vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the pieces that have one, their places and unit vectors in the joint frame."""
+        assert self.session is not None
+        space = self.session.index.spaces["passage"]
+        place = {one.id: at for at, one in enumerate(self.passages)}
+        return np.array([place[str(item)] for item in space.ids]), _unit(space.vectors)
+
+    @cached_property
+    def gates(self) -> Gates | None:
+        """When to refuse; ``None`` where the documents ask too little of themselves."""
+        answered, removed = self.minted()
+        return Gates.fit(answered, removed) if len(answered) >= FEW else None
+
+    def minted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features of the structure's questions, with their answers and without, ``[n, 6]``.
+
+        A question comes from its piece's heading, caption or links; headings are not searched.
+        Its section is what is taken out: pieces under the same headings of the same document.
+        """
+        places = [(row, own[0]) for row, own in enumerate(self.asked) if own]
+        step = max(1, -(-len(places) // MINTED))
+        near = self._near([row for row, _ in places[::step]])
+        known: dict[Any, int] = {}
+        sections = np.array([known.setdefault((one.document, one.path), len(known))
+                             for one in self.passages])  # fmt: skip
+        answered, removed = [], []
+        for at, (row, said) in enumerate(places[::step]):
+            covered, by_words = self.bodies.covered(said), self.bodies.scores(said)
+            cosine = near[at]
+            keep = sections != sections[row]
+            if keep.sum() < 5:
+                continue
+            lists = [by_words, cosine]
+            answered.append(list_features(mixed(lists), covered, cosine))
+            left = [one[keep] for one in lists]
+            removed.append(list_features(mixed(left), covered[keep], cosine[keep]))
+        return np.array(answered).reshape(-1, 6), np.array(removed).reshape(-1, 6)
+
+    def _near(self, rows: list[int]) -> np.ndarray:
+        """Cosines ``[questions, pieces]`` from stored vectors; zeros where there are none."""
+        found = np.zeros((len(rows), len(self.passages)))
+        spaces = {} if self.session is None else self.session.index.spaces
+        if not {"question", "passage"} <= set(spaces):
+            return found
+        left = spaces["question"]
+        first = {str(item): at for at, item in reversed(list(enumerate(left.ids)))}
+        asked, (columns, right) = _unit(left.vectors), self._vectors
+        for at, row in enumerate(rows):
+            own = first.get(self.passages[row].id)
+            if own is not None:
+                found[at, columns] = right @ asked[own]
+        return found
+
+    def ask(
+        self, question: str, *, model: Model | None = None, history: tuple[str, ...] = (),
+        heard: Callable[[Support], Any] | None = None,
+    ) -> Answer:  # fmt: skip
+        """Answer from the documents, or refuse and say why.
+
+        Parameters
+        ----------
+        model : what writes; without one, sentences are quoted.
+        history : earlier questions; the last is searched too where no passage holds half of this.
+        heard : told of each written sentence when it is there.
+
+        Raises
+        ------
+        ConjoinError : no question, or the model cannot be reached or answers with garbage.
+        """
+        question = " ".join(question.split())
+        if not question:
+            raise ConjoinError("question", "is empty", "ask something")
+        searched = question
+        if history and float(self.words.covered(question).max()) < HALF:
+            searched = f"{history[-1]} {question}"
+        cosine, covered = self.cosines(searched), self.words.covered(searched)
+        total = mixed([self.words.scores(searched), cosine])
+        order = np.argsort(-total, kind="stable")[:EVIDENCE]
+        near = tuple(replace(self.passages[at], score=float(total[at])) for at in order)
+        notes = () if self.session is not None else ("nothing is fitted: searched by words alone",)
+        gates = self.gates if self.session is not None else None
+        if gates is not None:
+            cause = gates.cause(list_features(total, covered, cosine))
+        else:  # headings find themselves by words alone: no list of theirs says when to refuse
+            cause = "" if float(covered[order].max()) >= HALF else "unlike"
+            if self.session is not None:
+                notes = (*notes, f"fewer than {FEW} headings to learn from: refusal by words")
+        if cause:
+            return Answer(question, cause, (), near, notes=notes)
+        quoted = quotes(searched, near, self.words)
+        against = disagreeing(quoted)
+        if not quoted or against:
+            cause = "conflict" if against else "near"
+            return Answer(question, cause, against or (), near, notes=notes)
+        if model is None:
+            return Answer(question, "", tuple(quoted), near, notes=notes)
+        said, prompt = written(model, question, near, history, heard)
+        if not any(one.stands for one in said):
+            return Answer(question, "near", (), near, said, model.name, prompt, notes)
+        return Answer(question, "", tuple(quoted), near, said, model.name, prompt, notes)
+
+
+def _unit(vectors: Any) -> np.ndarray:
+    held = np.asarray(vectors, np.float32)
+    return held / np.maximum(np.linalg.norm(held, axis=1, keepdims=True), 1e-9)
+
+
+def _some(value: Any) -> list[Any]:
+    return [] if value is None else list(value)
