@@ -89,7 +89,8 @@ class Shards:
         """
         if self.engine.machines:
             for done in self.engine.everywhere(self._task("ready", plan), self.needs):
-                _refuse(done)
+                if not done.died:  # a node that went as it was asked: others make its shards
+                    _refuse(done)
         deadly = []
         tasks = (self._task("make", plan, shard=n, strict=strict) for n in numbers)
         for done in self.engine.run(tasks, self.needs, tries=TRIES):
