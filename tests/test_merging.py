@@ -75,6 +75,16 @@ def test_a_folder_merges_as_its_arrays_do(three):
     assert sorted(p.name for p in three.iterdir()) == ["base", "one", "out", "two"]
 
 
+def test_a_table_of_whole_numbers_may_be_in_the_base_alone(three):
+    arrays = model(4)
+    del arrays["places"]
+    written(three / "newer", arrays)
+    made = merge(three / "base", [three / "newer"], "average", three / "out")
+    found = load_file(made.folder / "model.safetensors")
+    assert (found["places"] == np.arange(5)).all()
+    assert (found["layer.0.bias"] == arrays["layer.0.bias"]).all()
+
+
 def test_shards_and_their_order_change_neither_hash_nor_result(three):
     folder, arrays = three / "cut", model(2)
     folder.mkdir()

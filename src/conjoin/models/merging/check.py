@@ -26,14 +26,15 @@ def check_alike(base: Tensors, experts: Sequence[Tensors]) -> None:
     if not experts:
         raise ConjoinError("merge", "no expert", "name one or more")
     for expert in experts:
-        own, theirs = set(base.entries), set(expert.entries)
+        # Tables of whole numbers (positions) are saved by some versions and not by others.
+        own, theirs = ({n for n, e in m.entries.items() if e.floating} for m in (base, expert))
         apart = [
-            *(f"{name} only in {base.label}" for name in base.entries if name not in theirs),
-            *(f"{name} only in {expert.label}" for name in expert.entries if name not in own),
+            *(f"{name} only in {base.label}" for name in base.entries if name in own - theirs),
+            *(f"{name} only in {expert.label}" for name in expert.entries if name in theirs - own),
             *(
                 f"{name} is {list(expert.entries[name].shape)}, not {list(entry.shape)}"
                 for name, entry in base.entries.items()
-                if name in theirs and expert.entries[name].shape != entry.shape
+                if name in own & theirs and expert.entries[name].shape != entry.shape
             ),
         ]
         if apart:
