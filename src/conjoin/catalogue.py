@@ -18,7 +18,8 @@ from conjoin.errors import ConjoinError, nearest
 
 ROOMS = (
     "encoders", "losses", "metrics", "alignment", "upgrade", "transfer", "fusion", "retrieval",
-    "quality", "models.pretraining", "models.tuning", "models.merging", "claims",
+    "quality", "models.pretraining", "models.tuning", "models.merging", "evaluation",
+    "claims",
 )  # fmt: skip
 
 
@@ -147,6 +148,7 @@ KINDS: Mapping[str, Kind] = {
         "a base and experts of its names and shapes → one tensor for each name",
         "conjoin.models.merging.base:TensorMerge", ("prepare", "look", "merge"),
     ),
+    "format": Kind("a published benchmark's files → a task, and back"),
     "data": Kind("a name → real spaces, pairs, groups and labels to judge methods on"),
     "task": Kind("data and an arm → scores of each held-out unit"),
 }  # fmt: skip

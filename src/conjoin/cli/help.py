@@ -9,7 +9,16 @@ from typer.core import TyperGroup
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Start": ("demo", "read", "init", "embed", "info", "trust"),
     "Align and search": ("fit", "search", "ask", "tune", "explain"),
-    "Trust": ("evaluate", "measure", "compare", "forecast", "doctor", "report", "claims"),
+    "Trust": (
+        "evaluate",
+        "measure",
+        "compare",
+        "benchmark",
+        "forecast",
+        "doctor",
+        "report",
+        "claims",
+    ),
     "Decide": ("head", "fuse", "transcribe"),
     "Models": ("methods", "model", "weights", "bridge", "distill", "upgrade"),
     "Keep current": ("sync", "index", "add", "remove", "merge", "jobs", "clean"),

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from conjoin.cli.commands import ask as cli_ask
+from conjoin.cli.commands import benchmark as cli_benchmark
 from conjoin.cli.commands import bridge as cli_bridge
 from conjoin.cli.commands import doctor as cli_doctor
 from conjoin.cli.commands import explain as cli_explain
@@ -74,6 +75,7 @@ app.add_typer(cli_transfer.verbs)
 app.add_typer(cli_transcribe.verbs)
 app.add_typer(cli_upgrade.verbs)
 app.add_typer(cli_bridge.verbs)
+app.add_typer(cli_benchmark.verbs)
 app.add_typer(cli_report.verbs)
 
 

@@ -40,6 +40,7 @@ CALLS: Mapping[str, str] = {
     "recipe": "fit",
     "tuning": "attach",
     "tensor-merge": "merge",
+    "format": "open",
     "data": "load",
     "task": "setting",
 }

@@ -1,0 +1,1 @@
+"""Published benchmark formats: each layout is read to a task and written again."""

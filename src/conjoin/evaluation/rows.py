@@ -1,0 +1,23 @@
+"""Catalogue rows of published benchmark formats."""
+
+from conjoin.catalogue import Row
+
+_HERE = "conjoin.evaluation.formats"
+
+ROWS: tuple[Row, ...] = (
+    Row("format", "beir", f"{_HERE}.beir:Beir",
+        "Corpus and queries as JSON lines, judgements by split.",
+        ("thakur2021beir",), cost="free"),
+    Row("format", "mteb", f"{_HERE}.mteb_folder:MtebFolder",
+        "Corpus, queries and judgements in Parquet; texts, pictures or sounds.",
+        ("muennighoff2023mteb",), cost="free"),
+    Row("format", "trec", f"{_HERE}.trec:Trec",
+        "Judgements, and runs of systems that are scored as they are.",
+        ("voorhees1999trec8",), cost="free"),
+    Row("format", "coco-captions", f"{_HERE}.coco:CocoCaptions",
+        "Captions to pictures, or captioners' results beside references.",
+        ("chen2015cococaptions",), cost="free"),
+    Row("format", "vl-checklist", f"{_HERE}.vl_checklist:VlChecklist",
+        "Captions against foils of the same picture, by leaf of a taxonomy.",
+        ("zhao2022vlchecklist",), cost="free"),
+)  # fmt: skip

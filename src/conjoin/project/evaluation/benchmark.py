@@ -1,0 +1,153 @@
+"""Encoders and a workspace on published benchmarks, and a workspace's held-out items as one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conjoin.catalogue import find
+from conjoin.encoders.open import cache_folder, open_encoder, towers
+from conjoin.encoders.run import encode
+from conjoin.errors import CellError, ConjoinError
+from conjoin.evaluation.formats.base import Cells, Rank
+from conjoin.evaluation.published import Arm, Result, judge, open_task
+from conjoin.items.cells import resolve
+from conjoin.project.fit.stored import current_fit
+from conjoin.project.workspace import Workspace
+from conjoin.spaces import Space, Tokens
+
+
+def benchmark(
+    paths: Sequence[Path],
+    encoders: Sequence[str] = (),
+    ws: Workspace | None = None,
+    *,
+    layout: str | None = None,
+    split: str = "test",
+    seed: int = 0,
+) -> list[Result]:
+    """Every encoder, and the binding in use of a workspace, on the task of each path.
+
+    Raises
+    ------
+    ConjoinError : a path is no known benchmark, a field is missing, or an encoder reads other
+        kinds of cells than the task has.
+    """
+    opened = [open_task(path, split=split, name=layout) for path in paths]
+    arms = [_encoder_arm(uri) for uri in encoders]
+    if ws is not None:
+        arms.append(_workspace_arm(ws))
+    return [judge(task, name, arms, seed=seed) for name, task in opened]
+
+
+def _encoder_arm(uri: str) -> Arm:
+    """An encoder, with the other towers of its model where it has them."""
+    of_kind = towers(uri, cache=cache_folder())
+    made: dict[str, Any] = {}
+
+    def embed(cells: Cells) -> np.ndarray:
+        if cells.kind not in of_kind:
+            said = ", ".join(sorted(of_kind))
+            raise ConjoinError(f"encoder {uri}", f"reads {said}, the task has {cells.kind}",
+                               "give an encoder that reads both sides")  # fmt: skip
+        if cells.kind not in made:
+            made[cells.kind] = open_encoder(of_kind[cells.kind])
+        return vectors_of(made[cells.kind], cells)
+
+    return Arm(uri, embed)
+
+
+def _workspace_arm(ws: Workspace) -> Arm:
+    """The binding in use: of each kind of cell, the first modality that reads it."""
+    binding = current_fit(ws).binding
+    by_kind = {ws.kind(name): name for name in reversed(list(binding.maps))}
+
+    def embed(cells: Cells) -> np.ndarray:
+        if cells.kind not in by_kind:
+            said = ", ".join(f"{name} ({kind})" for kind, name in by_kind.items())
+            raise ConjoinError("workspace", f"binds {said}, the task has {cells.kind}",
+                               "give a workspace that binds both sides")  # fmt: skip
+        encoder = ws.encoder(by_kind[cells.kind])
+        ids = np.array(list(cells.values))
+        space = Space(ids, vectors_of(encoder, cells), encoder.frame)
+        return np.asarray(binding.bind(by_kind[cells.kind], space).vectors)
+
+    return Arm("workspace", embed)
+
+
+def vectors_of(encoder: Any, cells: Cells) -> np.ndarray:
+    """Vectors of a task's cells; token sets are pooled.
+
+    Raises
+    ------
+    ConjoinError : a cell cannot be read; a benchmark is scored whole or not at all.
+    """
+    keep = cells.kind == "text"
+    read = [v if keep else resolve(v, Path(), cells.kind) for v in cells.values.values()]
+    found = encode(encoder, read, strict=True).vectors
+    if isinstance(found, Tokens):
+        ids = np.array(list(cells.values))
+        return np.asarray(Space(ids, found, encoder.frame).pooled().vectors)
+    return np.asarray(found)
+
+
+def held_out(ws: Workspace, query: str | None = None, target: str | None = None) -> Rank:
+    """A workspace's held-out items as a ranking task: one modality asks for another.
+
+    Parameters
+    ----------
+    query, target : names of modalities; the first that reads text, and the first other.
+
+    Raises
+    ------
+    ConjoinError : no such modality, fewer than two, or a kind that is no text, picture or sound.
+    """
+    names = [each.name for each in ws.modalities]
+    query = query or next((n for n in names if ws.kind(n) == "text"), names[0])
+    target = target or next((n for n in names if n != query), None)
+    if target is None:
+        raise ConjoinError("workspace", f"one modality, {query}", "give another to search")
+    asked, shown = (_held_cells(ws, name) for name in (query, target))
+    both = [key for key in asked.values if key in shown.values]
+    if not both:
+        raise ConjoinError("workspace", f"no held-out item has {query} and {target}", "name others")
+    owners = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
+    lost = len(asked.values) - len(both)
+    notes = (f"{lost} held-out items without {target} left out",) if lost else ()
+    kept = Cells(asked.kind, {key: asked.values[key] for key in both})
+    return Rank(
+        f"{query} to {target}", {key: {key: 1} for key in both}, kept, shown,
+        groups={key: owners[key] for key in both}, notes=notes,
+    )  # fmt: skip
+
+
+def _held_cells(ws: Workspace, name: str) -> Cells:
+    """The first cell that can be read of each held-out item."""
+    kind = ws.kind(name)
+    if kind not in ("text", "image", "audio"):
+        raise ConjoinError(f"modality {name}", f"reads {kind}", "name one of text, image or audio")
+    found: dict[str, Any] = {}
+    for key, cell in ws.cells(name, kind):
+        item = str(key.id)
+        if item in found or isinstance(cell, CellError):
+            continue
+        if bool(ws.split.is_test(np.array([item]))[0]):
+            found[item] = cell if isinstance(cell, str | bytes) else str(cell)
+    return Cells(kind, found)
+
+
+def write_held_out(
+    ws: Workspace, folder: Path, query: str | None = None, target: str | None = None
+) -> Rank:
+    """Write :func:`held_out` as a folder that MTEB loads, and return it.
+
+    Raises
+    ------
+    ConjoinError : the folder holds something already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConjoinError(str(folder), "is not empty", "name a new folder")
+    task = held_out(ws, query, target)
+    find("format", "mteb").make().write(task, folder)
+    return task

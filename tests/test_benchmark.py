@@ -1,0 +1,175 @@
+"""Published formats: read, written, refused with file and line; scores equal other code's."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from conjoin.cli.main import app
+from conjoin.errors import ConjoinError
+from conjoin.evaluation import published
+from conjoin.evaluation.formats.base import Cells, Contrast, Foil, Generate, Rank
+from conjoin.evaluation.formats.beir import Beir
+from conjoin.evaluation.formats.coco import CocoCaptions
+from conjoin.evaluation.formats.mteb_folder import MtebFolder
+from conjoin.evaluation.formats.trec import Trec
+from conjoin.evaluation.formats.vl_checklist import VlChecklist
+from conjoin.evaluation.published import Arm, judge, open_task
+
+TEXTS = {"d0": "a red dog", "d1": "a blue cat", "d2": "a long story of a green bird in a tree"}
+ASKED = {"q0": "red", "q1": "cat", "q2": "the bird"}
+JUDGED = {"q0": {"d0": 2, "d1": 1}, "q1": {"d1": 1}, "q2": {"d2": 1, "d0": 0}}
+TASK = Rank("t", JUDGED, Cells("text", ASKED), Cells("text", TEXTS), groups=dict(ASKED))
+
+
+def pictures(folder: Path, count: int) -> list[str]:
+    from PIL import Image
+
+    folder.mkdir()
+    found = []
+    for i in range(count):
+        file = folder / f"{i}.png"
+        Image.new("RGB", (4, 4), (60 * i, 0, 0)).save(file)
+        found.append(str(file))
+    return found
+
+
+def test_a_text_that_a_captioner_lacks_is_counted(tmp_path):
+    told = Generate("t", {"1": ("a dog", "the dog"), "2": ("a cat",)}, {"mine": {"1": "dog"}})
+    CocoCaptions().write(told, tmp_path)
+    found = CocoCaptions().open(tmp_path)
+    assert found.notes == ("mine: no text for 1 items",)
+    arms = {one.arm: one for one in judge(found, "coco-captions").arms}
+    assert arms["mine"].units["rouge-l"][1] == 0
+    assert arms["mine"].units["rouge-l"][0] > 0
+
+
+def test_pictures_survive_being_written(tmp_path):
+    files = pictures(tmp_path / "in", 2)
+    asked, shown = (
+        Cells("text", {"0": "black", "1": "red"}),
+        Cells("image", {"0": files[0], "1": files[1]}),
+    )
+    task = Rank("t", {"0": {"0": 1}, "1": {"1": 1}}, asked, shown)
+    CocoCaptions().write(task, tmp_path / "coco")
+    found = CocoCaptions().open(tmp_path / "coco")
+    assert found.relevance == task.relevance
+    assert found.queries == asked
+    assert [Path(f).read_bytes() for f in found.corpus.values.values()] == [
+        Path(f).read_bytes() for f in files
+    ]
+    MtebFolder().write(task, tmp_path / "mteb")
+    assert MtebFolder().open(tmp_path / "mteb").corpus.values["1"] == Path(files[1]).read_bytes()
+    foils = Contrast("t", tuple(Foil(f, "red", "blue", "Attribute/color") for f in files))
+    VlChecklist().write(foils, tmp_path / "vl")
+    read = VlChecklist().open(tmp_path / "vl")
+    assert [(f.true, f.false, f.tag) for f in read.foils] == [
+        ("red", "blue", "Attribute/color")
+    ] * 2
+
+
+def _typo(folder: Path, name: str, old: str, new: str) -> None:
+    (folder / name).write_text((folder / name).read_text().replace(old, new))
+
+
+def test_a_wrong_field_is_named_with_its_file_and_line(tmp_path):
+    Beir().write(TASK, tmp_path / "a")
+    file = tmp_path / "a" / "corpus.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0], lines[1].replace('"text"', '"txet"'), lines[2]]))
+    with pytest.raises(
+        ConjoinError, match=r"corpus\.jsonl:2: no field 'text'; .*did you mean txet"
+    ):
+        Beir().open(tmp_path / "a")
+    Beir().write(TASK, tmp_path / "b")
+    _typo(tmp_path / "b", "qrels/test.tsv", "q1\td1\t1", "q1\td1\tyes")
+    with pytest.raises(ConjoinError, match=r"test\.tsv:4: score 'yes'"):
+        Beir().open(tmp_path / "b")
+    with pytest.raises(ConjoinError, match=r"dev\.tsv: is not there"):
+        Beir().open(tmp_path / "b", "dev")
+    Trec().write(Rank("t", JUDGED, runs={"run": {"q0": {"d0": 1.0}}}), tmp_path / "c")
+    _typo(tmp_path / "c", "run.txt", "Q0 ", "")
+    with pytest.raises(ConjoinError, match=r"run\.txt:1: 5 fields"):
+        Trec().open(tmp_path / "c")
+    told = Generate("t", {"1": ("a",), "2": ("b",)}, {"mine": {"1": "a"}})
+    CocoCaptions().write(told, tmp_path / "d")
+    _typo(tmp_path / "d", "annotations/captions_test.json", '"caption"', '"captoin"')
+    with pytest.raises(ConjoinError, match=r"annotations\[0\]: no field 'caption'; .*captoin"):
+        CocoCaptions().open(tmp_path / "d")
+
+
+def test_a_file_of_another_benchmark_is_named(tmp_path):
+    Beir().write(TASK, tmp_path)
+    with pytest.raises(ConjoinError, match="is laid out as BEIR; COCO captions has"):
+        open_task(tmp_path, name="coco-captions")
+    assert open_task(tmp_path)[0] == "beir"
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ConjoinError, match="is no known benchmark format"):
+        open_task(tmp_path / "none")
+
+
+def _random_runs(seed: int) -> Rank:
+    rng = np.random.default_rng(seed)
+    grades = rng.choice([0, 0, 0, 1, 2], (12, 30))
+    judged = {f"q{i}": {f"d{j}": int(g) for j, g in enumerate(row)} for i, row in enumerate(grades)}
+    scores = np.round(rng.normal(size=(12, 30)), 1)  # with ties
+    run = {f"q{i}": {f"d{j}": float(s) for j, s in enumerate(row)} for i, row in enumerate(scores)}
+    return Rank("t", judged, runs={"a": run, "b": {q: {"d0": 1.0} for q in run}})
+
+
+def test_scores_of_runs_are_those_of_trec_eval():
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    names = {"ndcg@10": "ndcg_cut_10", "map": "map", "mrr": "recip_rank",
+             "recall@10": "recall_10", "hit@1": "success_1"}  # fmt: skip
+    measures = {"ndcg_cut.10", "map", "recip_rank", "recall.10", "success.1"}
+    for seed in range(5):
+        task = _random_runs(seed)
+        found = judge(task, "trec").arms
+        for arm, run in zip(found, task.runs.values(), strict=True):
+            oracle = pytrec_eval.RelevanceEvaluator(task.relevance, measures).evaluate(run)
+            for score in arm.scores:
+                wanted = np.mean([each[names[score.metric]] for each in oracle.values()])
+                assert score.value == pytest.approx(wanted, abs=1e-6), score.metric
+                assert score.low <= score.value <= score.high
+
+
+def test_chance_is_the_mean_over_random_orders():
+    rng = np.random.default_rng(0)
+    names = [f"d{i}" for i in range(25)]
+    judged = {f"q{i}": {n: 1 + i % 2 for n in names[: 1 + i]} for i in range(4)}
+    task = Rank("t", judged, Cells("image", dict.fromkeys(judged, "x")),
+                Cells("image", dict.fromkeys(names, "x")))  # fmt: skip
+    arms = [Arm(str(i), lambda cells: rng.normal(size=(len(cells.values), 4))) for i in range(1000)]
+    made = list(published._ranked(task, arms))
+    for metric, chance in made[0].chance.items():
+        mean = np.mean([one.units[metric].mean() for one in made])
+        assert mean == pytest.approx(chance, abs=0.025), metric
+
+
+def test_a_tie_with_the_foil_is_no_pass():
+    foils = tuple(Foil(str(i), "true text", "false", "leaf") for i in range(4))
+    tied = Arm("tied", lambda cells: np.ones((len(cells.values), 2)))
+    arms = {one.arm: one for one in judge(Contrast("t", foils), "vl", [tied]).arms}
+    assert arms["tied"].scores[0].value == 0
+    assert arms["tied"].scores[0].tags == {"leaf": 0.0}
+    assert arms["longer text"].scores[0].value == 1
+
+
+def test_the_verb_prints_a_verdict_and_json(tmp_path):
+    Beir().write(TASK, tmp_path / "mine")
+    run = CliRunner().invoke
+    asked = ["benchmark", str(tmp_path / "mine"), "--encoder", "builtin:chargram"]
+    told = run(app, asked)
+    assert told.exit_code == 0, told.output
+    assert "words (BM25)" in told.output
+    assert "chance" in told.output
+    twice = run(app, [*asked, "--encoder", "builtin:chargram?dim=64", "--json"])
+    found = json.loads(twice.stdout)["results"][0]
+    assert [one["kind"] for one in found["arms"]] == ["trivial", "trivial", "encoder", "encoder"]
+    assert {d["metric"] for d in found["differences"]} >= {"ndcg@10"}
+    assert found["arms"][2]["peak_mb"] > 0
+    none = run(app, ["benchmark", str(tmp_path / "mine")])
+    assert isinstance(none.exception, ConjoinError)
+    assert "give --encoder URI" in str(none.exception)
