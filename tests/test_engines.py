@@ -188,7 +188,7 @@ def test_a_worker_that_would_make_other_vectors_refuses_by_name(tmp_path, change
     assert isinstance(shards, Elsewhere)
     seen = ws.survey("name")
     plan = ws.store("name").begin(seen.keys, SHARD, provenance(ws.encoder("name"), 1))
-    task = shards._task("ready", plan)
+    task = shards._task("ready", plan, {})
     assert perform(task.name, task.args)["value"] is None
     asked = {**task.args["asked"], **change}
     if threads := asked.pop("threads", None):

@@ -88,11 +88,11 @@ class Shards:
         ConjoinError : a worker refuses the job, or a shard cannot be made.
         """
         if self.engine.machines:
-            for done in self.engine.everywhere(self._task("ready", plan), self.needs):
+            for done in self.engine.everywhere(self._task("ready", plan, {}), self.needs):
                 if not done.died:  # a node that went as it was asked: others make its shards
                     _refuse(done)
         deadly = []
-        tasks = (self._task("make", plan, shard=n, strict=strict) for n in numbers)
+        tasks = (self._task("make", plan, {"shard": n, "strict": strict}) for n in numbers)
         for done in self.engine.run(tasks, self.needs, tries=TRIES):
             if done.died:
                 deadly.append(int(done.task.args["shard"]))
@@ -101,7 +101,7 @@ class Shards:
             yield int(done.task.args["shard"])
         for number in deadly:
             lost = self._killers(plan, number)
-            self._once("make", plan, shard=number, strict=strict, lost=lost)
+            self._once("make", plan, {"shard": number, "strict": strict, "lost": lost})
             yield number
 
     def _killers(self, plan: Plan, number: int) -> list[int]:
@@ -114,7 +114,7 @@ class Shards:
         whole = list(range(len(plan.shard(number))))
         groups, killers = [whole[: len(whole) // 2], whole[len(whole) // 2 :]], list[int]()
         while groups:
-            tasks = [self._task("probe", plan, shard=number, places=g) for g in groups if g]
+            tasks = [self._task("probe", plan, {"shard": number, "places": g}) for g in groups if g]
             died = [d for d in self.engine.run(tasks, self.needs, tries=1) if d.died]
             groups = []
             for group in (list(done.task.args["places"]) for done in died):
@@ -129,8 +129,8 @@ class Shards:
             )  # fmt: skip
         return sorted(killers)
 
-    def _once(self, what: str, plan: Plan, **more: Any) -> None:
-        for done in self.engine.run([self._task(what, plan, **more)], self.needs):
+    def _once(self, what: str, plan: Plan, more: Mapping[str, Any]) -> None:
+        for done in self.engine.run([self._task(what, plan, more)], self.needs):
             if done.died:
                 raise ConjoinError(
                     f"shard {more['shard']} of {self.modality}", done.error,
@@ -138,7 +138,7 @@ class Shards:
                 )  # fmt: skip
             _refuse(done)
 
-    def _task(self, what: str, plan: Plan, **more: Any) -> Task:
+    def _task(self, what: str, plan: Plan, more: Mapping[str, Any]) -> Task:
         asked = {
             "folder": str(self.ws.folder.resolve()), "modality": self.modality,
             "plan": plan.name, "provenance": list(plan.provenance),

@@ -52,8 +52,9 @@ def benchmark(  # noqa: PLR0913 - each option is one the command line offers
     from conjoin.cli.actions.judge.benchmark import run_benchmark, run_write
 
     console = Console(as_json, quiet, verbose=verbose)
-    ws = None if folder is None and write is None else opened(folder or Path(), writes=False)
     if write is not None:
-        run_write(ws, write, console, query=query, target=target)
+        made = opened(folder or Path(), writes=False)
+        run_write(made, write, console, query=query, target=target)
         return
+    ws = None if folder is None else opened(folder, writes=False)
     run_benchmark(paths or (), encoder or (), ws, console, layout=layout, split=split, seed=seed)

@@ -157,6 +157,10 @@ def run_claims(
             console.say(f"changed: {line}")
         write_json(out, facts)
         console.note(f"wrote {out}")
+    _show_claims(facts, console)
+
+
+def _show_claims(facts: dict[str, Any], console: Console) -> None:
     console.table(
         "", ("method", "against", "task", "data", "effect", "verdict"),
         [
