@@ -59,6 +59,10 @@ KINDS: Mapping[str, Kind] = {
         "named outputs of a batch → a scalar to minimise",
         "conjoin.losses.base:Loss", ("init", "__call__"),
     ),
+    "sampler": Kind(
+        "lines of pairs, their groups and frozen vectors → the batches of an epoch",
+        "conjoin.training.samplers:Sampler", ("prepare", "epoch"),
+    ),
     "augmentation": Kind(
         "batch → batch",
         "conjoin.training.augmentations:Augmentation", ("__call__",), restated=False,

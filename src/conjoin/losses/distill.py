@@ -10,7 +10,7 @@ import torch
 from conjoin.catalogue import Search
 from conjoin.errors import ConjoinError
 from conjoin.losses.base import Addable, Param, nothing, trained_views
-from conjoin.losses.contrastive.softmax import alike
+from conjoin.losses.contrastive.softmax import Keys, alike
 from conjoin.losses.temperature import inverse
 from conjoin.spaces import Batch
 
@@ -210,7 +210,7 @@ class TeacherContrast(Addable):
             unit = torch.nn.functional.normalize
             u, v = unit(s, dim=1), unit(t.to(s.dtype), dim=1)
             ids = batch.ids[names[0]][lines]
-            out_of = alike((ids, ids), slice(0, len(lines)))
+            out_of = alike(Keys(ids, ids), slice(0, len(lines)))
             out_of.diagonal().fill_(False)
             logits = (u @ v.T) * inverse(self.temperature, params, u)
             trust = batch.weights[lines].to(s.dtype)

@@ -23,6 +23,8 @@ class Batch:
     weights : ``[b]`` trust in each line; a line of weight 0 is padding.
     labels : ``[b]`` class of each line or ``[b, c]`` shares, or ``None``.
     masks : ``[b, t]`` booleans by view where ``rows`` holds tokens.
+    barred : ``[b, b]`` booleans, symmetric: lines that may not be contrasted with each other,
+        such as false negatives a guide found; ``None`` where every line may.
     drawn : what targets need beside the rows (what is hidden, labels…), each with a line a row.
     progress : how far the training has come, in [0, 1].
     seed : integers that decide every random draw of this step.
@@ -34,6 +36,7 @@ class Batch:
     weights: Any
     labels: Any = None
     masks: Mapping[str, Any] = field(default_factory=dict)
+    barred: Any = None
     drawn: Mapping[str, Any] = field(default_factory=dict)
     progress: float = 0.0
     seed: tuple[int, ...] = (0,)
@@ -67,5 +70,6 @@ class Batch:
             weights=self.weights[lines],
             labels=None if self.labels is None else self.labels[lines],
             masks=each(self.masks),
+            barred=None if self.barred is None else self.barred[lines][:, lines],
             drawn=each(self.drawn),
         )

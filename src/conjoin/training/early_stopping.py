@@ -12,6 +12,7 @@ from conjoin.metrics.retrieval.late_interaction import maxsim_scores
 from conjoin.spaces import Batch, Frame, Pairs, Tokens
 from conjoin.spaces.pairs import ABSENT
 from conjoin.training.loop import Arrays, PairBatches, Schedule, Trainable, Trained, train
+from conjoin.training.samplers import Mining
 
 #: One part in so many is held out to decide when to stop.
 HOLD_OUT = 8
@@ -60,6 +61,7 @@ class Training:
     augment : makes of each batch the one that is trained on.
     together : judge by naming a view from the product of all others.
     whole : keep the lines of a group in one batch.
+    mining : which lines share a batch and which may not be contrasted.
     """
 
     trainable: Mapped
@@ -70,13 +72,14 @@ class Training:
     augment: Callable[[Batch], Batch] | None = None
     together: bool = False
     whole: bool = False
+    mining: Mining | None = None
 
     def run(
         self, pairs: Pairs, seed: int, held: Pairs | None = None, stop: int | None = None
     ) -> Trained:
         """Train with early stopping by ``held``, or for ``stop`` passes."""
         pace = self.pace
-        batches = PairBatches(self.rows, pairs, pace.batch, self.shown, self.whole)
+        batches = PairBatches(self.rows, pairs, pace.batch, self.shown, self.whole, self.mining)
         epochs = max(1, -(-pace.steps // len(batches)))
         schedule = Schedule(
             epochs, stop, pace.lr, pace.weight_decay, every=max(1, epochs // CHECKS), patience=4

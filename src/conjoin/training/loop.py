@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ from conjoin.losses import Loss, Param
 from conjoin.spaces import Batch, Pairs, Rows, Tokens
 from conjoin.spaces.pairs import ABSENT
 from conjoin.storage.digest import stable_hash
+from conjoin.training.samplers import Mining, batches_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -63,6 +65,8 @@ class PairBatches:
     ids : what each row shows, by view (rows that show the same are no negatives); the row
         number when not given.
     whole : keep the lines of a group beside each other; a batch may still end within one.
+    mining : which lines share a batch and which may not be contrasted; at random, and all, where
+        not given.
     """
 
     views: Mapping[str, Rows]
@@ -70,13 +74,28 @@ class PairBatches:
     size: int
     ids: Mapping[str, np.ndarray] | None = None
     whole: bool = False
+    mining: Mining | None = None
 
     def __len__(self) -> int:
-        return max(1, round(len(self.pairs) / self.size))
+        return batches_of(len(self.pairs), self.size)
+
+    @cached_property
+    def _state(self) -> Any:
+        """What the sampler finds once a training, from the lines trained on alone."""
+        assert self.mining is not None
+        assert self.mining.sampler is not None
+        own = self.pairs.column(self.mining.view)
+        guide = np.where((own != ABSENT)[:, None], self.mining.rows[np.maximum(own, 0)], 0.0)
+        return self.mining.sampler.prepare(guide, self.pairs.group, self.size, 0)
 
     def epoch(self, number: int, seed: int) -> Iterator[Batch]:
         """The batches of one pass."""
         order = np.random.default_rng([seed, number, stable_hash("order")])
+        if self.mining is not None and self.mining.sampler is not None:
+            parts = self.mining.sampler.epoch(self._state, number, order)
+            for step, chosen in enumerate(parts):
+                yield replace(self.batch(chosen), seed=(seed, number, step))
+            return
         lines = order.permutation(len(self.pairs))
         if self.whole:
             groups, owner = np.unique(self.pairs.group, return_inverse=True)
@@ -102,7 +121,11 @@ class PairBatches:
             ids[name] = torch.from_numpy(shown)
             present[name] = torch.from_numpy(here)
         weights = torch.from_numpy(self.pairs.weight[lines].astype(np.float32))
-        return Batch(rows, ids, present, weights, masks=masks)
+        barred = None
+        if self.mining is not None:
+            found = self.mining.barred(self.pairs.column(self.mining.view)[lines])
+            barred = None if found is None else torch.from_numpy(found)
+        return Batch(rows, ids, present, weights, masks=masks, barred=barred)
 
 
 def padded(sets: Tokens) -> tuple[np.ndarray, np.ndarray]:

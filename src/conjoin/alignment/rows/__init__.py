@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from conjoin.alignment.rows.batches import BATCHES
 from conjoin.alignment.rows.linear import CLOSED
 from conjoin.alignment.rows.trained import TRAINED
 from conjoin.alignment.rows.unpaired import UNPAIRED
@@ -146,4 +147,5 @@ ROWS: tuple[Row, ...] = (
         shortlist=True,
     ),
     *TRAINED,
+    *BATCHES,
 )

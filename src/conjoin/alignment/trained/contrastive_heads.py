@@ -10,14 +10,15 @@ from conjoin.alignment.closed_form.covariance import Joint, require_reached
 from conjoin.alignment.closed_form.linear import CCA
 from conjoin.alignment.pair_trust import trusted
 from conjoin.catalogue import Choice, Search, find
-from conjoin.errors import optional
-from conjoin.maps.base import Affine, Map, as_array
+from conjoin.errors import ConjoinError, nearest, optional
+from conjoin.maps.base import Affine, Map, Normalise, as_array
 from conjoin.maps.standardise import Standardise
-from conjoin.spaces import Pairs, Rows
+from conjoin.spaces import Pairs, Rows, Tokens
 from conjoin.spaces.pairs import ABSENT
 from conjoin.training.early_stopping import Pace, Training, objective_named, split
 from conjoin.training.loop import Arrays
 from conjoin.training.networks import FreshHeads, Heads, Taught, place, same_rows, scaled, used
+from conjoin.training.samplers import Mining
 from conjoin.training.weight_tying import tied
 
 
@@ -54,6 +55,10 @@ class ContrastiveHeads:
         without it find (:func:`~conjoin.alignment.pair_trust.trusted`).
     teacher : name of an aligner that is fitted to the same pairs first, for losses that read where
         it puts the rows; from a random start, without frozen views.
+    sampler : name of the rule that parts lines into batches; at random where not given.
+    guide : view whose frozen vectors a sampler and the guide mask read, or ``first``; with
+        ``margin`` it bars contrasting lines whose frozen vectors are nearly the same.
+    margin : 1 less the cosine above which the guide bars two lines; 0 bars none.
     lam, power, width : λ of the closed form at the start, how it weighs directions, and how many
         it keeps at most; from a random start ``width`` is that of the outputs.
     hidden : units of a head's hidden layer.
@@ -93,8 +98,12 @@ class ContrastiveHeads:
     borrow: bool = False
     trust: bool = False
     teacher: str | None = None
+    sampler: str | None = None
+    guide: str | None = None
+    margin: Annotated[float, Search(0.0, 0.5)] = 0.0
     neutral: ClassVar[Mapping[str, Any]] = {
         "partners": "all", "identity": False, "borrow": False, "trust": False, "teacher": None,
+        "sampler": None, "guide": None, "margin": 0.0,
     }  # fmt: skip
 
     def fit(
@@ -236,16 +245,38 @@ def training(
 ) -> Training:
     """What trains heads of the views, by the fields of a method."""
     augment = find("augmentation", method.augment).make() if method.augment else None
+    rows = place(views, frozen)
     return Training(
         trainable,
         objective_named(method.loss, method.temperature),
-        place(views, frozen),
+        rows,
         {name: same_rows(as_array(view)) for name, view in views.items()},
         Pace.of(method),
         augment,
         method.together,
         method.whole,
+        mining(method, views),
     )
+
+
+def mining(method: Any, views: Mapping[str, Rows]) -> Mining | None:
+    """How batches and negatives are chosen, by the fields of a method; ``None`` at random.
+
+    Raises
+    ------
+    ConjoinError : the guide is no view, or holds token sets.
+    """
+    sampler, guide = getattr(method, "sampler", None), getattr(method, "guide", None)
+    if sampler is None and guide is None:
+        return None
+    name = next(iter(views)) if guide in (None, "first") else guide
+    if name not in views:
+        raise ConjoinError("guide", f"{name!r} is no modality here", nearest(name, views))
+    if isinstance(views[name], Tokens):
+        raise ConjoinError("guide", f"{name} holds token sets", "name a view of vectors")
+    rows = Normalise().apply(np.asarray(as_array(views[name]), dtype=np.float32))
+    rule = find("sampler", sampler).make() if sampler else None
+    return Mining(rule, rows, name, method.margin if guide and method.margin > 0 else None)
 
 
 def by_group(views: Mapping[str, Rows], pairs: Pairs) -> dict[str, np.ndarray]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from conjoin.losses.contrastive.softmax import Keys, alike
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -23,9 +25,7 @@ class Tiling:
     half: bool = False
 
 
-def contrast(
-    u: Any, v: Any, scale: Any, weights: Any, same: tuple[Any, Any] | None, tiling: Tiling
-) -> Any:
+def contrast(u: Any, v: Any, scale: Any, weights: Any, same: Keys | None, tiling: Tiling) -> Any:
     """Weighted mean cross-entropy of picking line ``i`` of ``v`` for line ``i`` of ``u``.
 
     With ``S = scale · u vᵀ``, entries between different lines that show the same thing left out,
@@ -40,7 +40,7 @@ def contrast(
     u, v : ``[n, d]``, line by line positives.
     scale : scalar tensor, the inverse temperature, above 0.
     weights : ``[n]``, above 0.
-    same : ``[n]`` integers of either side; lines with an equal one are no negatives.
+    same : lines that are no negatives of each other.
     """
     return _Contrast.apply(u, v, scale, weights, same, tiling)
 
@@ -100,9 +100,7 @@ class _Walk:
         else:
             s.copy_(self.low_u[a:b] @ self.low_v.T).add_(shift)
         if self.same is not None:
-            left, right = self.same
-            alike = (left[a:b, None] == left) | (right[a:b, None] == right)
-            s.masked_fill_(alike, -torch.inf)
+            s.masked_fill_(alike(self.same, slice(a, b)), -torch.inf)
         torch.add(self.diagonal[a:b], shift, out=s.diagonal(offset=a))
         return s
 

@@ -9,7 +9,7 @@ import torch
 
 from conjoin.catalogue import Choice, Search
 from conjoin.losses.base import Addable, Param, nothing, pairs_present
-from conjoin.losses.contrastive.softmax import hard, soft
+from conjoin.losses.contrastive.softmax import Keys, hard, soft
 from conjoin.losses.temperature import inverse, start
 from conjoin.spaces import Batch
 
@@ -55,7 +55,7 @@ class CWCL(Addable):
         losses = []
         for first, second, lines in pairs_present(out, batch):
             a, b = (second, first) if self.anchor == second else (first, second)
-            keys = (batch.ids[a][lines], batch.ids[b][lines])
+            keys = Keys.of(batch, a, b, lines)
             u, v = (torch.nn.functional.normalize(out[name][lines], dim=1) for name in (a, b))
             u = u * inverse(self.temperature, params, u)
             share = batch.weights[lines].to(u.dtype)

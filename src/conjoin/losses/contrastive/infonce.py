@@ -10,7 +10,7 @@ from conjoin.catalogue import Choice, Search
 from conjoin.errors import ConjoinError
 from conjoin.losses.base import Addable, Param, nothing, pairs_present
 from conjoin.losses.contrastive.blockwise import Tiling, contrast
-from conjoin.losses.contrastive.softmax import alike, by_rows, hard
+from conjoin.losses.contrastive.softmax import Keys, alike, by_rows, hard
 from conjoin.losses.similarity import KINDS, Score, Side, scorer, side, with_tokens
 from conjoin.losses.temperature import inverse, start
 from conjoin.spaces import Batch
@@ -28,7 +28,8 @@ class InfoNCE(Addable):
     from b to a where ``symmetric`` (otherwise the earlier view asks and the later answers), and
     over all pairs of views that share a line. Lines count by ``batch.weights`` as anchors; every
     line of weight above 0 is a full negative of the others. Lines whose ``ids`` agree in either
-    view show the same thing: they are no negatives of each other.
+    view show the same thing: they are no negatives of each other, nor are lines that
+    ``batch.barred`` keeps apart.
 
     The similarity s is ``cosine``; ``lorentz``, the negative distance in hyperbolic space, where
     outputs are space components of points and ``out["curvature"]`` is c > 0 (1 without it); or
@@ -89,7 +90,7 @@ class InfoNCE(Addable):
                 continue
             u, v = side(a, lines, out, batch), side(b, lines, out, batch)
             scale = inverse(self.temperature, params, u.rows)
-            keys = (batch.ids[a][lines], batch.ids[b][lines])
+            keys = Keys.of(batch, a, b, lines)
             trust = batch.weights[lines].to(u.rows.dtype)
             if self.similarity == "cosine":
                 losses.append(self._dense(u.rows, v.rows, scale, trust, keys))
@@ -98,10 +99,10 @@ class InfoNCE(Addable):
                 losses.append(self._scored(score, u, v, scale, trust, keys))
         return torch.stack(losses).mean() if losses else nothing(out, batch)
 
-    def _dense(self, u: Any, v: Any, scale: Any, trust: Any, keys: tuple[Any, Any]) -> Any:
+    def _dense(self, u: Any, v: Any, scale: Any, trust: Any, keys: Keys) -> Any:
         """By the closed form of the gradient."""
         unit = torch.nn.functional.normalize
-        repeats = any(len(key.unique()) < len(key) for key in keys)
+        repeats = keys.matter
         tiling = Tiling(self.block, self.symmetric, self.half)
         u, v = unit(u, dim=1), unit(v, dim=1)
         loss = contrast(u, v, scale, trust, keys if repeats else None, tiling)
@@ -113,7 +114,7 @@ class InfoNCE(Addable):
             apart = (apart + self._smoothed(v, u, keys if repeats else None)) / 2
         return loss + self.smoothing * scale * (share * apart).sum()
 
-    def _smoothed(self, ask: Any, answer: Any, keys: tuple[Any, Any] | None) -> Any:
+    def _smoothed(self, ask: Any, answer: Any, keys: Keys | None) -> Any:
         """Each line's own cosine less the mean over itself and its negatives."""
         own = (ask * answer).sum(1)
         if keys is None:
@@ -127,9 +128,7 @@ class InfoNCE(Addable):
 
         return own - by_rows(means, len(ask), self.block)
 
-    def _scored(
-        self, score: Score, u: Side, v: Side, scale: Any, trust: Any, keys: tuple[Any, Any]
-    ) -> Any:
+    def _scored(self, score: Score, u: Side, v: Side, scale: Any, trust: Any, keys: Keys) -> Any:
         cells = u.cells() * v.cells()
         # Token sets score t · t′ cells a pair; slices of one line would cost more than they save.
         block = self.block if cells == 1 else max(1, HELD // (len(u.rows) * cells))

@@ -1,10 +1,13 @@
 """Cross-entropies over scores that are never held whole."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
+
+from conjoin.spaces import Batch
 
 
 def by_rows(each: Callable[[slice], Any], count: int, block: int) -> Any:
@@ -21,19 +24,49 @@ def by_rows(each: Callable[[slice], Any], count: int, block: int) -> Any:
     )
 
 
-def alike(keys: tuple[Any, Any], lines: slice) -> Any:
-    """``[k, n]`` which lines show what some lines show, in either view."""
-    left, right = keys
-    return (left[lines, None] == left) | (right[lines, None] == right)
+@dataclass(frozen=True, eq=False)
+class Keys:
+    """Which of n lines may not be contrasted: the one place where that is decided.
+
+    Parameters
+    ----------
+    left, right : ``[n]`` what each line shows in either view.
+    barred : ``[n, n]`` further lines that may not, or ``None``.
+    """
+
+    left: Any
+    right: Any
+    barred: Any = None
+
+    @classmethod
+    def of(cls, batch: Batch, a: str, b: str, lines: Any) -> "Keys":
+        """Of some lines of a batch, in two of its views."""
+        barred = None if batch.barred is None else batch.barred[lines][:, lines]
+        return cls(batch.ids[a][lines], batch.ids[b][lines], barred)
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @property
+    def matter(self) -> bool:
+        """Whether any two lines may not be contrasted."""
+        repeats = any(len(ids.unique()) < len(ids) for ids in (self.left, self.right))
+        return repeats or self.barred is not None
 
 
-def hard(scores: Callable[[slice], Any], keys: tuple[Any, Any], block: int) -> Any:
+def alike(keys: Keys, lines: slice) -> Any:
+    """``[k, n]`` the lines that some lines may not be contrasted with, themselves among them."""
+    found = (keys.left[lines, None] == keys.left) | (keys.right[lines, None] == keys.right)
+    return found if keys.barred is None else found | keys.barred[lines]
+
+
+def hard(scores: Callable[[slice], Any], keys: Keys, block: int) -> Any:
     """``log Σⱼ exp sᵢⱼ − sᵢᵢ`` of each line; others that show the same thing are left out.
 
     Parameters
     ----------
     scores : ``[k, n]`` of some of the n lines against all.
-    keys : ``[n]`` what each line shows in either view.
+    keys : which lines may not be contrasted.
     """
 
     def each(lines: slice) -> Any:
@@ -43,7 +76,7 @@ def hard(scores: Callable[[slice], Any], keys: tuple[Any, Any], block: int) -> A
         own = s.diagonal(offset=lines.start)
         return s.masked_fill(other, -torch.inf).logsumexp(1) - own
 
-    return by_rows(each, len(keys[0]), block)
+    return by_rows(each, len(keys), block)
 
 
 def soft(

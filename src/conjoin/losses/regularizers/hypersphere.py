@@ -9,7 +9,7 @@ import torch
 
 from conjoin.catalogue import Search
 from conjoin.losses.base import Addable, Param, nothing, pairs_present, trained_views
-from conjoin.losses.contrastive.softmax import alike, by_rows
+from conjoin.losses.contrastive.softmax import Keys, alike, by_rows
 from conjoin.spaces import Batch
 
 
@@ -109,14 +109,14 @@ class CrossUniformity(Addable):
         losses = [nothing(out, batch)]
         for a, b, lines in pairs_present(out, batch):
             u, v = (torch.nn.functional.normalize(out[name][lines], dim=1) for name in (a, b))
-            keys = (batch.ids[a][lines], batch.ids[b][lines])
+            keys = Keys.of(batch, a, b, lines)
             trust = batch.weights[lines].log().to(u.dtype)
             both = by_rows(partial(self._rows, u, v, keys, trust), len(u), self.block).logsumexp(0)
             if both[1] > -torch.inf:
                 losses.append(both[0] - both[1])
         return sum(losses) / max(len(losses) - 1, 1)
 
-    def _rows(self, u: Any, v: Any, keys: tuple[Any, Any], trust: Any, cut: slice) -> Any:
+    def _rows(self, u: Any, v: Any, keys: Keys, trust: Any, cut: slice) -> Any:
         """Logs of the potentials' and of the weights' sums, ``[1, 2]``."""
         weight = (trust[cut, None] + trust).masked_fill(alike(keys, cut), -torch.inf)
         potential = -2 * self.t * (1 - u[cut] @ v.T) + weight

@@ -16,6 +16,7 @@ from conjoin.report.bibliography import cite
 CALLS: Mapping[str, str] = {
     "encoder": "forward",
     "loss": "__call__",
+    "sampler": "epoch",
     "augmentation": "__call__",
     "metric": "__call__",
     "map": "apply",
