@@ -101,3 +101,11 @@ def test_a_guide_that_is_no_view_is_named():
     pairs = Pairs.of(image=np.arange(LINES), text=np.arange(LINES))
     with pytest.raises(ValueError, match="did you mean text"):
         method.fit({"image": rows, "text": rows}, pairs)
+
+
+def test_a_loss_that_leaves_out_no_negatives_takes_no_guide():
+    rows, _ = guide()
+    pairs = Pairs.of(image=np.arange(LINES), text=np.arange(LINES))
+    method = catalogue.find("aligner", "guided-head").make({"loss": "one-to-k", "steps": 2})
+    with pytest.raises(ValueError, match="leaves out no negatives; use infonce"):
+        method.fit({"image": rows, "text": rows}, pairs)

@@ -87,6 +87,7 @@ def _parts(arm: Arm) -> list[dict[str, Any]]:
     named = (
         ("loss", getattr(made, "loss", None)),
         ("augmentation", getattr(made, "augment", None)),
+        ("sampler", getattr(made, "sampler", None)),
     )
     rows = [catalogue.find(kind, name) for kind, name in named if isinstance(name, str)]
     if arm.augmentation:

@@ -178,6 +178,14 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     folder: Folder = Path(),
     method: Annotated[str | None, typer.Option(help="An aligner's name, or auto.")] = None,
     hub: Annotated[str | None, typer.Option(help="Modality the others are mapped to.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Train heads with it: infonce, sigmoid…")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Which pairs share a batch: random, contextual…")
+    ] = None,
+    guide: Annotated[
+        str | None,
+        typer.Option(help="Modality whose near-duplicates are no negatives."),
+    ] = None,
     budget: Annotated[
         str,
         typer.Option(
@@ -205,8 +213,10 @@ def fit(  # noqa: PLR0913 - each option is one the command line offers
     """
     from conjoin.cli.actions.align.fit import run_fit
     from conjoin.execution.budget import seconds_of
+    from conjoin.project.fit.training import with_training
 
     ws = opened(folder, writes=False)
+    method = with_training(ws, method, {"loss": loss, "sampler": sampler, "guide": guide})
     run_fit(
         ws, Console(as_json, quiet, verbose=verbose), method=method, hub=hub,
         budget=seconds_of(budget), seed=seed, dry=dry_run,

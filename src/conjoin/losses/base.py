@@ -40,7 +40,8 @@ class Loss(Protocol):
     """A frozen dataclass that scores the outputs of a batch; lower is better.
 
     ``decomposes`` says that the mean over two shards of equal total weight, all rows present,
-    is the value of the whole.
+    is the value of the whole. A loss that shares its target among partners, or ranks whole lists,
+    leaves out no negatives and says ``guided = False``; all others honour ``batch.barred``.
     """
 
     decomposes: ClassVar[bool]

@@ -64,7 +64,13 @@ class FuseMix:
             ids={name: _pair_ids(ids, partner) for name, ids in batch.ids.items()},
             weights=_mix(batch.weights, batch.weights[partner], share),
             labels=_mixed_labels(batch.labels, partner, share),
+            barred=_either(batch.barred, partner),
         )
+
+
+def _either(barred: Any, partner: Any) -> Any:
+    """Mixtures that a guide bars for either of what they are mixed from."""
+    return None if barred is None else barred | barred[partner][:, partner]
 
 
 def _mix(x: Any, y: Any, share: float) -> Any:

@@ -153,7 +153,8 @@ class Contextual:
 class WithinGroup:
     """Lines of one group share batches: negatives differ in what is not the group's.
 
-    Groups come in random order, their lines shuffled, and the row of them is cut into batches.
+    Groups come in random order, their lines shuffled, and the row of all ``n`` lines is cut into
+    ``round(n / size)`` batches.
     """
 
     def prepare(self, guide: np.ndarray, groups: np.ndarray, size: int, seed: int) -> Any:

@@ -56,9 +56,9 @@ class ContrastiveHeads:
     teacher : name of an aligner that is fitted to the same pairs first, for losses that read where
         it puts the rows; from a random start, without frozen views.
     sampler : name of the rule that parts lines into batches; at random where not given.
-    guide : view whose frozen vectors a sampler and the guide mask read, or ``first``; with
-        ``margin`` it bars contrasting lines whose frozen vectors are nearly the same.
-    margin : 1 less the cosine above which the guide bars two lines; 0 bars none.
+    guide : view, or ``first``, whose frozen vectors keep lines that are nearly the same from being
+        negatives of each other; a sampler goes by it too, and by the first view without one.
+    margin : of the guide: 1 less the cosine above which it bars two lines.
     lam, power, width : λ of the closed form at the start, how it weighs directions, and how many
         it keeps at most; from a random start ``width`` is that of the outputs.
     hidden : units of a head's hidden layer.
@@ -100,10 +100,10 @@ class ContrastiveHeads:
     teacher: str | None = None
     sampler: str | None = None
     guide: str | None = None
-    margin: Annotated[float, Search(0.0, 0.5)] = 0.0
+    margin: Annotated[float, Search(0.0, 0.5)] = 0.1
     neutral: ClassVar[Mapping[str, Any]] = {
         "partners": "all", "identity": False, "borrow": False, "trust": False, "teacher": None,
-        "sampler": None, "guide": None, "margin": 0.0,
+        "sampler": None, "guide": None, "margin": 0.1,
     }  # fmt: skip
 
     def fit(
@@ -275,8 +275,13 @@ def mining(method: Any, views: Mapping[str, Rows]) -> Mining | None:
     if isinstance(views[name], Tokens):
         raise ConjoinError("guide", f"{name} holds token sets", "name a view of vectors")
     rows = Normalise().apply(np.asarray(as_array(views[name]), dtype=np.float32))
+    if guide and not getattr(objective_named(method.loss), "guided", True):
+        raise ConjoinError(
+            "guide", f"the loss {method.loss} leaves out no negatives",
+            "use infonce, sigmoid or hinge",
+        )  # fmt: skip
     rule = find("sampler", sampler).make() if sampler else None
-    return Mining(rule, rows, name, method.margin if guide and method.margin > 0 else None)
+    return Mining(rule, rows, name, method.margin if guide else None)
 
 
 def by_group(views: Mapping[str, Rows], pairs: Pairs) -> dict[str, np.ndarray]:

@@ -74,6 +74,7 @@ class StagedHeads(ContrastiveHeads):
     stages : how many parts.
     loss, augment, hidden, width, dropout, noise, temperature, lr, weight_decay, steps, batch : as
         of :class:`~conjoin.alignment.trained.contrastive_heads.ContrastiveHeads`, of each part.
+    sampler, guide, margin : likewise; a sampler sees the lines of one part alone.
     lam, power, start, partners : and what else that engine has, are not read here.
 
     References

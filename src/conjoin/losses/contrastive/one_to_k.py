@@ -41,6 +41,7 @@ class OneToK(Addable):
     learn_temperature: bool = True
     block: int = 512
     decomposes: ClassVar[bool] = False
+    guided: ClassVar[bool] = False
 
     def init(self, names: Sequence[str], dim: int) -> dict[str, Param]:
         """``log_scale``, where it is learned."""

@@ -59,6 +59,7 @@ class RankConsistency(Addable):
     crossmodal: Annotated[float, Search(0.0, 4.0)] = 1.0
     block: int = 512
     decomposes: ClassVar[bool] = False
+    guided: ClassVar[bool] = False
 
     def init(self, names: Sequence[str], dim: int) -> dict[str, Param]:
         """``log_scale``, where it is learned."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -50,16 +51,16 @@ class Sigmoid(Addable):
         for a, b, lines in pairs_present(out, batch):
             u, v = (torch.nn.functional.normalize(out[name][lines], dim=1) for name in (a, b))
             trust = batch.weights[lines].to(u.dtype)
-            keys = Keys.of(batch, a, b, lines)
             scale, bias = inverse(self.temperature, params, u), params["bias"].to(u.dtype)
-
-            def rows(cut: slice, u=u, v=v, keys=keys, scale=scale, bias=bias, trust=trust) -> Any:
-                logits = scale * (u[cut] @ v.T) + bias
-                off = alike(keys, cut)
-                own = logits.diagonal(offset=cut.start)
-                soft = torch.nn.functional.softplus
-                apart = soft(logits).masked_fill(off, 0.0) * (trust[cut, None] + trust) / 2
-                return apart.sum(1) + trust[cut] * soft(-own)
-
+            rows = partial(self._rows, u * scale, v, bias, trust, Keys.of(batch, a, b, lines))
             losses.append(by_rows(rows, len(u), self.block).sum() / trust.sum())
         return torch.stack(losses).mean() if losses else nothing(out, batch)
+
+    def _rows(self, u: Any, v: Any, bias: Any, trust: Any, keys: Keys, cut: slice) -> Any:
+        """``[k]`` the terms of some lines with all lines."""
+        logits = u[cut] @ v.T + bias
+        own = logits.diagonal(offset=cut.start)
+        soft = torch.nn.functional.softplus
+        apart = soft(logits).masked_fill(alike(keys, cut), 0.0)
+        apart = apart * (trust[cut, None] + trust) / 2
+        return apart.sum(1) + trust[cut] * soft(-own)

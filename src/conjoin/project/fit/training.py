@@ -1,7 +1,6 @@
 """How trained heads are trained, where a person says so for one fit."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from conjoin.catalogue import find
 from conjoin.errors import ConjoinError
@@ -39,7 +38,8 @@ def with_training(ws: Workspace, method: str | None, given: Mapping[str, str | N
     if unknown:
         raise ConjoinError(f"--{unknown[0]}", f"is no setting of {method}", f"use {USUAL}")
     fields = {**(ws.config.fit.fields if kept else {}), **chosen}
-    ws.config = replace(ws.config, fit=replace(ws.config.fit, method=method, fields=fields))
+    part = ws.config.fit.model_copy(update={"method": method, "fields": fields})
+    ws.config = ws.config.model_copy(update={"fit": part})
     return method
 
 

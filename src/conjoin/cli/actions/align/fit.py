@@ -1,8 +1,9 @@
 """What ``conjoin fit`` and ``conjoin add`` print."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from conjoin import catalogue
 from conjoin.cli.actions.align import calibration as scores
 from conjoin.cli.actions.align import joint as joint_verbs
 from conjoin.cli.actions.align.changes import show_change
@@ -59,7 +60,8 @@ def run_fit(
     was = "" if made.fresh else "; nothing has changed since it was fitted"
     if made.mended:
         was = f"; the fit is as it was, its index was built again ({made.mended})"
-    console.say(f"{choice.method} ({plain(choice.fields)}), hub {made.binding.hub}{was}")
+    fields = plain(apart(choice.method, choice.fields))
+    console.say(f"{choice.method} ({fields}), hub {made.binding.hub}{was}")
     for line in scores.choice_lines(made, names=console.verbose):
         console.say(line)
     joint_verbs.show_beside(made, console)
@@ -84,6 +86,19 @@ def _show_suspect(report: Any, console: Console) -> None:
         )
 
 
+def apart(method: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a method that differ from those its row has of itself.
+
+    Examples
+    --------
+    >>> apart("infonce-head", {"batch": 512, "lr": 0.01})
+    {'lr': 0.01}
+    """
+    row = catalogue.of_kind("aligner").get(method)
+    usual = row.make() if row else None
+    return {name: value for name, value in fields.items() if getattr(usual, name, None) != value}
+
+
 def _show_trials(choice: Any, console: Console) -> None:
     """The best trial of each method on the folds; of many methods the best ones."""
     best = choice.best_of()
@@ -97,7 +112,7 @@ def _show_trials(choice: Any, console: Console) -> None:
             + (f"; {scores.counted(rest, 'further method')}: --verbose)" if rest else ")"),
             ("method", "score", "fields", "tried"),
             [
-                (name, number(best[name].mean), plain(best[name].fields),
+                (name, number(best[name].mean), plain(apart(name, best[name].fields)),
                  sum(other.method == name for other in choice.trials))
                 for name in first
             ],
