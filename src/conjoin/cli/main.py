@@ -9,23 +9,23 @@ from typing import Annotated, Any
 
 import typer
 
-from conjoin.cli.commands import ask as cli_ask
-from conjoin.cli.commands import benchmark as cli_benchmark
 from conjoin.cli.commands import bridge as cli_bridge
-from conjoin.cli.commands import doctor as cli_doctor
-from conjoin.cli.commands import explain as cli_explain
 from conjoin.cli.commands import fuse as cli_fuse
 from conjoin.cli.commands import index as cli_index
 from conjoin.cli.commands import jobs as cli_jobs
 from conjoin.cli.commands import model as cli_model
-from conjoin.cli.commands import read as cli_read
-from conjoin.cli.commands import report as cli_report
 from conjoin.cli.commands import serve as cli_serve
 from conjoin.cli.commands import sync as cli_sync
-from conjoin.cli.commands import transcribe as cli_transcribe
 from conjoin.cli.commands import transfer as cli_transfer
-from conjoin.cli.commands import tune as cli_ranking
 from conjoin.cli.commands import upgrade as cli_upgrade
+from conjoin.cli.commands.find import ask as cli_ask
+from conjoin.cli.commands.find import explain as cli_explain
+from conjoin.cli.commands.find import read as cli_read
+from conjoin.cli.commands.find import tune as cli_ranking
+from conjoin.cli.commands.judge import benchmark as cli_benchmark
+from conjoin.cli.commands.judge import doctor as cli_doctor
+from conjoin.cli.commands.judge import report as cli_report
+from conjoin.cli.commands.models import transcribe as cli_transcribe
 from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.cli.help import Grouped
 from conjoin.cli.options import (

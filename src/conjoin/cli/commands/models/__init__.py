@@ -1,1 +1,1 @@
-"""Verbs of ``conjoin model``, a file each."""
+"""Verbs of ``conjoin model``, and of what its models do; a file each."""

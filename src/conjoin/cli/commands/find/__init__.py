@@ -1,0 +1,1 @@
+"""Verbs that find items: read, ask, tune, explain; a file each."""

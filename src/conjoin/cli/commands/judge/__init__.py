@@ -1,0 +1,1 @@
+"""Verbs that judge data, fits and encoders, a file each."""
