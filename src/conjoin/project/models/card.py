@@ -29,6 +29,8 @@ METRIC, FIRST = f"recall@{K}", "recall@1"
 FROZEN, RANDOM, RUN, NAMES = "frozen", "random", "run", "run, known names"
 #: Fewest pairs on a side of the split for a couple to be judged.
 FEWEST = 8
+#: Lines whose scores are held at a time.
+BLOCK = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,12 +178,12 @@ def _hits(
     found: dict[str, Ranks] = {f"{a} → {b}": {} for a, b in bed.ways}
     for name, spaces in arms.items():
         try:
-            scores = _searched(bed, spaces)
+            bound = _bound(bed, spaces)
         except ConjoinError as error:
             notes.append(f"{' – '.join(bed.names)}, {name}: {error}")
             return {}
-        for (a, b), own in zip(bed.ways, (scores, scores.T), strict=True):
-            found[f"{a} → {b}"][name] = ranks_in(own, bed, b)
+        for a, b in bed.ways:
+            found[f"{a} → {b}"][name] = ranks_in(bound[a], bound[b], bed, b)
     read = transcribed(saved)
     for a, b in bed.ways:
         if read is not None and viewed.get(a) == read[0]:
@@ -206,27 +208,36 @@ def _embedded(
     return Space.of(vectors, like.ids, name=f"{name} {view}")
 
 
-def _searched(bed: _Bed, spaces: Mapping[str, Space]) -> np.ndarray:
-    """Scores ``[n, n]`` of the held-out lines' first views against their second ones."""
+def _bound(bed: _Bed, spaces: Mapping[str, Space]) -> dict[str, np.ndarray]:
+    """By modality, the held-out lines' rows ``[n, d]`` in the space an aligner fits them into."""
     binding = Binding.fit(spaces, bed.train, method=ALIGNER)
-    x, y = (
-        unit(np.asarray(binding.bind(n, spaces[n].take(bed.held.column(n))).vectors, np.float64))
+    return {
+        n: unit(np.asarray(binding.bind(n, spaces[n].take(bed.held.column(n))).vectors, np.float64))
         for n in bed.names
-    )
-    return np.asarray(x @ y.T)
+    }
 
 
-def ranks_in(scores: np.ndarray, bed: _Bed, target: str) -> np.ndarray:
+def ranks_in(asked: np.ndarray, gallery: np.ndarray, bed: _Bed, target: str) -> np.ndarray:
     """How many rows score as high as the partner; rows of equal content count as one."""
     rows = bed.held.column(target)
     content = bed.spaces[target].content[rows]
-    return among(scores, np.where(content != 0, content, rows.astype(content.dtype)))
+    key = np.where(content != 0, content, rows.astype(content.dtype))
+    parts = [
+        among(asked[start : start + BLOCK] @ gallery.T, key, start)
+        for start in range(0, len(asked), BLOCK)
+    ]
+    return np.concatenate(parts)
 
 
-def among(scores: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """How many rows of other keys score as high as the partner, ``[n, n] → [n]``."""
-    own = scores.diagonal()[:, None]
-    other = key[None] != key[:, None]
+def among(scores: np.ndarray, key: np.ndarray, start: int = 0) -> np.ndarray:
+    """How many rows of other keys score as high as the partner, ``[k, n] → [k]``.
+
+    Parameters
+    ----------
+    scores : of the lines from ``start`` on against all.
+    """
+    own = scores.diagonal(offset=start)[:, None]
+    other = key[None] != key[start : start + len(scores), None]
     return np.asarray((other & (scores >= own)).sum(1))
 
 

@@ -258,6 +258,10 @@ def ensemble(each: Sequence[_Vectors]) -> _Vectors:
     }
 
 
+#: Rows whose scores are held at a time.
+BLOCK = 1024
+
+
 def _ranks(found: _Vectors, skills: Sequence[Skill]) -> dict[str, np.ndarray]:
     return {skill.name: reciprocal_ranks(*found[skill.name], skill.right) for skill in skills}
 
@@ -270,14 +274,18 @@ def reciprocal_ranks(left: np.ndarray, right: np.ndarray, texts: np.ndarray) -> 
     >>> reciprocal_ranks(np.eye(2), np.eye(2), np.array(["a", "b"]))
     array([1., 1.])
     """
-    scores = left @ right.T
-    own = np.diag(scores)[:, None]
     _, same = np.unique(np.asarray(texts).astype(str), return_inverse=True)
-    other = same[:, None] != same[None, :]
-    near = np.abs(scores - own) <= 1e-9
-    above = ((scores > own) & ~near & other).sum(axis=1)
-    level = (near & other).sum(axis=1)
-    return np.asarray(1.0 / (1.0 + above + level / 2))
+    found = []
+    for start in range(0, len(left), BLOCK):
+        lines = np.arange(start, min(start + BLOCK, len(left)))
+        scores = left[lines] @ right.T
+        own = scores[np.arange(len(lines)), lines][:, None]
+        other = same[lines, None] != same[None, :]
+        near = np.abs(scores - own) <= 1e-9
+        above = ((scores > own) & ~near & other).sum(axis=1)
+        level = (near & other).sum(axis=1)
+        found.append(1.0 / (1.0 + above + level / 2))
+    return np.concatenate(found) if found else np.empty(0)
 
 
 def _verdict(
