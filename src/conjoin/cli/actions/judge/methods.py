@@ -12,39 +12,11 @@ from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError, nearest
 from conjoin.report.bibliography import cite
 
-#: The call through which each kind is used.
+#: The call of what is no method; kinds of methods name theirs.
 CALLS: Mapping[str, str] = {
-    "encoder": "forward",
-    "loss": "__call__",
-    "sampler": "epoch",
-    "augmentation": "__call__",
-    "metric": "__call__",
-    "map": "apply",
-    "aligner": "fit",
-    "correction": "fit",
-    "detector": "__call__",
-    "curation": "keep",
-    "head": "fit",
-    "adaptation": "fit",
-    "student": "fit",
-    "fusion": "fit",
-    "score-fusion": "mix",
-    "query-composition": "fit",
-    "multi-vector": "fit",
-    "sparse-encoder": "fit",
-    "vector-codec": "find",
-    "list-truncation": "choose",
-    "query-suggestion": "words",
-    "cells": "forward",
-    "mask": "draw",
-    "target": "__call__",
-    "recipe": "fit",
-    "tuning": "attach",
-    "tensor-merge": "merge",
-    "format": "open",
-    "data": "load",
-    "task": "setting",
-}
+    "encoder": "forward", "map": "apply", "cells": "forward", "recipe": "fit", "data": "load",
+    "task": "setting", "format": "open",
+}  # fmt: skip
 
 COSTS: Mapping[str, str] = {
     "free": "nothing is fitted",
@@ -233,7 +205,8 @@ def _prose(owner: Any, skip: Sequence[str]) -> str:
 
 def _call(row: Row) -> str:
     """The call a kind is used by, with what its docstring says."""
-    name = CALLS[row.kind]
+    calls = KINDS[row.kind].calls or (CALLS[row.kind],)
+    name = "fit" if "fit" in calls else calls[-1]  # what prepares stands before what is asked
     call = getattr(row.load(), name, None)
     if not callable(call):
         return ""
