@@ -9,14 +9,15 @@ from typer.testing import CliRunner
 
 from conjoin.cli.main import app
 from conjoin.errors import ConjoinError
-from conjoin.evaluation import published
+from conjoin.evaluation.by_shape.base import Arm
+from conjoin.evaluation.by_shape.rank import ranked
 from conjoin.evaluation.formats.base import Cells, Contrast, Foil, Generate, Rank
 from conjoin.evaluation.formats.beir import Beir
 from conjoin.evaluation.formats.coco import CocoCaptions
 from conjoin.evaluation.formats.mteb_folder import MtebFolder
 from conjoin.evaluation.formats.trec import Trec
 from conjoin.evaluation.formats.vl_checklist import VlChecklist
-from conjoin.evaluation.published import Arm, judge, open_task
+from conjoin.evaluation.published import judge, open_task, standings
 
 TEXTS = {"d0": "a red dog", "d1": "a blue cat", "d2": "a long story of a green bird in a tree"}
 ASKED = {"q0": "red", "q1": "cat", "q2": "the bird"}
@@ -142,7 +143,7 @@ def test_chance_is_the_mean_over_random_orders():
     task = Rank("t", judged, Cells("image", dict.fromkeys(judged, "x")),
                 Cells("image", dict.fromkeys(names, "x")))  # fmt: skip
     arms = [Arm(str(i), lambda cells: rng.normal(size=(len(cells.values), 4))) for i in range(1000)]
-    made = list(published._ranked(task, arms))
+    made = list(ranked(task, arms))
     for metric, chance in made[0].chance.items():
         mean = np.mean([one.units[metric].mean() for one in made])
         assert mean == pytest.approx(chance, abs=0.025), metric
@@ -173,3 +174,86 @@ def test_the_verb_prints_a_verdict_and_json(tmp_path):
     none = run(app, ["benchmark", str(tmp_path / "mine")])
     assert isinstance(none.exception, ConjoinError)
     assert "give --encoder URI" in str(none.exception)
+
+
+def test_ranks_over_tasks_say_how_sure_they_are():
+    rng = np.random.default_rng(0)
+
+    def arm(name: str, noise: float) -> Arm:
+        def embed(cells: Cells) -> np.ndarray:
+            number = np.array([int(key[1:]) for key in cells.values])
+            return np.eye(40)[number] + noise * rng.normal(size=(len(number), 40))
+
+        return Arm(name, embed)
+
+    cells = {f"d{i}": "x" for i in range(40)}
+    asked = Cells("image", {f"q{i}": "x" for i in range(40)})
+    judged = {f"q{i}": {f"d{i}": 1} for i in range(40)}
+    task = Rank("t", judged, asked, Cells("image", cells))
+    arms = [arm("bad", 1.0), arm("good", 0.1), arm("alike", 0.1)]
+    found = standings([judge(task, "x", arms, seed=s) for s in (0, 1)])
+    by_name = {one.arm: one for one in found}
+    assert found[-1].arm == "bad"
+    assert by_name["bad"].rank == by_name["bad"].low == by_name["bad"].high == 3
+    assert by_name["good"].rank == by_name["alike"].rank == 1.5
+    assert by_name["good"].best == 1.0
+    assert standings([judge(task, "x", arms[:1])]) == []
+
+
+def test_two_pictures_and_two_captions_are_scored_by_any_encoder(tmp_path):
+    from conjoin.evaluation.formats.base import Crossed, Square
+
+    squares = tuple(Square((f"i{n}0", f"i{n}1"), (f"c{n}0", f"c{n}1"), "swap") for n in range(6))
+
+    def embed(cells: Cells) -> np.ndarray:
+        places = [int(value[1]) * 2 + int(value[2]) for value in cells.values.values()]
+        return np.eye(12)[places]
+
+    told = judge(Crossed("t", squares), "winoground", [Arm("knows", embed)])
+    arms = {one.arm: one for one in told.arms}
+    assert [s.value for s in arms["knows"].scores] == [1, 1, 1]
+    assert [s.chance for s in arms["knows"].scores] == [1 / 4, 1 / 4, 1 / 6]
+    assert arms["longer text"].scores[0].value == 0
+
+
+def test_questions_are_answered_in_every_direction(tmp_path):
+    from conjoin.evaluation.formats.base import Choose, Question
+
+    def question(n: int, kind: str, other: str) -> Question:
+        options = tuple(f"{other}{(n + k) % 5}" for k in range(4))
+        return Question("?", kind, f"{kind}{n}", other, options, 0, f"{kind}>{other}")
+
+    asked = [question(n, *pair) for n in range(5) for pair in (("image", "text"),
+                                                              ("text", "image"))]  # fmt: skip
+
+    def embed(cells: Cells) -> np.ndarray:
+        return np.eye(5)[[int(value[-1]) for value in cells.values.values()]]
+
+    told = judge(Choose("t", tuple(asked)), "xmodbench", [Arm("knows", embed)])
+    arms = {one.arm: one for one in told.arms}
+    assert arms["knows"].scores[0].value == 1
+    assert arms["knows"].scores[0].chance == 0.25
+    assert arms["knows"].facts["imbalance image > text"] == 0
+    assert set(arms["knows"].scores[0].tags) == {"image>text", "text>image"}
+    same = Arm("flat", lambda cells: np.ones((len(cells.values), 2)))
+    assert judge(Choose("t", tuple(asked)), "x", [same]).arms[-1].scores[0].value == 0
+
+
+def test_folders_of_classes_are_probed_by_a_linear_classifier(tmp_path):
+    run = CliRunner().invoke
+    for split, count in (("train", 12), ("test", 6)):
+        for name, words in (("fruit", "apple pear plum"), ("tool", "hammer saw drill")):
+            (tmp_path / "t" / split / name).mkdir(parents=True)
+            for i in range(count):
+                text = f"{words.split()[i % 3]} number {i} {split}"
+                (tmp_path / "t" / split / name / f"{i}.txt").write_text(text)
+    told = run(app, ["benchmark", str(tmp_path / "t"), "--encoder", "builtin:chargram", "--json"])
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)["results"][0]
+    assert found["format"] == "class-folders"
+    assert found["arms"][1]["scores"][0]["value"] == 1
+    assert found["arms"][0]["scores"][0]["value"] == 0.5
+    (tmp_path / "t" / "test" / "tol").mkdir()
+    (tmp_path / "t" / "test" / "tol" / "0.txt").write_text("saw")
+    with pytest.raises(ConjoinError, match=r"test/tol: has no class.*did you mean tool"):
+        open_task(tmp_path / "t")

@@ -71,6 +71,14 @@ KINDS: Mapping[str, Kind] = {
         "spaces → a named number with interval, range and direction",
         "conjoin.metrics.base:Geometry", ("__call__",),
     ),
+    "text-metric": Kind(
+        "texts of a system and references → a score of each, and one of all",
+        "conjoin.metrics.generation.base:TextMetric", ("per_item", "corpus"),
+    ),
+    "outcome-metric": Kind(
+        "results of the same items under several conditions → named numbers",
+        "conjoin.metrics.outcomes.base:OutcomeMetric", ("__call__",),
+    ),
     "map": Kind("vectors of a source frame → vectors of a target frame"),
     "aligner": Kind(
         "views and pairs → one map a view, all into one frame",

@@ -1,5 +1,6 @@
 """What every catalogue row of kind "format" keeps."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,20 @@ import pytest
 
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
-from conjoin.evaluation.formats.base import Cells, Contrast, Foil, Format, Generate, Rank
+from conjoin.evaluation.formats.base import (
+    Cells,
+    Choose,
+    Contrast,
+    Crossed,
+    Foil,
+    Format,
+    Generate,
+    Probe,
+    Question,
+    Rank,
+    Square,
+    Task,
+)
 from conjoin.evaluation.published import open_task
 
 ROWS = of_kind("format")
@@ -27,14 +41,47 @@ def foils(folder: Path) -> Contrast:
     return Contrast("t", (Foil(str(folder / "x.png"), "red", "blue", "Attribute/color"),))
 
 
-def task_of(name: str, folder: Path) -> Rank | Contrast | Generate:
+def squares(folder: Path) -> Crossed:
+    files = [folder / f"{i}.png" for i in (0, 1)]
+    for i, file in enumerate(files):
+        file.write_bytes(bytes([i]))
+    pair = (str(files[0]), str(files[1]))
+    return Crossed("t", (Square(pair, ("red on blue", "blue on red"), "Relation"),) * 2)
+
+
+def choices(folder: Path) -> Choose:
+    (folder / "y.png").write_bytes(b"y")
+    shown = str(folder / "y.png")
+    return Choose("t", (
+        Question("Which?", "image", shown, "text", ("a", "b", "c"), 2, "image>text"),
+        Question("Which?", "image", shown, "text", ("b", "ä"), 1, "image>text"),
+    ))  # fmt: skip
+
+
+LABELLED = Probe(
+    "t", Cells("text", {"a": "one", "b": "two"}), Cells("text", {"c": "ein", "d": "zwei"}),
+    {"a": "x", "b": "y", "c": "x", "d": "y"},
+)  # fmt: skip
+
+
+def task_of(name: str, folder: Path) -> Task:
     """A task that the format holds whole."""
-    made = {"trec": RUNS, "coco-captions": OUTPUTS, "vl-checklist": foils(folder)}
+    made = {"trec": RUNS, "coco-captions": OUTPUTS, "vl-checklist": foils(folder),
+            "winoground": squares(folder), "xmodbench": choices(folder),
+            "class-folders": LABELLED}  # fmt: skip
     return made.get(name, TEXTS)
 
 
-def bare(task: Rank | Contrast | Generate) -> object:
-    """A task without where its pictures lie."""
+def bare(task: Task) -> object:
+    """A task without where its pictures lie and what its files are called."""
+    if isinstance(task, Crossed):
+        read = [[Path(f).read_bytes() for f in one.images] for one in task.squares]
+        return read, [(one.captions, one.tag) for one in task.squares]
+    if isinstance(task, Choose):
+        return [replace(q, shown=Path(q.shown).name) for q in task.questions]
+    if isinstance(task, Probe):
+        told = (task.train, task.test)
+        return [sorted((task.labels[i], c) for i, c in x.values.items()) for x in told]
     if isinstance(task, Contrast):
         return [replace(foil, image=Path(foil.image).name) for foil in task.foils]
     return replace(task, name="")
@@ -61,5 +108,7 @@ def test_a_missing_file_is_named(name, tmp_path):
     files = [each for each in sorted((tmp_path / "out").rglob("*")) if each.is_file()]
     lost = next(f for f in files if f.suffix in (".jsonl", ".json", ".parquet", ".txt", ".png"))
     lost.unlink()
+    if name == "class-folders":  # one file fewer is another task, a split fewer is none
+        shutil.rmtree(tmp_path / "out" / "test")
     with pytest.raises(ConjoinError, match="out"):
         layout.open(tmp_path / "out")

@@ -20,4 +20,13 @@ ROWS: tuple[Row, ...] = (
     Row("format", "vl-checklist", f"{_HERE}.vl_checklist:VlChecklist",
         "Captions against foils of the same picture, by leaf of a taxonomy.",
         ("zhao2022vlchecklist",), cost="free"),
+    Row("format", "winoground", f"{_HERE}.winoground:WinogroundFolder",
+        "Two pictures and two captions of the same words.",
+        ("thrush2022winoground",), cost="free"),
+    Row("format", "xmodbench", f"{_HERE}.xmodbench:XModBench",
+        "Questions with options in every direction between text, pictures and sounds.",
+        ("wang2025xmodbench",), cost="free"),
+    Row("format", "class-folders", f"{_HERE}.image_folder:ImageFolder",
+        "Folders of classes to train a linear classifier on and to test it on.",
+        ("zhai2019vtab",), cost="free"),
 )  # fmt: skip

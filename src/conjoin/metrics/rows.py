@@ -1,7 +1,9 @@
 """Catalogue rows of measures."""
 
 from conjoin.catalogue import Row
+from conjoin.metrics.generation.rows import TEXTS
 from conjoin.metrics.geometry_rows import GEOMETRY
+from conjoin.metrics.outcomes.rows import OUTCOMES
 
 _HERE = "conjoin.metrics.retrieval.scores"
 _RECALL = ("hodosh2013framing",)
@@ -29,4 +31,6 @@ ROWS: tuple[Row, ...] = (
         "Median rank of the first relevant hit.",
         _RECALL, cost="free"),
     *GEOMETRY,
+    *TEXTS,
+    *OUTCOMES,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from conjoin.project.workspace import Workspace
 if TYPE_CHECKING:
     from conjoin.encoders.run import EmbedResult
     from conjoin.evaluation.compare import Comparison
+    from conjoin.evaluation.placing import Placed
     from conjoin.project.evaluation.measure import Measured
     from conjoin.project.fit.stored import Fit
     from conjoin.project.report.build import Reported
@@ -239,6 +240,15 @@ class Project(Tabular):
         written = lifecycle.rollback(self.workspace)
         self.reload()
         return written
+
+    def placed(self) -> "Placed":
+        """The fit in use as a function from cells to vectors, such as benchmarks ask.
+
+        ``conjoin.evaluation.mteb.encoder`` makes a model of MTEB of it.
+        """
+        from conjoin.project.evaluation.benchmark import placed
+
+        return placed(self.workspace)
 
     def report(self, out: Path | str, *, label: str | None = None, seed: int = 0) -> "Reported":
         """Write the report, one page that stands alone."""

@@ -74,7 +74,75 @@ class Generate:
     shape: str = "generate"
 
 
-Task = Rank | Contrast | Generate
+@dataclass(frozen=True)
+class Square:
+    """Two pictures and two captions of the same words; picture i belongs to caption i."""
+
+    images: tuple[str, str]
+    captions: tuple[str, str]
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """For two pictures and two captions, score both true pairs above both false ones."""
+
+    name: str
+    squares: tuple[Square, ...]
+    notes: tuple[str, ...] = ()
+    shape: str = "contrast"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is shown, options of one kind, and the place of the right one.
+
+    Parameters
+    ----------
+    text : what is asked; the same for all questions of a task of matching, and not embedded.
+    kind, shown : the kind and the cell of what is shown.
+    option_kind, options : those among which one is chosen.
+    right : its place, from 0.
+    tag : the part of the breakdown it belongs to: ``A>B`` where several directions are asked.
+    """
+
+    text: str
+    kind: str
+    shown: str
+    option_kind: str
+    options: tuple[str, ...]
+    right: int
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class Choose:
+    """For each question, choose one of several options."""
+
+    name: str
+    questions: tuple[Question, ...]
+    notes: tuple[str, ...] = ()
+    shape: str = "choice"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Cells of known class to train a simple classifier on, and cells to test it on.
+
+    Parameters
+    ----------
+    labels : by item, its class; of train and test, whose items differ.
+    """
+
+    name: str
+    train: Cells
+    test: Cells
+    labels: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    shape: str = "probe"
+
+
+Task = Rank | Contrast | Crossed | Choose | Probe | Generate
 
 
 @runtime_checkable

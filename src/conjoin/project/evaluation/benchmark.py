@@ -8,14 +8,13 @@ import numpy as np
 
 from conjoin.catalogue import find
 from conjoin.encoders.open import cache_folder, open_encoder, towers
-from conjoin.encoders.run import encode
 from conjoin.errors import CellError, ConjoinError
+from conjoin.evaluation.by_shape.base import Arm
 from conjoin.evaluation.formats.base import Cells, Rank
-from conjoin.evaluation.published import Arm, Result, judge, open_task
-from conjoin.items.cells import resolve
+from conjoin.evaluation.placing import Placed, vectors_of
+from conjoin.evaluation.published import Result, judge, open_task
 from conjoin.project.fit.stored import current_fit
 from conjoin.project.workspace import Workspace
-from conjoin.spaces import Space, Tokens
 
 
 def benchmark(
@@ -37,7 +36,7 @@ def benchmark(
     opened = [open_task(path, split=split, name=layout) for path in paths]
     arms = [_encoder_arm(uri) for uri in encoders]
     if ws is not None:
-        arms.append(_workspace_arm(ws))
+        arms.append(Arm("workspace", placed(ws)))
     return [judge(task, name, arms, seed=seed) for name, task in opened]
 
 
@@ -58,38 +57,10 @@ def _encoder_arm(uri: str) -> Arm:
     return Arm(uri, embed)
 
 
-def _workspace_arm(ws: Workspace) -> Arm:
-    """The binding in use: of each kind of cell, the first modality that reads it."""
+def placed(ws: Workspace) -> Placed:
+    """The binding in use of a workspace with the encoders of its modalities."""
     binding = current_fit(ws).binding
-    by_kind = {ws.kind(name): name for name in reversed(list(binding.maps))}
-
-    def embed(cells: Cells) -> np.ndarray:
-        if cells.kind not in by_kind:
-            said = ", ".join(f"{name} ({kind})" for kind, name in by_kind.items())
-            raise ConjoinError("workspace", f"binds {said}, the task has {cells.kind}",
-                               "give a workspace that binds both sides")  # fmt: skip
-        encoder = ws.encoder(by_kind[cells.kind])
-        ids = np.array(list(cells.values))
-        space = Space(ids, vectors_of(encoder, cells), encoder.frame)
-        return np.asarray(binding.bind(by_kind[cells.kind], space).vectors)
-
-    return Arm("workspace", embed)
-
-
-def vectors_of(encoder: Any, cells: Cells) -> np.ndarray:
-    """Vectors of a task's cells; token sets are pooled.
-
-    Raises
-    ------
-    ConjoinError : a cell cannot be read; a benchmark is scored whole or not at all.
-    """
-    keep = cells.kind == "text"
-    read = [v if keep else resolve(v, Path(), cells.kind) for v in cells.values.values()]
-    found = encode(encoder, read, strict=True).vectors
-    if isinstance(found, Tokens):
-        ids = np.array(list(cells.values))
-        return np.asarray(Space(ids, found, encoder.frame).pooled().vectors)
-    return np.asarray(found)
+    return Placed({name: ws.encoder(name) for name in binding.maps}, binding)
 
 
 def held_out(ws: Workspace, query: str | None = None, target: str | None = None) -> Rank:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError
-from conjoin.evaluation.published import Judged, Result
+from conjoin.evaluation.published import Judged, Result, standings
 from conjoin.project.evaluation.benchmark import benchmark, write_held_out
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number
@@ -30,8 +30,14 @@ def run_benchmark(
     found = benchmark(paths, encoders, ws, layout=layout, split=split, seed=seed)
     for one in found:
         _show(one, console)
+    placed = standings(found, seed=seed)
+    if placed:
+        rows = [[s.arm, number(s.rank, s.low, s.high), f"{s.best:.0%}"] for s in placed]
+        title = f"Mean rank by the first metric over {len(found)} tasks"
+        console.table(title, ("arm", "rank", "best in resamples"), rows)
     console.say("brackets are 95 % intervals by group; --verbose adds metrics, tags and costs")
-    console.result({"results": [one.to_json() for one in found]})
+    ranks = [vars(one) for one in placed]
+    console.result({"results": [one.to_json() for one in found], "ranks": ranks})
 
 
 def run_write(
@@ -102,6 +108,18 @@ def verdict(one: Result) -> list[str]:
 def _details(one: Result, console: Console) -> None:
     rows = [(arm.arm, f"{arm.seconds:.2f}", f"{arm.peak_mb:.0f}") for arm in one.arms]
     console.table("Costs", ("arm", "seconds", "peak MB of the process"), rows)
+    pooled = {s.metric for arm in one.arms for s in arm.scores if s.whole is not None}
+    if pooled:
+        names = sorted(pooled)
+        own = [{s.metric: s.whole for s in arm.scores} for arm in one.arms]
+        body = [[arm.arm, *(number(x.get(m)) for m in names)]
+                for arm, x in zip(one.arms, own, strict=True)]  # fmt: skip
+        console.table("On all texts together", ("arm", *names), body)
+    facts = [
+        (arm.arm, name, number(value)) for arm in one.arms for name, value in arm.facts.items()
+    ]
+    if facts:
+        console.table("Over ordered pairs of modalities", ("arm", "measure", "value"), facts)
     tags = sorted({tag for arm in one.arms for score in arm.scores[:1] for tag in score.tags})
     if tags:
         body = [[tag, *(number(arm.scores[0].tags[tag]) for arm in one.arms)] for tag in tags]

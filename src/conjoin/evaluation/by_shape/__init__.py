@@ -1,0 +1,1 @@
+"""How arms are scored on a task, by its shape."""

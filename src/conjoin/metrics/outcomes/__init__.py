@@ -1,0 +1,1 @@
+"""Measures of results: how the same items fared under several conditions."""
