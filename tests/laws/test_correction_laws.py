@@ -144,3 +144,18 @@ def test_a_planted_hub_is_demoted(method, data):
     assert (corrected == hub).sum() < (plain == hub).sum() / 2
     truth = np.arange(len(queries))
     assert (corrected[:, 0] == truth).mean() >= (plain[:, 0] == truth).mean()
+
+
+def test_rows_taken_away_and_put_back_leave_every_score(method, data):
+    gallery, bank, _, items = data
+    fitted = method.fit(gallery, bank, items)
+    gone = np.array([0, 7, 8, 150, 299])
+    stay = np.setdiff1d(np.arange(len(gallery)), gone)
+    less = fitted.without(gone)
+    np.testing.assert_array_equal(less.offset, np.asarray(fitted.offset)[stay])
+    again = less.extend(gallery[gone])
+    order = np.append(stay, gone)
+    np.testing.assert_allclose(again.offset, np.asarray(fitted.offset)[order], atol=1e-5)
+    if fitted.active is not None:  # gates are of rows, not of their old numbers
+        np.testing.assert_array_equal(less.active, fitted.active[stay])
+        np.testing.assert_array_equal(again.active, fitted.active[order])

@@ -134,6 +134,24 @@ class Correction:
             ).ranks  # fmt: skip
         return Ranking(ranks, wanted.offsets, wanted.n_items)
 
+    def without(self, rows: np.ndarray) -> "Correction":
+        """Some gallery rows taken away; those that stay are numbered anew and keep their scores.
+
+        A row that only now is the nearest of a bank row opens no gate before the next fit.
+        """
+        stay = np.ones(len(self), dtype=bool)
+        stay[rows] = False
+        number = np.append(np.where(stay, np.cumsum(stay) - 1, -1), -1)
+        state = dict(self.state)
+        for key in [key for key in state if key.endswith("_rows")]:  # nearest to each bank row
+            now, scores = number[state[key]], np.array(state[key.replace("_rows", "_scores")])
+            scores[now < 0] = -np.inf
+            order = np.argsort(-scores, axis=1, kind="stable")
+            state[key] = np.take_along_axis(now, order, axis=1)
+            state[key.replace("_rows", "_scores")] = np.take_along_axis(scores, order, axis=1)
+        active = None if self.active is None else self.active[stay]
+        return replace(self, offset=self.offset[stay], active=active, state=state)
+
     def extend(self, new: Rows) -> "Correction":
         """The correction of this gallery followed by ``new``; equal to fitting both at once."""
         return find("correction", self.method).make(self.fields).extend(self, new)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -94,9 +93,6 @@ def extended(
         rows = gone.get(edge[1])
         kept = held
         if rows is not None and len(rows):
-            stay = np.ones(len(held), dtype=bool)
-            stay[rows] = False
-            active = None if held.active is None else held.active[stay]
-            kept = replace(held, offset=held.offset[stay], active=active)
+            kept = held.without(rows)
         made[edge] = kept.extend(new[edge[1]].vectors) if edge[1] in new else kept
     return made
