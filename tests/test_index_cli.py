@@ -102,3 +102,18 @@ def test_storage_is_chosen_measured_and_checked(fitted, call):
     call.good("index", "tune", "-w", fitted)
     told = call.good("index", "info", "--json", "-w", fitted).json["modalities"]
     assert told[0]["engine"] == "every row"
+
+
+def test_edits_are_checked_on_a_copy(fitted, call):
+    before = call.good("index", "info", "--json", "-w", fitted).json
+    told = call.good("index", "check-edits", "--items", 5, "--json", "-w", fitted).json
+    rates = {one["metric"]: one for one in told["rates"]}
+    assert list(rates) == ["reliability", "generality", "locality", "portability"]
+    assert rates["locality"]["value"] == 1.0
+    assert rates["locality"]["n"] > 50
+    assert rates["reliability"]["value"] == 1.0
+    assert told["moved"] == []
+    assert call.good("index", "info", "--json", "-w", fitted).json == before
+    call.bad(fitted, "index", "check-edits", "--items", "40", "-w", fitted, says=("give fewer",))
+    call.bad(fitted, "index", "check-edits", "--into", "a", "-w", fitted,
+             says=("a reads no text here", "name one of text"))  # fmt: skip

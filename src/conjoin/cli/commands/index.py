@@ -62,6 +62,30 @@ def check(
     )
 
 
+@verb(index, name="check-edits")
+def check_edits(
+    folder: Folder = Path(),
+    into: Annotated[
+        str | None, typer.Option("--into", metavar="NAME", help="A modality that reads text.")
+    ] = None,
+    items: Annotated[int, typer.Option(min=1, help="Items that get a new text.")] = 20,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Hits a list.")] = 10,
+    as_json: Json = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Whether changed items are found and all others stay: four rates, on a copy of the index.
+
+    Reliability, generality, portability and locality; the last should be 1.
+    """
+    from conjoin.cli.actions.find.index import run_check_edits
+
+    run_check_edits(
+        opened(folder, writes=False), Console(as_json, quiet), modality=into, items=items, k=k,
+        seed=seed,
+    )  # fmt: skip
+
+
 @verb(index)
 def tune(
     folder: Folder = Path(),

@@ -402,3 +402,18 @@ def _agreement(layout: Layout, remote: Any, queries: int = 10, k: int = 10) -> f
 def _layouts(ws: Workspace, into: Sequence[str], plain: bool) -> list[Layout]:
     index = open_index(ws)
     return [Layout.of(index, name, plain=plain) for name in into or list(index.spaces)]
+
+
+def run_check_edits(
+    ws: Workspace, console: Console, *, modality: str | None, items: int, k: int, seed: int
+) -> None:
+    """Four rates of edits, on a copy of the index."""
+    from conjoin.project.search.edits import check_edits
+
+    found = check_edits(ws, modality, items=items, k=k, seed=seed)
+    rows = [(one.name, number(one.value), str(one.n), one.meaning) for one in found.rates]
+    title = f"{found.items} items of {found.modality} with new texts, on a copy"
+    console.table(title, ("rate", "value", "asked", "what it says"), rows)
+    for query in found.moved[:5]:
+        console.say(f"moved though nothing of it was edited: {query}")
+    console.result(found.to_json())
