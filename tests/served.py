@@ -117,7 +117,13 @@ def build(folder: Path, each: int = 3) -> Path:
     return folder
 
 
-def publish(folder: Path, method: str = "ridge", name: str = "first") -> None:
+def publish(
+    folder: Path,
+    method: str = "ridge",
+    name: str = "first",
+    hub: str = "text",
+    calibrated: bool = True,
+) -> None:
     """Embed, fit and put to use; without the rehearsal that a verb would do, which takes longer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # where the encoder's function is found
@@ -126,12 +132,15 @@ def publish(folder: Path, method: str = "ridge", name: str = "first") -> None:
             ws.embed(modality.name)
         spaces = ws.spaces()
         train, _ = ws.pairs(spaces)
-        binding = Binding.fit(spaces, train, method=method, hub="text")
+        binding = Binding.fit(spaces, train, method=method, hub=hub)
         place = ws.state / "maps" / name
         binding.save(place)
         write_json(place / "fit.json", {"version": 1, "corrections": []})
         bound = {each: binding.bind(each, space) for each, space in spaces.items()}
-        calibrations = {("text", "picture"): calibration(binding.frame.id, len(bound["picture"]))}
+        calibrations = {}
+        if calibrated:
+            made = calibration(binding.frame.id, len(bound["picture"]))
+            calibrations = {("text", "picture"): made}
         Index.build(bound, calibrations=calibrations).save(ws.state / "index" / name)
         ws.publish({"maps": f"maps/{name}", "index": f"index/{name}"})
 

@@ -9,6 +9,9 @@ KEPT, FIRST = 0.95, 0.01
 #: What coverage counts beside the cosine in the first gate: a question has words that its answer
 #: has not, which the headings that the gates are fitted on do not show.
 COVERED = 0.25
+#: Least deviation that a feature is divided by: where all headings stand whole in their sections,
+#: half a question that does not would lie a million deviations away.
+SPREAD = 0.05
 FEATURES = ("best", "gap", "covered", "cover gap", "cosine", "cosine gap")
 
 
@@ -52,7 +55,7 @@ class Gates:
         """From features ``[n, 6]`` of lists with their answer and of the same without it."""
         from sklearn.linear_model import LogisticRegression
 
-        mean, scale = answered.mean(0), np.maximum(answered.std(0), 1e-6)
+        mean, scale = answered.mean(0), np.maximum(answered.std(0), SPREAD)
         x = np.concatenate([answered, removed])
         y = np.repeat([1, 0], [len(answered), len(removed)])
         model = LogisticRegression(C=1.0, max_iter=1000).fit((x - mean) / scale, y)

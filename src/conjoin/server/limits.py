@@ -30,6 +30,8 @@ class Limits:
     k : hits a list.
     text : characters of a text, a filter or an id.
     terms : parts of a composed query.
+    answers : questions to documents that are answered at once; more are told to come again.
+    history : earlier questions that a question may bring.
     waiting : queries that may wait for the encoder; more are told to come again.
     thumb : longest side of a picture that is served, pixels.
     sound_mb : megabytes of a sound that is served.
@@ -48,6 +50,8 @@ class Limits:
     k: int = 200
     text: int = 2_000
     terms: int = 16
+    answers: int = 4
+    history: int = 20
     waiting: int = 256
     thumb: int = 1_600
     sound_mb: float = 20.0

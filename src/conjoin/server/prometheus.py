@@ -23,8 +23,8 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 #: Routes that are told apart; everything else is ``other``.
 ROUTES = (
-    "/", "/page", "/search", "/search/upload", "/embed", "/embed/upload", "/explain", "/items",
-    "/items/{item}", "/items/{item}/media/{modality}", "/info", "/health", "/metrics",
+    "/", "/page", "/search", "/search/upload", "/embed", "/embed/upload", "/explain", "/ask",
+    "/items", "/items/{item}", "/items/{item}/media/{modality}", "/info", "/health", "/metrics",
     "/openapi.json", "other",
 )  # fmt: skip
 CODES = ("2xx", "3xx", "4xx", "5xx")

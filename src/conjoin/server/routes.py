@@ -14,8 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import StreamingResponse
 
 from conjoin.errors import ConjoinError
+from conjoin.server.answers import STREAM, Answers, QuestionBody, schema_of_question
 from conjoin.server.item_changes import PutBody, Writer, body_schema, refuse_unguarded, told_of
 from conjoin.server.limits import KINDS, PROBLEM, Limits, Problem, brief
 from conjoin.server.media import cut
@@ -64,10 +66,12 @@ def create_app(settings: Settings, live: Live | None = None) -> Any:
     live : the state to begin with, where it is open already.
     """
     desk: Desk = Desk(settings, live)
+    answers = Answers(desk)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         await desk.start()
+        await answers.warm()
         desk.on_hangup()
         yield
         await desk.stop()
@@ -88,12 +92,13 @@ def create_app(settings: Settings, live: Live | None = None) -> Any:
         description="Search across the modalities of one workspace.", middleware=middle,
         responses={"4XX": _problem("What was wrong"), "5XX": _problem("Not your fault")},
     )  # fmt: skip
-    app.state.desk = desk
+    app.state.desk, app.state.answers = desk, answers
     _handlers(app)
     _asking(app, desk)
+    _answering(app, answers)
     _writing(app, desk)
     _looking(app, desk)
-    _telling(app, desk)
+    _telling(app, desk, answers)
     _page(app)
     return app
 
@@ -221,6 +226,22 @@ def _asking(app: FastAPI, desk: Desk) -> None:
         kind, data = await entrance.admit(data)
         return _vector(
             await desk.ask(Ask((Piece(kind, data, 1.0, body.source),), only_vector=True))
+        )
+
+
+def _answering(app: FastAPI, answers: Answers) -> None:
+    limits = answers.limits
+
+    @app.post("/ask", openapi_extra=_body(_JSON, schema_of_question(limits)),
+              summary="An answer from documents, or a refusal with its cause.")  # fmt: skip
+    async def ask(request: Request) -> Response:
+        body = parsed(await _json(request), QuestionBody, limits)
+        answers.check(body)
+        if not body.stream:
+            return answer(await answers.ask(body))
+        await answers.documents()  # what is not there is refused before the first line
+        return StreamingResponse(
+            answers.stream(body), media_type=STREAM, headers={"cache-control": "no-store"}
         )
 
 
@@ -383,10 +404,10 @@ def _media() -> dict[int | str, dict[str, Any]]:
 # What is told
 
 
-def _telling(app: FastAPI, desk: Desk) -> None:
+def _telling(app: FastAPI, desk: Desk, answers: Answers) -> None:
     @app.get("/info", summary="What is served: modalities, frame, filters, limits.")
     def info() -> Response:
-        return answer(described(desk))
+        return answer({**described(desk), "answers": answers.about()})
 
     @app.get("/health", summary="Whether it answers.")
     async def health() -> Response:

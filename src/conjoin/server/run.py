@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from conjoin.answering.model import Model
 from conjoin.errors import ConjoinError
 from conjoin.project.fit.stored import current_fit
 from conjoin.project.trust import require
@@ -43,11 +44,13 @@ class Address:
     Parameters
     ----------
     open : serve to whoever reaches the address, without a token.
+    cors : origins whose pages may call.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     open: bool = False
+    cors: tuple[str, ...] = ()
 
 
 def serve(
@@ -55,7 +58,7 @@ def serve(
     address: Address,
     *,
     token_file: Path | None = None,
-    cors: Sequence[str] = (),
+    model: str = "none",
     limits: Sequence[str] = (),
     workers: int = 1,
     ready: Callable[[Mapping[str, Any]], None] = lambda _: None,
@@ -65,6 +68,7 @@ def serve(
 
     Parameters
     ----------
+    model : what writes answers to questions; ``none`` quotes.
     ready : told once, as soon as it answers: ``url``, ``items``, ``modalities``, ``workers``,
         whether there is a ``token``, ``pid``.
     note : told of what goes on until then.
@@ -76,9 +80,11 @@ def serve(
     """
     token = token_of(token_file, note)
     check_reach(address, token)
+    check_model(address, model)
     settings = Settings(
-        folder, Limits.of(limits), token, tuple(map(origin, cors)),
+        folder, Limits.of(limits), token, tuple(map(origin, address.cors)),
         local=token is None and not address.open, workers=workers,
+        model="" if model == "none" else model,
     )  # fmt: skip
     held = bound(address)
     ws = Workspace(folder, writes=False)
@@ -141,6 +147,23 @@ def check_reach(address: Address, token: str | None) -> None:
         raise ConjoinError(
             f"--host {address.host}", "others can reach it, and there is no token",
             f"give --token-file or {TOKEN}, or --open to serve all items to whoever reaches it",
+        )  # fmt: skip
+
+
+def check_model(address: Address, model: str) -> None:
+    """Refuse a model that cannot be, and one whose answers anybody could order.
+
+    Raises
+    ------
+    ConjoinError : its URI is wrong, or the service is open.
+    """
+    if model == "none":
+        return
+    Model.open(model)
+    if address.open:
+        raise ConjoinError(
+            "--model", "with --open, whoever reaches it would spend the model's tokens",
+            "give --token-file in place of --open",
         )  # fmt: skip
 
 

@@ -28,8 +28,7 @@ from conjoin.retrieval.ranking.explain import Behind, Explained, explain
 from conjoin.server.limits import Problem
 from conjoin.server.prometheus import Metrics
 from conjoin.server.requests import MOST, Ask, ExplainBody, Piece
-from conjoin.server.rows import stacked
-from conjoin.spaces import Space
+from conjoin.spaces import Space, Tokens
 
 #: Distinct values of a column that are listed for filters.
 LISTED = 60
@@ -519,3 +518,16 @@ def _json(value: Any) -> Any:
     if isinstance(value, list | tuple | np.ndarray):
         return [_json(inside) for inside in list(value)[:20]]
     return str(value)[:200]
+
+
+def stacked(spaces: Sequence[Space]) -> Space:
+    """Queries of one row each as one space."""
+    if len(spaces) == 1:
+        return spaces[0]
+    ids = np.arange(len(spaces)).astype(str)
+    first: Any = spaces[0].vectors
+    if hasattr(first, "offsets"):
+        flat = [np.asarray(space.vectors.vectors) for space in spaces]  # type: ignore[union-attr]
+        ends = np.cumsum([0, *map(len, flat)])
+        return Space(ids, Tokens(np.concatenate(flat), ends), spaces[0].frame)
+    return Space(ids, np.concatenate([np.asarray(s.vectors) for s in spaces]), spaces[0].frame)

@@ -35,6 +35,7 @@ class Settings:
     local : whether only names of this machine are answered to.
     metrics : the sheet the workers count in; ``None`` for a lone one.
     wait : seconds a query waits for others to share a batch.
+    model : URI of what writes answers; empty where they are quoted.
     parent : process without which a worker ends.
     """
 
@@ -48,6 +49,7 @@ class Settings:
     wait: float = 0.003
     poll: float = POLL
     parent: int | None = None
+    model: str = ""
 
 
 class Desk:

@@ -30,6 +30,9 @@ def serve(  # noqa: PLR0913 - each option is one the command line offers
     cors: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="A site whose pages may call.")
     ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="none|URI", help="What answers questions; none quotes.")
+    ] = "none",
     limit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=N", help="Change a limit: --limit k=500.")
     ] = None,
@@ -45,6 +48,6 @@ def serve(  # noqa: PLR0913 - each option is one the command line offers
     from conjoin.server.run import Address
 
     run_serve(
-        folder, Address(host, port, unguarded), Console(as_json, quiet), token_file=token_file,
-        cors=cors or [], limits=limit or [], workers=workers,
+        folder, Address(host, port, unguarded, tuple(cors or ())), Console(as_json, quiet),
+        token_file=token_file, model=model, limits=limit or [], workers=workers,
     )  # fmt: skip

@@ -24,6 +24,8 @@ EVIDENCE = 5
 MINTED, FEW = 600, 20
 #: Share of a question's words that one passage must hold where no gate is fitted.
 HALF = 0.5
+#: A question and the modality that reads it, or none, to a vector.
+Reads = Callable[[str, str | None], np.ndarray]
 _COLUMNS = (
     "document", "page", "path", "text", "passage", "caption", "pictures", "breaks", "asked"
 )  # fmt: skip
@@ -39,15 +41,23 @@ class Documents:
     session: SearchSession | None
 
     @classmethod
-    def open(cls, ws: Workspace) -> "Documents":
+    def can_open(cls, ws: Workspace) -> bool:
+        """Whether ``conjoin read`` wrote the table."""
+        return not _lost(ws)
+
+    @classmethod
+    def open(cls, ws: Workspace, session: SearchSession | None = None) -> "Documents":
         """The documents of a workspace whose table ``conjoin read`` wrote.
+
+        Parameters
+        ----------
+        session : the fit in use, where it is open already.
 
         Raises
         ------
         ConjoinError : the table has no such columns.
         """
-        names = set(ws.items.names)
-        lost = [name for name in _COLUMNS if name not in names]
+        lost = _lost(ws)
         if lost:
             raise ConjoinError(
                 str(ws.config.items.table), f"has no column {lost[0]!r}",
@@ -66,7 +76,7 @@ class Documents:
         )  # fmt: skip
         asked = tuple(tuple(map(str, _some(own))) for own in columns["asked"])
         fitted = (ws.state / "current.json").exists()
-        session = SearchSession.open(ws) if fitted else None
+        session = SearchSession.open(ws) if fitted and session is None else session
         return cls(ws, made, asked, session)
 
     @cached_property
@@ -79,15 +89,18 @@ class Documents:
         """Text without headings, in which a heading has to be found when gates are fitted."""
         return Words.of(one.text for one in self.passages)
 
-    def cosines(self, question: str) -> np.ndarray:
+    def cosines(self, question: str, read: Reads | None = None) -> np.ndarray:
         """Similarity of each piece; zeros where nothing is fitted or nothing reads a question."""
         found = np.zeros(len(self.passages))
         if self.session is None or "passage" not in self.session.index.spaces:
             return found
         asking = "question" if "question" in self.session.fit.binding.maps else None
-        read = self.session.read(Part("text", Query(text=question, source=asking), 1.0))
+        if read is None:
+            part = Part("text", Query(text=question, source=asking), 1.0)
+            own = np.asarray(self.session.read(part).space.vectors[0], np.float32)
+        else:
+            own = np.asarray(read(question, asking), np.float32)
         rows, right = self._vectors
-        own = np.asarray(read.space.vectors[0], np.float32)
         found[rows] = right @ (own / max(float(np.linalg.norm(own)), 1e-9))
         return found
 
@@ -145,17 +158,38 @@ class Documents:
                 found[at, columns] = right @ asked[own]
         return found
 
+    def _looked(self, question: str, read: Reads | None) -> "_List":
+        """Every piece scored, and what the gates say of the list."""
+        cosine, covered = self.cosines(question, read), self.words.covered(question)
+        total = mixed([self.words.scores(question), cosine])
+        gates = self.gates if self.session is not None else None
+        if gates is not None:
+            return _List(total, covered, gates.cause(list_features(total, covered, cosine)))
+        # headings find themselves by words alone: no list of theirs says when to refuse
+        order = np.argsort(-total, kind="stable")[:EVIDENCE]
+        return _List(total, covered, "" if float(covered[order].max()) >= HALF else "unlike")
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        if self.session is None:
+            return ("nothing is fitted: searched by words alone",)
+        few = f"fewer than {FEW} headings to learn from: refusal by words"
+        return (few,) if self.gates is None else ()
+
     def ask(
         self, question: str, *, model: Model | None = None, history: tuple[str, ...] = (),
-        heard: Callable[[Support], Any] | None = None,
+        heard: Callable[[Support], Any] | None = None, read: Reads | None = None,
     ) -> Answer:  # fmt: skip
         """Answer from the documents, or refuse and say why.
 
         Parameters
         ----------
         model : what writes; without one, sentences are quoted.
-        history : earlier questions; the last is searched too where no passage holds half of this.
+        history : earlier questions. Where this one is refused, or no passage holds half of its
+            words, it is searched together with the last; then half of its own words must stand in
+            the best passage.
         heard : told of each written sentence when it is there.
+        read : gives a question's vector in the joint frame; the session does where it is absent.
 
         Raises
         ------
@@ -164,21 +198,17 @@ class Documents:
         question = " ".join(question.split())
         if not question:
             raise ConjoinError("question", "is empty", "ask something")
-        searched = question
-        if history and float(self.words.covered(question).max()) < HALF:
+        searched, found = question, self._looked(question, read)
+        if history and (found.cause or float(found.covered.max()) < HALF):
             searched = f"{history[-1]} {question}"
-        cosine, covered = self.cosines(searched), self.words.covered(searched)
-        total = mixed([self.words.scores(searched), cosine])
-        order = np.argsort(-total, kind="stable")[:EVIDENCE]
-        near = tuple(replace(self.passages[at], score=float(total[at])) for at in order)
-        notes = () if self.session is not None else ("nothing is fitted: searched by words alone",)
-        gates = self.gates if self.session is not None else None
-        if gates is not None:
-            cause = gates.cause(list_features(total, covered, cosine))
-        else:  # headings find themselves by words alone: no list of theirs says when to refuse
-            cause = "" if float(covered[order].max()) >= HALF else "unlike"
-            if self.session is not None:
-                notes = (*notes, f"fewer than {FEW} headings to learn from: refusal by words")
+            joined = self._looked(searched, read)
+            best = self.passages[int(np.argmax(joined.total))]
+            own = self.words.share(question, " ".join((*best.path, best.text)))
+            cause = joined.cause if own >= HALF else found.cause or "near"
+            found = replace(joined, cause=cause)
+        order = np.argsort(-found.total, kind="stable")[:EVIDENCE]
+        near = tuple(replace(self.passages[at], score=float(found.total[at])) for at in order)
+        notes, cause = self._notes, found.cause
         if cause:
             return Answer(question, cause, (), near, notes=notes)
         quoted = quotes(searched, near, self.words)
@@ -192,6 +222,20 @@ class Documents:
         if not any(one.stands for one in said):
             return Answer(question, "near", (), near, said, model.name, prompt, notes)
         return Answer(question, "", tuple(quoted), near, said, model.name, prompt, notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _List:
+    """All pieces for one question: scores, shares of the question covered, why to refuse."""
+
+    total: np.ndarray
+    covered: np.ndarray
+    cause: str
+
+
+def _lost(ws: Workspace) -> list[str]:
+    names = set(ws.items.names)
+    return [name for name in _COLUMNS if name not in names]
 
 
 def _unit(vectors: Any) -> np.ndarray:

@@ -60,6 +60,26 @@ export function search(body, file, signal) {
   return json("/search/upload", { method: "POST", signal, body: form });
 }
 
+// A question: `heard` is told of each sentence; the answer is the last line.
+export async function ask(body, signal, heard) {
+  const answer = await call("/ask", {
+    method: "POST", signal, body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+  });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let held = ""; ;) {
+    const { value, done } = await reader.read();
+    const lines = (held + (value || "")).split("\n");
+    held = done ? "" : lines.pop();
+    for (const line of lines.filter(Boolean)) {
+      const told = JSON.parse(line);
+      if (told.sentence) heard(told.sentence);
+      if (told.answer) return told.answer;
+      if (told.problem) throw new Refused(told.problem.title, told.problem.detail, told.problem.status);
+    }
+    if (done) throw new Refused("The answer broke off", "Ask again in a moment.", 0);
+  }
+}
+
 // Media need the token too, which an address cannot carry: then they come as blobs.
 const watcher = new IntersectionObserver((seen) => {
   for (const entry of seen.filter((one) => one.isIntersecting)) {

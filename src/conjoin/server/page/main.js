@@ -1,5 +1,6 @@
 // The page: reads the address, asks, shows, and writes the address.
 
+import * as answers from "./answer.js";
 import * as api from "./api.js";
 import { canRecord, record } from "./sound.js";
 import { condition, empty, fromAddress, toAddress, toBody } from "./state.js";
@@ -38,6 +39,7 @@ async function run({ push = true, focus = false } = {}) {
   running?.abort();
   const mine = new AbortController();
   running = mine;
+  $("answer").hidden = true;
   if (push) history.pushState(null, "", toAddress(state));
   draw();
   warn(null);
@@ -181,6 +183,7 @@ async function start() {
 
 async function learn() {
   known = await api.info();
+  $("question").hidden = !known.answers.documents;
   const names = known.modalities.filter((one) => one.rows);
   $("about").textContent = `${known.items.toLocaleString()} items: ${names.map((one) => one.name).join(", ")}.`;
   $("into").append(...names.map((one) => el("label", {}, el("input", { type: "checkbox", value: one.name, checked: true }), one.name)));
@@ -210,6 +213,34 @@ $("ask").addEventListener("submit", (event) => {
     return;
   }
   run();
+});
+
+$("question").addEventListener("click", async () => {
+  const words = $("words").value.trim();
+  warn(null);
+  if (!words) {
+    warn(new api.Refused("There is no question", "Write what you want to know."));
+    $("words").focus();
+    return;
+  }
+  running?.abort();
+  $("results").hidden = true;
+  $("start").hidden = true;
+  say("Reading…");
+  try {
+    say(await answers.ask(words));
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    $("answer").hidden = true;
+    warn(error);
+    if (error.status === 401) locked();
+  }
+});
+$("again").addEventListener("click", () => {
+  answers.forget();
+  $("words").value = "";
+  $("words").focus();
+  say("A new conversation: what was asked before is forgotten.");
 });
 
 $("also").addEventListener("click", () => {

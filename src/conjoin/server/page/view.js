@@ -41,7 +41,7 @@ export function clock(seconds) {
 
 const figure = (value) => (typeof value === "number" ? value.toFixed(3) : String(value));
 
-function media(kind, path, label, text) {
+export function media(kind, path, label, text) {
   if (kind === "image") {
     const shown = el("img", { alt: label, loading: "lazy", decoding: "async" });
     shown.addEventListener("error", () => shown.replaceWith(el("p", { class: "words" }, "This picture cannot be shown.")));

@@ -12,7 +12,7 @@ from conjoin.server.run import Address, serve
 
 def run_serve(
     folder: Path, address: Address, console: Console, *, token_file: Path | None,
-    cors: Sequence[str], limits: Sequence[str], workers: int,
+    model: str, limits: Sequence[str], workers: int,
 ) -> None:  # fmt: skip
     """Serve a workspace until a signal ends it; where it answers is said whatever is quiet."""
 
@@ -27,6 +27,6 @@ def run_serve(
             sys.stdout.flush()
 
     serve(
-        folder, address, token_file=token_file, cors=cors, limits=limits, workers=workers,
+        folder, address, token_file=token_file, model=model, limits=limits, workers=workers,
         ready=ready, note=console.note,
     )  # fmt: skip
