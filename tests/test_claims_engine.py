@@ -11,6 +11,7 @@ from conjoin.catalogue import Claim, Row, find, rows
 from conjoin.claims import engine
 from conjoin.claims.engine import Claimed, Job, Store, claims_of, run, work
 from conjoin.claims.results import OFF, RANGES, SAME, _outdone, changed, judge
+from conjoin.claims.results import waiting as due
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Arm, judges, run_arm
 from conjoin.evaluation.tries import TRIES
@@ -175,6 +176,9 @@ def test_an_earlier_verdict_is_kept_only_while_what_decides_it_stays(facts, tmp_
     arms = {arm["arm"]: arm.get("stale", False) for arm in waiting["tables"][0]["arms"]}
     assert arms == {"chance": False, "ridge": False, "mean-centering": False, "identity": True}
     assert "Waiting for a run" in claims_page(waiting)
+    # Only what has no verdict of the arms as they are now is due.
+    assert due([RIDGE], facts) == due([RIDGE], kept) == []
+    assert due([RIDGE], other) == due([RIDGE], waiting) == due([RIDGE], None) == [RIDGE]
     # What waits is judged as soon as it has run.
     again = judge([RIDGE], Store(tmp_path), 2, waiting)
     assert again["stale"]

@@ -18,8 +18,8 @@ from conjoin.errors import ConjoinError, nearest
 
 ROOMS = (
     "encoders", "losses", "metrics", "alignment", "upgrade", "transfer", "fusion", "retrieval",
-    "quality", "models.pretraining", "models.tuning", "models.merging", "evaluation",
-    "claims",
+    "quality", "models.pretraining", "models.tuning", "models.merging",
+    "models.compression", "evaluation", "claims",
 )  # fmt: skip
 
 
@@ -155,6 +155,10 @@ KINDS: Mapping[str, Kind] = {
     "tuning": Kind(
         "a transformer → the same with some of its weights, or weights beside them, to be trained",
         "conjoin.models.tuning.base:Tuning", ("attach", "fold"), restated=False,
+    ),
+    "compression": Kind(
+        "an encoder and a sample of its cells → a cheaper encoder of the same cells",
+        "conjoin.models.compression.base:Compression", ("write",), restated=False,
     ),
     "tensor-merge": Kind(
         "a base and experts of its names and shapes → one tensor for each name",

@@ -101,6 +101,25 @@ def judge(
     }  # fmt: skip
 
 
+def waiting(claims: Sequence[Claimed], before: Facts | None) -> list[Claimed]:
+    """Claims without a verdict of the arms as they are now: never judged, left open, or stale.
+
+    Parameters
+    ----------
+    before : earlier results.
+    """
+    if not before:  # keys need the data opened
+        return list(claims)
+    current = {name_of(record): record for record in before.get("claims", ())}
+
+    def stands(who: Facts) -> bool:
+        record = current.get(name_of(who))
+        keys = ("arm_key", "baseline_key")
+        return record is not None and all(record.get(name) == who[name] for name in keys)
+
+    return [each for each in claims if not stands(_who(each))]
+
+
 def _judged(
     fresh: Sequence[tuple[Claimed, Effect]], kept: Sequence[dict[str, Any]],
     stale: Sequence[Facts], done: Mapping[Job, Done | None],

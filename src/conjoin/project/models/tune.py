@@ -16,17 +16,15 @@ from conjoin.models.tuning.loop import Aim, LabelAim, Outcome, Pace, PairAim, mi
 from conjoin.models.tuning.methods import library
 from conjoin.models.tuning.saved import save_tuned
 from conjoin.models.tuning.text_model import TextModel
+from conjoin.project.models.scoring import K, hits, score_rows
 from conjoin.project.models.tuning_data import Material, read_keep, read_material
 from conjoin.project.workspace import Workspace
-from conjoin.selection.heads import choose_head
 from conjoin.spaces.frame import unit
 from conjoin.transfer.linear_heads import RidgeRegressor
 from conjoin.transfer.logistic import Logistic
 
 #: Shares of the tuned weights tried where ``--keep`` says what must not be lost.
 ALPHAS = (0.25, 0.5, 0.75)
-#: Places in which a partner is found.
-K = 10
 #: Texts whose vectors are compared before a folder is called saved.
 SAMPLE = 64
 
@@ -169,8 +167,8 @@ class Trial:
             if alpha < 1:
                 expected, adapter = self.model.encode(sample), None
         arms = judge(
-            self.scores, self.made.groups[self.made.test], metric=self.metric, costs=self.costs,
-            seed=self.ask.seed,
+            self.scores, self.made.groups[self.made.test], metric=self.made.metric,
+            costs=self.costs, seed=self.ask.seed,
         )  # fmt: skip
         facts = {
             **arms.to_json(), "method": self.ask.peft, "settings": dict(self.ask.settings),
@@ -181,38 +179,12 @@ class Trial:
         notes = (*self.made.notes, *_said(outcome, self.ask))
         return TunedResult(arms, self.kept, outcome, alpha, more, folder, notes)
 
-    @property
-    def metric(self) -> str:
-        """Accuracy of classes, or partners found."""
-        return "accuracy" if self.made.classes is not None else f"recall@{K}"
-
     def _judged(self, name: str, vectors: np.ndarray, clock: float) -> None:
         self.scores[name] = self._score(vectors, self.made.train, self.made.test)
         self.costs[name] = time.process_time() - clock
 
     def _score(self, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        """``[m]`` right or wrong of each row asked, by the best head or map of these vectors."""
-        made = self.made
-        if made.classes is not None:
-            found = choose_head(
-                x[train], made.classes[train], groups=made.groups[train], seed=self.ask.seed
-            )
-            return (found.head.predict(x[test]) == made.classes[test]).astype(np.float64)
-        z = np.asarray(made.partners)
-        lam = max((0.03, 0.3, 3.0), key=lambda lam: self._found(x, train, test, z, lam)[0])
-        return self._found(x, train, test, z, lam)[1]
-
-    def _found(
-        self, x: np.ndarray, train: np.ndarray, test: np.ndarray, z: np.ndarray, lam: float
-    ) -> tuple[float, np.ndarray]:
-        """Validation's recall of a ridge of this strength, and hits of the rows asked."""
-        groups = self.made.groups
-        look = np.isin(groups[train], groups[self.made.look])
-        own = RidgeRegressor(lam).fit(x[train[~look]], z[train[~look]])
-        inside = train[look]
-        inner = hits(own.predict(x[inside]), z[inside]).mean() if look.any() else 0.0
-        whole = RidgeRegressor(lam).fit(x[train], z[train])
-        return float(inner), hits(whole.predict(x[test]), z[test])
+        return score_rows(self.made, x, train, test, seed=self.ask.seed)
 
     def _tuned(self, method: Any, frozen: np.ndarray, rows: np.ndarray) -> Outcome:
         made, look = self.made, self.made.look
@@ -335,13 +307,6 @@ def labels_until(half: float, whole: float, few: int, many: int, pays: float) ->
         return None
     doublings = max(0.0, (pays - whole) / slope)
     return int(np.ceil(many * 2**doublings - many)) if doublings < np.log2(100) else None
-
-
-def hits(asked: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """``[n]`` whether row i of the gallery is among the first :data:`K` that row i asks for."""
-    scores = unit(np.asarray(asked, np.float32)) @ unit(np.asarray(gallery, np.float32)).T
-    own = scores[np.arange(len(scores)), np.arange(len(scores))]
-    return ((scores > own[:, None]).sum(axis=1) < K).astype(np.float64)
 
 
 def nearest(x: np.ndarray) -> np.ndarray:

@@ -16,17 +16,20 @@ from conjoin.storage.digest import stable_hash
 
 #: Items learned from and held-out items judged on, at most; drawn of more.
 LEARN, JUDGE = 4000, 2000
+#: Places in which a partner is found.
+K = 10
 #: One group in so many of those learned from is validation.
 INNER = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """Texts with their classes, or with the vectors of their partners.
+    """Cells with their classes, or with the vectors of their partners.
 
     Parameters
     ----------
-    texts : of all items, learned from and held out.
+    kind : of the cells.
+    texts : the cells, texts for most, of all items learned from and held out.
     train, test : ``[m]`` places of items.
     inner : ``[m]`` of ``train``, whether validation.
     groups : ``[n]``.
@@ -36,7 +39,8 @@ class Material:
     notes : what was cut or left out.
     """
 
-    texts: list[str]
+    kind: str
+    texts: list[Any]
     train: np.ndarray
     test: np.ndarray
     inner: np.ndarray
@@ -45,6 +49,11 @@ class Material:
     partners: np.ndarray | None
     partner: str
     notes: tuple[str, ...]
+
+    @property
+    def metric(self) -> str:
+        """Accuracy of classes, or partners found."""
+        return "accuracy" if self.classes is not None else f"recall@{K}"
 
     @property
     def learn(self) -> np.ndarray:
@@ -57,49 +66,69 @@ class Material:
         return self.train[self.inner]
 
 
-def read_material(ws: Workspace, modality: str, label: str | None, seed: int) -> Material:
-    """Read what is to be learned, or one clear refusal.
+def read_material(
+    ws: Workspace, modality: str, label: str | None, seed: int, kinds: tuple[str, ...] = ("text",)
+) -> Material:
+    """Read what is to be learned, or one clear refusal; cells beyond the limits are not read.
+
+    Parameters
+    ----------
+    kinds : of cells that will do.
 
     Raises
     ------
-    ConjoinError : the modality is no text, no item has what is needed, or there is one class, or
-        fewer labels than classes leave on both sides.
+    ConjoinError : the modality is of another kind, no item has what is needed, or there is one
+        class, or fewer labels than classes leave on both sides.
     """
-    one = ws.modality(modality)
-    if kind_of(one.uri) != "text":
-        raise ConjoinError("--modality", f"{modality!r} reads no text", "name a text modality")
-    texts: dict[str, str] = {}
-    for (item, *_), cell in ws.cells(modality, "text"):
-        texts.setdefault(str(item), str(cell))
+    kind = kind_of(ws.modality(modality).uri)
+    if kind not in kinds:
+        wanted = " or ".join(kinds)
+        raise ConjoinError(
+            "--modality", f"{modality!r} reads no {wanted}", f"name a {wanted} modality"
+        )
+    cells = ws.cells(modality, kind)
+    parts: dict[str, int] = {}
+    for key in cells.list_keys():
+        parts.setdefault(str(key[0]), int(key[1]))
     notes: list[str] = []
     classes: dict[str, str] = {}
     partners: dict[str, np.ndarray] = {}
     partner = ""
     if label is not None:
         classes, lost = classes_in(ws, label)
-        kept = [i for i in texts if i in classes]
+        kept = [i for i in parts if i in classes]
         if lost:
             notes.append(f"{lost} items have no {label} and were left out")
     else:
         partner, partners = _partners(ws, modality)
-        kept = [i for i in texts if i in partners]
-        if len(kept) < len(texts):
-            notes.append(f"{len(texts) - len(kept)} texts have no {partner} and were left out")
+        kept = [i for i in parts if i in partners]
+        if len(kept) < len(parts):
+            notes.append(f"{len(parts) - len(kept)} {kind}s have no {partner} and were left out")
     ids = np.array(kept, dtype=str)
-    owner = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
-    groups = np.array([owner[i] for i in kept], dtype=str)
     held = ws.split.is_test(ids) if len(ids) else np.zeros(0, bool)
     train = _some(np.flatnonzero(~held), LEARN, "learned from", notes, seed)
     test = _some(np.flatnonzero(held), JUDGE, "judged on", notes, seed)
+    ids, train, test = _packed(ids, train, test)
+    owner = dict(zip(map(str, ws.items.ids), map(str, ws.items.groups(ws.config)), strict=True))
+    groups = np.array([owner[i] for i in ids], dtype=str)
     inner = np.array([stable_hash(f"tuning/{seed}/{g}") % INNER == 0 for g in groups[train]], bool)
+    read = [cells.get(i, parts[i]) for i in ids]
     made = Material(
-        [texts[i] for i in kept], train, test, inner, groups,
-        np.array([classes[i] for i in kept], dtype=str) if classes else None,
-        unit(np.stack([partners[i] for i in kept])) if partners and kept else None,
+        kind, [str(cell) for cell in read] if kind == "text" else read, train, test, inner, groups,
+        np.array([classes[i] for i in ids], dtype=str) if classes else None,
+        unit(np.stack([partners[i] for i in ids])) if partners and len(ids) else None,
         partner, tuple(notes),
     )  # fmt: skip
     _check(made, label)
     return made
+
+
+def _packed(
+    ids: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The items in use, and the places of both parts among them."""
+    used = np.union1d(train, test).astype(int)
+    return ids[used], np.searchsorted(used, train), np.searchsorted(used, test)
 
 
 def _check(made: Material, label: str | None) -> None:

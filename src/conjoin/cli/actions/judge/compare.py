@@ -1,6 +1,7 @@
 """The verbs that judge methods, as a person or a program meets them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,32 +112,50 @@ def run_forecast(
     console.result(found.to_json())
 
 
-def run_claims(
-    console: Console,
-    *,
-    family: str | None,
-    method: str | None,
-    budget: float | None,
-    memory: float,
-    out: Path,
-    dry: bool,
-    engine: Engine | None = None,
-) -> None:
+@dataclass(frozen=True)
+class ClaimsAsk:
+    """What ``conjoin claims`` was asked.
+
+    Parameters
+    ----------
+    family, method : claims of these alone; of all where ``None``.
+    out : file of the results, read first where it is there.
+    budget : seconds after which nothing is started.
+    memory : bytes that the workers may use together.
+    again : also arms that only serve verdicts which ``out`` holds already, of the same keys.
+    engine : where they run; processes of this machine where ``None``.
+    """
+
+    family: str | None
+    method: str | None
+    out: Path
+    budget: float | None = None
+    memory: float = 4e9
+    again: bool = False
+    engine: Engine | None = None
+
+
+def run_claims(ask: ClaimsAsk, console: Console, *, dry: bool = False) -> None:
     """Run the claims of the catalogue, and write what came of them."""
     from conjoin.claims.engine import Store, claims_of, in_order, run
-    from conjoin.claims.results import changed, judge
+    from conjoin.claims.results import changed, judge, waiting
     from conjoin.encoders.open import cache_folder
     from conjoin.storage.files import read_json, write_json
 
-    chosen = claims_of(family, method)
-    jobs = in_order(chosen)
+    chosen = claims_of(ask.family, ask.method)
+    whole = ask.family is None and ask.method is None
+    before = read_json(ask.out) if ask.out.exists() else None
+    due = chosen if ask.again else waiting(chosen, before)
+    jobs = in_order(due)
     store = Store(cache_folder() / "claims" / "scores")
     if dry:
         data = sorted({job.data for job in jobs})
         console.say(
-            f"would check {len(chosen)} claims by {len(jobs)} arms on {len(data)} data sets"
+            f"would check {len(due)} of {len(chosen)} claims by {len(jobs)} arms on {len(data)} "
+            "data sets"
         )
-        console.result({"claims": len(chosen), "arms": len(jobs), "data": data, "dry": True})
+        facts = {"claims": len(chosen), "due": len(due), "arms": len(jobs), "data": data}
+        console.result({**facts, "dry": True})
         return
 
     def told(progress: Any) -> None:
@@ -146,17 +165,17 @@ def run_claims(
             f"({progress.seconds:.0f} s)"
         )
 
-    ended = run(jobs, store.folder, budget=budget, memory=memory, engine=engine, report=told)
+    ended = run(
+        jobs, store.folder, budget=ask.budget, memory=ask.memory, engine=ask.engine, report=told
+    )
     for job, why in ended.broken.items():
         console.note(f"{job.arm}, {job.task}, {job.data}: {why}")
-    whole = family is None and method is None
-    before = read_json(out) if whole and out.exists() else None
     facts = judge(chosen, store, before=before)
     if whole:
         for line in changed(before, facts):
             console.say(f"changed: {line}")
-        write_json(out, facts)
-        console.note(f"wrote {out}")
+        write_json(ask.out, facts)
+        console.note(f"wrote {ask.out}")
     _show_claims(facts, console)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from conjoin.cli.console import Console
-from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, opened, verb
+from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, Verbose, opened, verb
 
 verbs = typer.Typer()
 
@@ -104,3 +104,45 @@ def adapt(  # noqa: PLR0913 - each option is one the command line offers
 
     ask = AdaptAsk(modality, table, label, method, score, apply, out, force, seed)
     run_adapt(opened(folder), ask, Console(as_json, quiet))
+
+
+@verb(verbs)
+def shrink(  # noqa: PLR0913 - each option is one the command line offers
+    modality: Annotated[
+        str, typer.Option(metavar="NAME", help="Text or image modality whose encoder is shrunk.")
+    ],
+    folder: Folder = Path(),
+    to: Annotated[str, typer.Option(metavar="SPEED", help="How many times as fast: 1.5x, 3x.")] = (
+        "2x"
+    ),
+    keep: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the score to keep, surely.")
+    ] = 0.98,
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Try only these; repeatable.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Classes to score by; else pairs.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the cheaper encoder.")
+    ] = None,
+    as_json: Json = False,
+    dry_run: Dry = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a cheaper copy of an encoder, where one keeps its score.
+
+    Layers, units, vocabulary, precision and input size are cut in turn; score, rate, size and
+    memory of each are measured on this machine. Nothing slower than the original is offered.
+    """
+    from conjoin.cli.actions.models.shrink import run_shrink
+    from conjoin.project.models.shrink import ShrinkAsk, speed_of
+
+    ask = ShrinkAsk(modality, speed_of(to), keep, tuple(method or ()), label, out, seed)
+    run_shrink(
+        opened(folder, writes=not dry_run), ask, Console(as_json, quiet, verbose=verbose),
+        dry=dry_run,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Encoders made cheaper: fewer layers or units, fewer tokens, narrower numbers, smaller inputs."""
