@@ -164,6 +164,10 @@ KINDS: Mapping[str, Kind] = {
         "a base and experts of its names and shapes → one tensor for each name",
         "conjoin.models.merging.base:TensorMerge", ("prepare", "look", "merge"),
     ),
+    "foil": Kind(
+        "texts → texts that are false of what the first describe, None where a rule finds no hold",
+        "conjoin.evaluation.foils.base:FoilMaker", ("make",),
+    ),
     "format": Kind("a published benchmark's files → a task, and back"),
     "data": Kind("a name → real spaces, pairs, groups and labels to judge methods on"),
     "task": Kind("data and an arm → scores of each held-out unit"),

@@ -3,8 +3,37 @@
 from conjoin.catalogue import Row
 
 _HERE = "conjoin.evaluation.formats"
+_FOILS = "conjoin.evaluation.foils"
+
+FOILS: tuple[Row, ...] = (
+    Row("foil", "shuffle", f"{_FOILS}.rules:Shuffle",
+        "The words of a text in another order.", ("wang2023snare",), cost="free"),
+    Row("foil", "negate", f"{_FOILS}.rules:Negate",
+        "What a text says denied, or no longer denied.", ("wang2023snare",), cost="free"),
+    Row("foil", "swap-attributes", f"{_FOILS}.rules:SwapAttributes",
+        "Two colours, sizes, states or shapes of a text change places.",
+        ("wang2023snare", "zhao2022vlchecklist"), cost="free"),
+    Row("foil", "replace-object", f"{_FOILS}.rules:ReplaceObject",
+        "A thing that a text names replaced by one of another text.",
+        ("zhao2022vlchecklist",), cost="free"),
+    Row("foil", "swap-relation", f"{_FOILS}.rules:SwapRelation",
+        "The two sides of a relation change places.",
+        ("wang2023snare", "zhao2022vlchecklist"), cost="free"),
+    *(
+        Row("foil", f"inconsistent-{kind}", f"{_FOILS}.inconsistency:Inconsistency", summary,
+            ("yan2025mmir",), cost="free", settings={"kind": kind})
+        for kind, summary in (
+            ("factual", "A text that denies what it said."),
+            ("identity", "A text that names the thing of another text."),
+            ("context", "The whole text of another item."),
+            ("quantity", "A text with another number."),
+            ("order", "A text with the opposite word of place or time."),
+        )
+    ),
+)  # fmt: skip
 
 ROWS: tuple[Row, ...] = (
+    *FOILS,
     Row("format", "beir", f"{_HERE}.beir:Beir",
         "Corpus and queries as JSON lines, judgements by split.",
         ("thakur2021beir",), cost="free"),
