@@ -56,6 +56,34 @@ def run_doctor(
     console.result(found.to_json())
 
 
+def run_robust(ws: Workspace, console: Console, *, dry: bool, seed: int) -> None:
+    """What spoilt queries still find."""
+    from conjoin.project.quality.robust import QUERIES, SEVERITIES, K, examine_robustness
+    from conjoin.quality.robustness.corruptions import IMAGES, TEXTS
+
+    if dry:
+        console.say(
+            f"would spoil up to {QUERIES} held-out queries of each modality of pictures "
+            f"({', '.join(IMAGES)}) and texts ({', '.join(TEXTS)}) at severities "
+            f"{', '.join(map(str, SEVERITIES))}"
+        )
+        console.result({"images": list(IMAGES), "texts": list(TEXTS), "dry": True})
+        return
+    found = examine_robustness(ws, seed=seed, report=console.note)
+    console.say(f"{found.verdict}\n")
+    console.table(f"recall@{K} of held-out queries; the gallery stays clean", *found.table())
+    for name, (radius, share) in found.radius.items():
+        moved = max(row.moved for row in found.rows if row.modality == name)
+        console.detail().say(
+            f"{name}: {share:.0%} of queries have their partner first, and half of those keep it "
+            f"under any change of the vector shorter than {radius:.3f}; corruptions move a vector "
+            f"by up to {moved:.2f} (median)"
+        )
+    for name, why in found.left_out.items():
+        console.say(f"not tried: {name}: {why}")
+    console.result(found.to_json())
+
+
 def answer(found: Report) -> str:
     """What matters most of what was found, in a sentence: the kinds that spoil a fit or a score.
 

@@ -37,6 +37,10 @@ def doctor(  # noqa: PLR0913 - each option is one the command line offers
     system: Annotated[
         bool, typer.Option("--system", help="Print what a bug report needs instead.")
     ] = False,
+    robust: Annotated[
+        bool,
+        typer.Option("--robust", help="Spoil held-out pictures and texts, and search with them."),
+    ] = False,
     as_json: Json = False,
     dry_run: Dry = False,
     seed: Seed = 0,
@@ -54,11 +58,14 @@ def doctor(  # noqa: PLR0913 - each option is one the command line offers
 
         run_system(folder, console)
         return
-    from conjoin.cli.actions.judge.doctor import run_decisions, run_doctor
+    from conjoin.cli.actions.judge.doctor import run_decisions, run_doctor, run_robust
 
     ws = opened(folder, writes=False)
     if decisions is not None:
         run_decisions(ws, decisions, console, dry=dry_run)
+        return
+    if robust:
+        run_robust(ws, console, dry=dry_run, seed=seed)
         return
     asked = [name.strip() for each in kinds or () for name in each.split(",") if name.strip()]
     page = None if dry_run else html
