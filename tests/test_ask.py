@@ -194,6 +194,28 @@ def test_a_follow_up_is_searched_with_the_question_before_it(manual):
     assert alone.nearest[0].path != ("The toaster",) or alone.cause
 
 
+def test_a_selector_chooses_the_evidence(manual):
+    docs = Documents.open(Workspace(manual, writes=False))
+    asked = "How often do I clean the toaster with vinegar?"
+    plain, same = docs.ask(asked), docs.ask(asked, selector="top-k")
+    assert [one.id for one in same.nearest] == [one.id for one in plain.nearest]
+    for name in ("two-level", "diverse", "structural", "brevity"):
+        found = docs.ask(asked, selector=name)
+        assert found.quotes[0].text == "Clean the toaster with vinegar once in 6 months.", name
+    with pytest.raises(ConjoinError, match="did you mean diverse"):
+        docs.ask(asked, selector="divers")
+    with pytest.raises(ConjoinError, match="run conjoin fit"):
+        docs.ask(asked, selector="relevance-cut")
+    pool, one = docs.pool, docs.passages
+    for row, other in zip(*pool.links.nonzero(), strict=True):
+        assert one[row].document == one[other].document
+        assert row != other
+    assert (pool.links != pool.links.T).nnz == 0
+    assert pool.links.nnz > 40
+    told = CliRunner().invoke(app, ["ask", asked, "-w", str(manual), "--selector", "nope"])
+    assert "'nope' is unknown" in str(told.exception)
+
+
 def test_a_lying_model_is_struck_and_its_own_citations_are_ignored(manual):
     docs = Documents.open(Workspace(manual, writes=False))
     asked = "How often do I clean the toaster with vinegar?"

@@ -82,11 +82,20 @@ def test_a_follow_up_brings_its_history(client):
     assert said["quotes"][0]["path"] == ["The toaster"]
 
 
+@pytest.mark.parametrize("name", ["relevance-cut", "two-gates", "difference", "enriched", "routed"])
+def test_a_learned_selector_keeps_the_right_piece(client, name):
+    said = client.post("/ask", json={"question": ASKED, "selector": name}).json()
+    assert said["evidence"][0]["path"] == ["The toaster"], said["cause"]
+    follow = {"question": "And how many kilograms?", "history": [ASKED], "selector": name}
+    assert client.post("/ask", json=follow).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("body", "word"),
     [({}, "question"), ({"question": "  "}, "question"), ({"question": "x" * 201}, "201"),
      ({"question": "x", "history": ["a"] * 3}, "history"), ({"question": "x", "model": "m"},
      "model"), ({"question": "x", "history": ["y" * 201]}, "history"), ({"question": 3}, "3"),
+     ({"question": "toaster", "selector": "nope"}, "nope"),
      ({"question": "x", "stream": "yes"}, "stream")],
 )  # fmt: skip
 def test_what_is_too_much_or_wrong_is_one_problem(client, body, word):

@@ -19,7 +19,7 @@ from conjoin.errors import ConjoinError, nearest
 ROOMS = (
     "encoders", "losses", "metrics", "alignment", "upgrade", "transfer", "fusion", "retrieval",
     "quality", "models.pretraining", "models.tuning", "models.merging",
-    "models.compression", "evaluation", "claims",
+    "models.compression", "evaluation", "answering", "claims",
 )  # fmt: skip
 
 
@@ -132,6 +132,10 @@ KINDS: Mapping[str, Kind] = {
     "query-suggestion": Kind(
         "a query, its hits and a cluster of them → words that ask for the cluster",
         "conjoin.retrieval.queries.suggestion:QuerySuggestion", ("words",),
+    ),
+    "selector": Kind(
+        "a question and the pieces of documents with their scores → the pieces kept as evidence",
+        "conjoin.answering.selection.base:Selector", ("fit",),
     ),
     "detector": Kind(
         "pairs as maps that have not seen them place them → how suspect each is",

@@ -33,6 +33,7 @@ class QuestionBody(BaseModel):
     history: list[Words] = Field(
         default_factory=list, description="Earlier questions of this conversation, in order."
     )
+    selector: Words | None = Field(None, description="What chooses the evidence, by name.")
     stream: bool = Field(
         False, description="Lines of JSON: each sentence as it is written, then the answer."
     )
@@ -89,7 +90,11 @@ class Answers:
         Problem : a limit is passed.
         """
         most = self.limits.text
-        for name, texts in (("question", [body.question]), ("history", body.history)):
+        for name, texts in (
+            ("question", [body.question]),
+            ("history", body.history),
+            ("selector", [body.selector or ""]),
+        ):
             longest = max(map(len, texts), default=0)
             if longest > most:
                 raise Problem("bad-argument", name, f"{longest} characters, more than {most}",
@@ -123,7 +128,7 @@ class Answers:
             try:
                 found = await run_in_threadpool(
                     documents.ask, body.question, model=self.model, history=tuple(body.history),
-                    heard=heard, read=read,
+                    heard=heard, read=read, selector=body.selector or "",
                 )  # fmt: skip
             except ConjoinError as error:
                 if self.model is None or error.where != self.model.base:
@@ -174,6 +179,7 @@ def schema_of_question(limits: Limits) -> dict[str, Any]:
     schema = QuestionBody.model_json_schema()
     words = {"maxLength": limits.text, "pattern": NOT_BLANK}
     schema["properties"]["question"] |= words
+    schema["properties"]["selector"]["anyOf"][0] |= words
     schema["properties"]["history"] |= {"maxItems": limits.history}
     schema["properties"]["history"]["items"] |= {"maxLength": limits.text}
     return schema

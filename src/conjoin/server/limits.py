@@ -164,6 +164,7 @@ ARGUMENTS = {
     "--fusion": "mixer",
     "--combine": "composer",
     "--hit": "hit",
+    "--selector": "selector",
     "explain": "query",
 }
 

@@ -1,7 +1,7 @@
 """``ask``: the documents of a workspace opened once and asked many times."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 from conjoin.answering.answer import Answer, Passage, disagreeing, quotes
 from conjoin.answering.model import Model, written
 from conjoin.answering.refusal import Gates, list_features
+from conjoin.answering.selection.base import Picker, Pool, Question, picked
 from conjoin.answering.support import Support
 from conjoin.answering.words import Words, mixed
 from conjoin.errors import ConjoinError
+from conjoin.project.answering.evidence import Minted, learnt, pool_of, prefers
 from conjoin.project.search.queries import Query
 from conjoin.project.search.ranking import Part
 from conjoin.project.search.session import SearchSession
@@ -39,6 +41,7 @@ class Documents:
     passages: tuple[Passage, ...]
     asked: tuple[tuple[str, ...], ...]
     session: SearchSession | None
+    _pickers: dict[str, Picker] = field(default_factory=dict, repr=False)
 
     @classmethod
     def can_open(cls, ws: Workspace) -> bool:
@@ -91,18 +94,24 @@ class Documents:
 
     def cosines(self, question: str, read: Reads | None = None) -> np.ndarray:
         """Similarity of each piece; zeros where nothing is fitted or nothing reads a question."""
+        own = self.vector(question, read)
         found = np.zeros(len(self.passages))
+        if own is not None:
+            rows, right = self._vectors
+            found[rows] = right @ own
+        return found
+
+    def vector(self, question: str, read: Reads | None = None) -> np.ndarray | None:
+        """A question in the joint frame, of length 1; ``None`` where nothing is fitted."""
         if self.session is None or "passage" not in self.session.index.spaces:
-            return found
+            return None
         asking = "question" if "question" in self.session.fit.binding.maps else None
         if read is None:
             part = Part("text", Query(text=question, source=asking), 1.0)
             own = np.asarray(self.session.read(part).space.vectors[0], np.float32)
         else:
             own = np.asarray(read(question, asking), np.float32)
-        rows, right = self._vectors
-        found[rows] = right @ (own / max(float(np.linalg.norm(own)), 1e-9))
-        return found
+        return np.asarray(own / max(float(np.linalg.norm(own)), 1e-9))
 
     @cached_property
     def _vectors(self) -> tuple[np.ndarray, np.ndarray]:
@@ -118,20 +127,83 @@ class Documents:
         answered, removed = self.minted()
         return Gates.fit(answered, removed) if len(answered) >= FEW else None
 
+    @cached_property
+    def _places(self) -> list[tuple[int, str]]:
+        """Rows that the structure asks for, and what it asks; at most :data:`MINTED`, in order."""
+        places = [(row, own[0]) for row, own in enumerate(self.asked) if own]
+        return places[:: max(1, -(-len(places) // MINTED))]
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The pieces as selectors see them."""
+        vectors = np.zeros((len(self.passages), 1))
+        if self.session is not None and "passage" in self.session.index.spaces:
+            rows, right = self._vectors
+            vectors = np.zeros((len(self.passages), right.shape[1]))
+            vectors[rows] = right
+        return pool_of(self.passages, self.ws.items, vectors)
+
+    def questions(self) -> Minted:
+        """What the structure asks, as selectors learn from it; headings are not searched."""
+        places = self._places
+        rows = [row for row, _ in places]
+        near = self._near(rows)
+        scores = [mixed([self.bodies.scores(said), own])
+                  for (_, said), own in zip(places, near, strict=True)]  # fmt: skip
+        vectors = np.zeros((len(rows), self.pool.vectors.shape[1]))
+        if self.session is not None and {"question", "passage"} <= set(self.session.index.spaces):
+            left = self.session.index.spaces["question"]
+            first = {str(item): at for at, item in reversed(list(enumerate(left.ids)))}
+            asked = _unit(left.vectors)
+            for at, row in enumerate(rows):
+                own_row = first.get(self.passages[row].id)
+                if own_row is not None:
+                    vectors[at] = asked[own_row]
+        return Minted(np.array(rows, int), np.array(scores), vectors)
+
+    def picker(self, name: str) -> Picker:
+        """A selector fitted to these documents, once.
+
+        Raises
+        ------
+        ConjoinError : it is unknown, or there is too little to learn from.
+        """
+        if name not in self._pickers:
+            self._pickers[name] = learnt(name, self.pool, self.questions())
+        return self._pickers[name]
+
+    def _chosen(
+        self, name: str, question: str, total: np.ndarray, history: tuple[str, ...],
+        read: Reads | None,
+    ) -> np.ndarray:  # fmt: skip
+        """Rows of the evidence for a question, best first."""
+        if not name:
+            return np.argsort(-total, kind="stable")[:EVIDENCE]
+        before = []
+        for said in history[-2:]:
+            own = mixed([self.words.scores(said), self.cosines(said, read)])
+            before.append(self.pool.vectors[int(np.argmax(own))])
+        width = self.pool.vectors.shape[1]
+        vector = self.vector(question, read)
+        asked = Question(
+            np.zeros(width) if vector is None else vector, total,
+            np.array(before).reshape(-1, width), prefers(question),
+        )  # fmt: skip
+        return picked(self.picker(name), asked, self.pool)
+
     def minted(self) -> tuple[np.ndarray, np.ndarray]:
         """Features of the structure's questions, with their answers and without, ``[n, 6]``.
 
         A question comes from its piece's heading, caption or links; headings are not searched.
         Its section is what is taken out: pieces under the same headings of the same document.
         """
-        places = [(row, own[0]) for row, own in enumerate(self.asked) if own]
-        step = max(1, -(-len(places) // MINTED))
-        near = self._near([row for row, _ in places[::step]])
+        places = self._places
+        near = self._near([row for row, _ in places])
         known: dict[Any, int] = {}
         sections = np.array([known.setdefault((one.document, one.path), len(known))
                              for one in self.passages])  # fmt: skip
         answered, removed = [], []
-        for at, (row, said) in enumerate(places[::step]):
+        for at, (row, said) in enumerate(places):
             covered, by_words = self.bodies.covered(said), self.bodies.scores(said)
             cosine = near[at]
             keep = sections != sections[row]
@@ -179,6 +251,7 @@ class Documents:
     def ask(
         self, question: str, *, model: Model | None = None, history: tuple[str, ...] = (),
         heard: Callable[[Support], Any] | None = None, read: Reads | None = None,
+        selector: str = "",
     ) -> Answer:  # fmt: skip
         """Answer from the documents, or refuse and say why.
 
@@ -190,6 +263,7 @@ class Documents:
             the best passage.
         heard : told of each written sentence when it is there.
         read : gives a question's vector in the joint frame; the session does where it is absent.
+        selector : of the catalogue, chooses the evidence; empty for the best by the search.
 
         Raises
         ------
@@ -206,7 +280,7 @@ class Documents:
             own = self.words.share(question, " ".join((*best.path, best.text)))
             cause = joined.cause if own >= HALF else found.cause or "near"
             found = replace(joined, cause=cause)
-        order = np.argsort(-found.total, kind="stable")[:EVIDENCE]
+        order = self._chosen(selector, searched, found.total, history, read)
         near = tuple(replace(self.passages[at], score=float(found.total[at])) for at in order)
         notes, cause = self._notes, found.cause
         if cause:

@@ -12,13 +12,21 @@ from conjoin.project.workspace import Workspace
 
 
 def run_ask(
-    ws: Workspace, question: str | None, console: Console, *, model: str, chat: bool
+    ws: Workspace,
+    question: str | None,
+    console: Console,
+    *,
+    model: str,
+    chat: bool,
+    selector: str,
 ) -> None:
     """Answer one question, or one after the other with ``chat``."""
     if question is None and not chat:
         raise ConjoinError("QUESTION", "is missing", "ask something, or give --chat")
     writes = None if model == "none" else Model.open(model)
     opened = Documents.open(ws)
+    if selector:
+        opened.picker(selector)  # refused before anything is asked
     history: list[str] = []
     while question is not None or chat:
         if question is None:
@@ -32,7 +40,9 @@ def run_ask(
         def heard(said: Support) -> None:
             console.say(_sentence(said))
 
-        found = opened.ask(question, model=writes, history=tuple(history), heard=heard)
+        found = opened.ask(
+            question, model=writes, history=tuple(history), heard=heard, selector=selector
+        )
         _show(found, console)
         if not found.cause:
             history.append(question)

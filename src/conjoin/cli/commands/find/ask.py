@@ -22,6 +22,12 @@ def ask(
             help="none quotes; http://HOST/v1?model=NAME writes, and is compared.",
         ),
     ] = "none",
+    selector: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Chooses the evidence: see conjoin methods --kind selector."
+        ),
+    ] = "",
     chat: Annotated[
         bool, typer.Option("--chat", help="Go on asking, a line each; an empty line ends.")
     ] = False,
@@ -35,4 +41,7 @@ def ask(
     """
     from conjoin.cli.actions.answer.ask import run_ask
 
-    run_ask(opened(folder, writes=False), question, Console(as_json, quiet), model=model, chat=chat)
+    run_ask(
+        opened(folder, writes=False), question, Console(as_json, quiet), model=model, chat=chat,
+        selector=selector,
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""Catalogue rows of this room: how evidence is selected."""
+
+from conjoin.catalogue import Row
+
+_PLAIN = "conjoin.answering.selection.plain"
+_LEARNED = "conjoin.answering.selection.learned"
+
+SELECTORS: tuple[Row, ...] = (
+    Row(
+        "selector", "top-k", "conjoin.answering.selection.base:TopK",
+        "Keep the k pieces of the best scores.",
+        cost="free", family="evidence", simple=True,
+    ),
+    Row(
+        "selector", "relevance-cut", f"{_LEARNED}:RelevanceCut",
+        "Keep pieces that a relevance head holds relevant, up to k.",
+        ("mortaheb2025reranking",), frozenset({"pairs"}), family="evidence",
+    ),
+    Row(
+        "selector", "two-gates", f"{_LEARNED}:TwoGates",
+        "Ask first whether to look anything up, then of each piece whether it is relevant.",
+        ("cocchi2025reflectiva",), frozenset({"pairs"}), family="evidence",
+    ),
+    Row(
+        "selector", "routed", f"{_LEARNED}:Routed",
+        "Guess from the question which list holds the answer, and search that one.",
+        ("yeo2025universalrag",), frozenset({"pairs"}), family="evidence",
+    ),
+    Row(
+        "selector", "two-level", f"{_PLAIN}:TwoLevel",
+        "Search inside the chapters nearest to the question.",
+        ("caffagni2024wikillava",), cost="free", family="evidence",
+    ),
+    Row(
+        "selector", "diverse", f"{_PLAIN}:Diverse",
+        "Pass over pieces that nearly repeat a kept one.",
+        ("yasunaga2023racm3",), cost="free", family="evidence",
+    ),
+    Row(
+        "selector", "structural", f"{_PLAIN}:Structural",
+        "Raise pieces that structure links to the best ones, and the list the question asks for.",
+        ("guo2025raganything",), cost="free", family="evidence",
+    ),
+    Row(
+        "selector", "difference", f"{_LEARNED}:Difference",
+        "Weigh how a piece differs from those chosen at earlier turns.",
+        ("zheng2020diffks",), frozenset({"pairs"}), family="evidence",
+    ),
+    Row(
+        "selector", "fit-alone", f"{_LEARNED}:Difference",
+        "The same head without earlier turns.",
+        ("zheng2020diffks",), frozenset({"pairs"}), settings={"history": False},
+        family="evidence", simple=True,
+    ),
+    *(
+        Row(
+            "selector", name, f"{_PLAIN}:Filter", said,
+            ("feng2024cook",), cost="free", settings={"by": name}, family="evidence",
+        )
+        for name, said in (
+            ("relevance", "Keep the pieces nearest to the question among the first."),
+            ("brevity", "Keep as many pieces as fit the words of k middling ones."),
+            ("agreement", "Keep the pieces that the other first ones are most like."),
+        )
+    ),
+    Row(
+        "selector", "enriched", f"{_LEARNED}:Enriched",
+        "Refine the question's vector by pieces that answered questions like it, as learnt.",
+        ("iscen2024reco",), frozenset({"pairs"}), family="evidence",
+    ),
+    Row(
+        "selector", "memory", f"{_LEARNED}:Enriched",
+        "The same with the recalled pieces added as they are.",
+        ("iscen2024reco",), frozenset({"pairs"}), cost="free", settings={"trained": False},
+        family="evidence", simple=True,
+    ),
+)  # fmt: skip
+
+ROWS: tuple[Row, ...] = SELECTORS
