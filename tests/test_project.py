@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import conjoin
+import tiny_text
 from conjoin.display import SHOWN, Tabular
 from conjoin.errors import ConjoinError
 
@@ -56,6 +57,86 @@ def test_a_project_embeds_fits_searches_and_evaluates(folder):
     found = project.evaluate()
     assert "recall@10" in repr(found)
     assert {row[:2] for row in found.table()[1]} == {("left", "right"), ("right", "left")}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    made = tmp_path_factory.mktemp("texts")
+    folder = tiny_text.workspace(made / "ws", tiny_text.saved(made / "tiny"))
+    project = conjoin.open(folder)
+    project.embed()
+    project.fit(method="ridge")
+    return project
+
+
+#: Commands without a call of their own, and why.
+ELSEWHERE = {
+    "init": "makes the folder that conjoin.open opens", "demo": "is a workspace of the sample",
+    "serve": "runs until it is stopped", "jobs": "watches another process",
+    "info": "is the project's repr", "methods": "is conjoin.catalogue",
+    "claims": "is of no workspace: conjoin.claims", "read": "makes a table: conjoin.answering",
+    "trust": "asks a person", "clean": "is upkeep of files", "index": "is conjoin.retrieval.index",
+    "remove": "is upkeep of files", "merge": "joins two workspaces: conjoin.alignment.merge",
+    "weights": "fetches files", "model merge": "is of no workspace: conjoin.models.merging",
+}  # fmt: skip
+#: Calls that are named otherwise than their command.
+NAMED = {"upgrade": "plan_upgrade", "transcribe": "models.transcribe"}
+
+
+def test_every_command_has_a_call_or_a_reason(texts):
+    import typer.main
+
+    from conjoin.cli.main import app
+
+    top = typer.main.get_command(app)
+    names = [
+        f"{name} {inner}" if name == "model" else name
+        for name, command in top.commands.items()
+        for inner in (getattr(command, "commands", {}) if name == "model" else {name: command})
+    ]
+    lost = []
+    for name in names:
+        if name in ELSEWHERE:
+            continue
+        value = texts
+        for part in NAMED.get(name, name.replace("model ", "models.")).split("."):
+            value = getattr(value, part, None)
+        if not callable(value):
+            lost.append(name)
+    assert lost == []
+    assert set(ELSEWHERE) | set(NAMED) <= set(names)
+
+
+def test_parts_are_composed_and_hits_explained(texts):
+    one = texts.search("cat dog red", k=5)
+    both = texts.compose("cat dog red", without=["red"], k=5)
+    assert len(both.best) == 5
+    assert [h.score for h in both.best] != [h.score for h in one.best]
+    found = texts.explain("t003", item="t003", into="sound", count=3)
+    assert found.id == "t003"
+    assert len(found.table()[1]) == 3
+    with pytest.raises(ConjoinError, match="asks by one thing"):
+        texts.explain("t003")
+    with pytest.raises(ConjoinError, match="nothing to look for"):
+        texts.compose(without=["red"])
+
+
+def test_columns_are_predicted_by_heads_and_by_fusion(texts):
+    head = texts.head("order", source="text")
+    assert "accuracy" in repr(head)
+    assert any(row[1].startswith("* ") for row in head.table()[1])
+    fused = texts.fuse("order")
+    assert fused.table()[1]
+    assert "<table>" in fused._repr_html_()
+    found = texts.forecast(more=50)
+    assert {row[-1] for row in found.table()[1]} == {"measured", "forecast"}
+
+
+def test_encoders_are_tuned_and_spoilt_queries_asked(texts, tmp_path):
+    tuned = texts.models.tune("text", label="order", peft="bitfit", steps=2, out=tmp_path / "t")
+    assert tuned.table()[1][0][0].strip("* ") == "frozen"
+    assert (tmp_path / "t" / "tuned.json").exists()
+    assert texts.robustness().table()[1]
 
 
 def test_another_fit_is_seen(folder):

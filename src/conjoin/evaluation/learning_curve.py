@@ -8,6 +8,7 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.alignment.choice import Choice
+from conjoin.display import Tabular
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.benchmark import Bench, Setting
 from conjoin.evaluation.pair_acquisition import FEWEST, METRIC, SEEDS, Picking, pick, score_of
@@ -99,8 +100,8 @@ class Check:
         return self.low <= self.measured <= self.high
 
 
-@dataclass(frozen=True)
-class Forecast:
+@dataclass(frozen=True, repr=False)
+class Forecast(Tabular):
     """A learning curve with its forecast, the check of it, and the items to pair next."""
 
     method: str
@@ -108,6 +109,13 @@ class Forecast:
     check: Check
     picking: Picking
     said: str
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per number of pairs."""
+        return ("pairs", "recall@10", "low", "high", ""), [
+            (p.pairs, p.value, p.low, p.high, "measured" if p.measured else "forecast")
+            for p in self.points
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""

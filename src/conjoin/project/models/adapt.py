@@ -1,6 +1,6 @@
 """Take a head of a modality to another domain that has no labels, or say why not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.catalogue import find
+from conjoin.display import Tabular
 from conjoin.encoders.run import encode
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.verdict import Arms, judge
@@ -60,8 +61,8 @@ class AdaptAsk:
     seed: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Adapted:
+@dataclass(frozen=True, eq=False, repr=False)
+class Adapted(Tabular):
     """What was found and made.
 
     Parameters
@@ -80,6 +81,12 @@ class Adapted:
     verdict: str
     folder: Path | None
     notes: tuple[str, ...]
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per class: its share of answers before and after, and of the source's labels."""
+        return ("class", "before", "after", "source"), [
+            (name, *share) for name, share in self.shares.items()
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""

@@ -1,7 +1,7 @@
 """Tune a copy of a text modality's encoder, and say whether that pays."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.catalogue import find
+from conjoin.display import Tabular
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.verdict import Arms, judge
 from conjoin.models.tuning.loop import Aim, LabelAim, Outcome, Pace, PairAim, mixed, tune
@@ -57,8 +58,8 @@ class TuneAsk:
     seed: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class TunedResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class TunedResult(Tabular):
     """The table of arms, and what else a reader must know.
 
     Parameters
@@ -78,6 +79,10 @@ class TunedResult:
     more: int | None
     folder: Path
     notes: tuple[str, ...]
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per arm, the one to use marked."""
+        return self.arms.table()
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""

@@ -1,6 +1,6 @@
 """A student of a workspace: what it reads, who teaches it, what it keeps, and its use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.catalogue import find
+from conjoin.display import Tabular
 from conjoin.encoders.open import open_encoder
 from conjoin.encoders.run import embed
 from conjoin.errors import ConjoinError, nearest
@@ -163,13 +164,23 @@ def _gallery(ws: Workspace, taken: set[str]) -> tuple[str, Rows] | None:
     return (others[0], bound_rows(ws, others[0])) if others else None
 
 
-@dataclass(frozen=True, eq=False)
-class MadeStudent:
+@dataclass(frozen=True, eq=False, repr=False)
+class MadeStudent(Tabular):
     """A student where it lies, with the facts of its card."""
 
     folder: Path
     facts: dict[str, Any]
     fresh: bool
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per student: recall of the teacher's vector and of a partner; the chosen marked."""
+        return ("student", "own", "search", "retention"), [
+            (
+                ("* " if c["method"] == self.facts["method"] else "  ") + c["method"],
+                *(c[k][0] if c[k] else None for k in ("own", "search", "retention")),
+            )
+            for c in self.facts["compared"]
+        ]  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""

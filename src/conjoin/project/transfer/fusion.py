@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from conjoin import catalogue
+from conjoin.display import Tabular
 from conjoin.errors import ConjoinError, nearest
 from conjoin.fusion.inputs import Inputs, Picked
 from conjoin.items.cells import is_missing
@@ -96,8 +97,8 @@ class FusePlan:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class MadeFusion:
+@dataclass(frozen=True, eq=False, repr=False)
+class MadeFusion(Tabular):
     """A fusion where it lies, with the facts of its card.
 
     Parameters
@@ -108,6 +109,12 @@ class MadeFusion:
     plan: FusePlan
     facts: dict[str, Any]
     fresh: bool
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per method that was judged, the one in use marked."""
+        from conjoin.report.cards.fusion import ARMS, arm_rows
+
+        return ARMS, arm_rows(self.facts)
 
     def apply(self, path: Path) -> int:
         """Write a decision per item; gives their number."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from conjoin.display import Tabular
 from conjoin.encoders.open import kind_of
 from conjoin.encoders.run import encode
 from conjoin.errors import ConjoinError, nearest
@@ -316,13 +317,23 @@ def classes_in(ws: Workspace, column: str | None) -> tuple[dict[str, str], int]:
     return {i: str(v) for i, v in kept}, len(values) - len(kept)
 
 
-@dataclass(frozen=True, eq=False)
-class MadeHead:
+@dataclass(frozen=True, eq=False, repr=False)
+class MadeHead(Tabular):
     """A head where it lies, with the facts of its card."""
 
     folder: Path
     facts: dict[str, Any]
     fresh: bool
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per head and number of labels, the one chosen marked."""
+        return ("shots", "head", "accuracy", "low", "high"), [
+            (
+                "all" if p["shots"] is None else p["shots"],
+                ("* " if p["chosen"] else "  ") + p["method"], p["value"], p["low"], p["high"],
+            )
+            for p in self.facts["points"]
+        ]  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""

@@ -3,7 +3,7 @@
 Nothing here runs an encoder: a score is made of stored vectors, stored offsets and stored maps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from conjoin.alignment.binding import Binding
 from conjoin.alignment.closed_form.covariance import Joint, Root
 from conjoin.alignment.closed_form.linear import Side
+from conjoin.display import Tabular
 from conjoin.errors import ConjoinError, nearest
 from conjoin.maps.base import apply_rows
 from conjoin.retrieval.hits import MIXED, Hits
@@ -59,8 +60,8 @@ class Deleted:
     spread: float
 
 
-@dataclass(frozen=True)
-class Explained:
+@dataclass(frozen=True, repr=False)
+class Explained(Tabular):
     """Why a hit has its score.
 
     Parameters
@@ -76,6 +77,13 @@ class Explained:
     pairs: tuple[Because, ...]
     how: str
     deleted: Deleted | None = None
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """A row per training pair behind the score."""
+        names = list(self.pairs[0].ids) if self.pairs else []
+        return (*names, "weight"), [
+            (*(one.ids[name] for name in names), one.weight) for one in self.pairs
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able fields; the keys are stable."""
