@@ -257,3 +257,33 @@ def test_folders_of_classes_are_probed_by_a_linear_classifier(tmp_path):
     (tmp_path / "t" / "test" / "tol" / "0.txt").write_text("saw")
     with pytest.raises(ConjoinError, match=r"test/tol: has no class.*did you mean tool"):
         open_task(tmp_path / "t")
+
+
+def test_a_workspace_is_scored_as_its_binding_places_texts(tmp_path):
+    import conjoin
+    from conjoin.project.fit import pipeline as jobs
+    from conjoin.project.workspace import Workspace
+    from shelf import shelf
+
+    folder = tmp_path / "ws"
+    shelf(folder, n=48)
+    ws = Workspace(folder)
+    for modality in ws.modalities:
+        ws.embed(modality.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "write_card", lambda *_: None)
+        jobs.fit(ws, method="ridge")
+    Beir().write(TASK, tmp_path / "mine")
+    asked = ["benchmark", str(tmp_path / "mine"), "-w", str(folder), "--json"]
+    told = CliRunner().invoke(app, asked)
+    assert told.exit_code == 0, told.output
+    arm = json.loads(told.stdout)["results"][0]["arms"][-1]
+    assert arm["arm"] == "workspace"
+    placed = conjoin.open(folder).placed()
+    own = judge(TASK, "beir", [Arm("x", placed)]).arms[-1]
+    for score, other in zip(arm["scores"], own.scores, strict=True):
+        assert score["value"] == pytest.approx(other.value, abs=1e-9)
+    written = CliRunner().invoke(app, ["benchmark", "-w", str(folder), "--write",
+                                       str(tmp_path / "out"), "--json"])  # fmt: skip
+    assert isinstance(written.exception, ConjoinError)
+    assert "name one of text, image or audio" in str(written.exception)

@@ -20,6 +20,7 @@ LIGHT = {
     "emoji-groups": ("ja", "static"),
     "digits": ("right", "static", "left"),
     "digit-views": ("fourier", "rows"),
+    "easy-vqa": ("pixels", "words"),
     "wine": ("colours", "acids"),
     "motions": ("rotation", "acceleration"),
     "umls": ("static", "object", "graph"),

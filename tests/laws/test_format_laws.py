@@ -49,6 +49,13 @@ def squares(folder: Path) -> Crossed:
     return Crossed("t", (Square(pair, ("red on blue", "blue on red"), "Relation"),) * 2)
 
 
+def captions(folder: Path) -> Rank:
+    (folder / "a1.jpg").write_bytes(b"a")
+    cells = Cells("image", {"a1": str(folder / "a1.jpg")})
+    return Rank("t", {"a1": {"a1": 1}}, Cells("text", {"a1": "a rose"}), cells,
+                tags={"a1": "roses"})  # fmt: skip
+
+
 def choices(folder: Path) -> Choose:
     (folder / "y.png").write_bytes(b"y")
     shown = str(folder / "y.png")
@@ -67,8 +74,8 @@ LABELLED = Probe(
 def task_of(name: str, folder: Path) -> Task:
     """A task that the format holds whole."""
     made = {"trec": RUNS, "coco-captions": OUTPUTS, "vl-checklist": foils(folder),
-            "winoground": squares(folder), "xmodbench": choices(folder),
-            "class-folders": LABELLED}  # fmt: skip
+            "winoground": squares(folder), "redcaps": captions(folder),
+            "xmodbench": choices(folder), "class-folders": LABELLED}  # fmt: skip
     return made.get(name, TEXTS)
 
 
@@ -84,6 +91,9 @@ def bare(task: Task) -> object:
         return [sorted((task.labels[i], c) for i, c in x.values.items()) for x in told]
     if isinstance(task, Contrast):
         return [replace(foil, image=Path(foil.image).name) for foil in task.foils]
+    if isinstance(task, Rank) and task.corpus is not None and task.corpus.kind == "image":
+        names = {item: Path(cell).name for item, cell in task.corpus.values.items()}
+        return replace(task, name="", corpus=Cells("image", names))
     return replace(task, name="")
 
 

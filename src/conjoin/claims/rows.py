@@ -83,6 +83,9 @@ DATA: tuple[Row, ...] = (
         "104 people by the kin terms they use and by those used of them.",
         ("kok2007predicate", "ali2021pykeen"), cost="free", extra="claims",
         settings={"graph": "kinships"}),
+    Row("data", "easy-vqa", "conjoin.claims.datasets.easy_vqa:EasyVqa",
+        "Questions about 800 drawn pictures of one shape each; thirteen answers.",
+        cost="free", extra="claims"),
 )  # fmt: skip
 
 FUSING: tuple[Row, ...] = (

@@ -14,6 +14,7 @@ _DIGITS, _EMOJI = "digit-views:left+right+rows+gradients", "emoji-groups:image+t
 _ENCODERS, _TWO_LOOKS = "emoji-groups:text+static+characters", "digit-views:gradients+fourier"
 _SERIES, _TABLE = "motions:acceleration+rotation", "wine:acids+colours"
 _HEADS = "linear heads on frozen vectors"
+_QUESTIONS = "easy-vqa:image+question"
 
 
 def _claim(
@@ -50,9 +51,13 @@ LINEAR: tuple[Row, ...] = (
                        differs="decisions and not pseudo-labels; heads on frozen vectors"),)),
     Row("fusion", "concat", "conjoin.fusion.linear:Concat",
         "Early fusion: one linear head over all views, mean imputation with missing indicators.",
-        ("zhang2023rich", "akumalla2020contextual"), _LABELS,
+        ("zhang2023rich", "akumalla2020contextual", "park2024bias"), _LABELS,
         settings={"fill": "mean", "indicator": True}, family="early",
         claims=(
+            _claim("best-single", "Few questions of video benchmarks need more than one modality "
+                   "(abstract, in words); these are made to need both.", data=_QUESTIONS,
+                   condition={"missing": 0.0}, fidelity="idea",
+                   differs="one linear head on frozen vectors; drawn pictures, no language model"),
             *(_claim(baseline, "Networks of several seeds side by side under one linear head "
                      "transfer better than one of them, also one of their total size (abstract, "
                      "in words).", data=_ENCODERS, condition={"missing": 0.0},
