@@ -54,7 +54,7 @@ def test_nothing_of_it_is_made_again(old):
     ws = Workspace(old)
     folder = next((ws.state / "maps").iterdir())
     made = pipeline.fit(ws)
-    assert (made.folder, made.fresh, made.mended) == (folder, False, None)
+    assert (made.folder, made.fresh, made.repaired) == (folder, False, None)
     assert [path.name for path in (ws.state / "maps").iterdir()] == [folder.name]
     runs = list((ws.state / "runs").iterdir())
     found = evaluate.evaluate_workspace(ws)

@@ -169,9 +169,9 @@ def test_a_hit_is_explained(client):
 
 
 def test_names_of_ways_to_rank_are_checked(client):
-    refused(client.post("/search", json={"item": "red/bar 0", "mixer": "rrf"}), 422, "mixer")
-    refused(client.post("/search", json={"text": "a", "mixer": "rrrf"}), 422, "rrf")
-    refused(client.post("/search", json={"text": "a", "composer": "summ"}), 422, "sum")
+    refused(client.post("/search", json={"item": "red/bar 0", "fusion": "rrf"}), 422, "fusion")
+    refused(client.post("/search", json={"text": "a", "fusion": "rrrf"}), 422, "rrf")
+    refused(client.post("/search", json={"text": "a", "combine": "summ"}), 422, "sum")
 
 
 def test_filters_and_exclusions(client):

@@ -33,7 +33,7 @@ TERMS = st.one_of(st.none(), st.lists(TERM, max_size=4))
 REST = {
     "into": st.sampled_from([[], ["image"], [""], [" "], ["x" * 13], None, "image"]),
     "k": st.sampled_from([1, 20, 21, 0, "3", 2.0, True, None]),
-    "where": WORDS, "composer": WORDS, "mixer": WORDS,
+    "where": WORDS, "combine": WORDS, "fusion": WORDS,
     "exclude": st.sampled_from([[], ["a"], ["x" * 13], [3]]), "txt": WORDS,
 }  # fmt: skip
 

@@ -25,10 +25,10 @@ ASKED = {
     "words": (("a red square", {}), {"text": "a red square"}, {}),
     "one target": (("a red square", {}), {"text": "a red square"}, {"into": ("picture",)}),
     "filter": (("a square", {}), {"text": "a square"}, {"where": "colour=green and year>=2000"}),
-    "fused": (("green frame", {}), {"text": "green frame"}, {"mixer": "rrf"}),
+    "fused": (("green frame", {}), {"text": "green frame"}, {"fusion": "rrf"}),
     "fused and filtered": (
         ("green frame", {}), {"text": "green frame"},
-        {"mixer": "cc", "where": "colour!=red", "k": 40},
+        {"fusion": "cc", "where": "colour!=red", "k": 40},
     ),
     "an item in its own modality": (
         (None, {"item": ["blue/bar 0"]}), {"item": "blue/bar 0"}, {"into": ("text",)},
@@ -43,12 +43,12 @@ ASKED = {
     "composed and fused": (
         ("a red square", {"item": ["blue/square 0"]}),
         {"terms": [{"item": "blue/square 0"}, {"text": "a red square"}]},
-        {"mixer": "rrf", "where": "year>=2000"},
+        {"fusion": "rrf", "where": "year>=2000"},
     ),
     "composed without a vector": (
         ("a red square", {"item": ["blue/square 0"]}),
         {"terms": [{"item": "blue/square 0"}, {"text": "a red square"}]},
-        {"composer": "and", "k": 30},
+        {"combine": "and", "k": 30},
     ),
 }  # fmt: skip
 

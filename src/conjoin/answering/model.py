@@ -82,7 +82,7 @@ class Model:
             seconds, tokens = float(options.get("seconds", 60)), int(options.get("tokens", 400))
         except ValueError:
             raise ConjoinError(
-                f"--model {uri}", "seconds or tokens is no number", "mend it"
+                f"--model {uri}", "seconds or tokens is no number", "fix it"
             ) from None
         if not (0.1 <= seconds <= 3600 and 1 <= tokens <= 100_000):
             raise ConjoinError(
@@ -143,7 +143,7 @@ class Model:
         for line in response:
             size += len(line)
             if size > BYTES:
-                raise ConjoinError(self.base, f"answered more than {BYTES >> 20} MB", "mend it")
+                raise ConjoinError(self.base, f"answered more than {BYTES >> 20} MB", "fix it")
             if time.monotonic() > end:
                 raise TimeoutError
             text = line.decode("utf-8", "replace").strip()

@@ -88,5 +88,5 @@ def _kind(encoder: str | Encoder) -> str:
 def _space(ids: np.ndarray, made: Any, reader: Encoder) -> Space:
     if len(ids) == 0:
         reason = next(iter(made.failed.values()), "there is no cell")
-        raise ConjoinError("cells", f"none could be read: {reason}", "mend the cells")
+        raise ConjoinError("cells", f"none could be read: {reason}", "fix the cells")
     return Space(ids, made.vectors, reader.frame, provenance=(f"encoder {reader.uri}",))

@@ -116,14 +116,14 @@ class Function:
             raise
         except Exception as error:
             raise ConjoinError(
-                self.uri, f"raised {type(error).__name__}: {error}", "mend the function"
+                self.uri, f"raised {type(error).__name__}: {error}", "fix the function"
             ) from error
         if out.ndim != 2 or len(out) != len(items) or not out.shape[1]:
             raise ConjoinError(
                 self.uri, f"gave shape {out.shape} for {len(items)} cells", "return [n, d]"
             )
         if not np.isfinite(out).all():
-            raise ConjoinError(self.uri, "gave NaN or infinity", "mend the function")
+            raise ConjoinError(self.uri, "gave NaN or infinity", "fix the function")
         return out
 
 
@@ -147,7 +147,7 @@ def find_function(rest: str, where: str) -> Callable[[list[Any]], Any]:
         ) from None
     except Exception as error:
         raise ConjoinError(
-            where, f"importing {module} raised {type(error).__name__}: {error}", "mend the module"
+            where, f"importing {module} raised {type(error).__name__}: {error}", "fix the module"
         ) from error
     function = getattr(found, name, None)
     if not callable(function):

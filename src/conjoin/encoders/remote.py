@@ -205,7 +205,7 @@ class Remote:
         if places != list(range(n)) or vectors.ndim != 2:
             raise ConjoinError(self.uri, f"gave {len(rows)} vectors for {n} cells", remedy)
         if not np.isfinite(vectors).all():
-            raise ConjoinError(self.uri, "gave NaN or infinity", "mend the endpoint")
+            raise ConjoinError(self.uri, "gave NaN or infinity", "fix the endpoint")
         if self.frame.dim and vectors.shape[1] != self.frame.dim:
             raise ConjoinError(
                 self.uri, f"gave {vectors.shape[1]} dimensions, before {self.frame.dim}",

@@ -193,7 +193,7 @@ def encode(
 
 def _fail(failed: dict[int, str], place: int, reason: str, strict: bool) -> None:
     if strict:
-        raise ConjoinError(f"cell {place}", reason, "mend or remove the cell")
+        raise ConjoinError(f"cell {place}", reason, "fix or remove the cell")
     failed[place] = reason
 
 
@@ -564,7 +564,7 @@ def encode_shard(
     failed = {place: lost[at] for place, at in enumerate(source) if at in lost}
     if strict and failed:
         place = min(failed)
-        raise ConjoinError(f"item {keys[place].id}", failed[place], "mend or remove the cell")
+        raise ConjoinError(f"item {keys[place].id}", failed[place], "fix or remove the cell")
     row = {at: number for number, at in enumerate(at for at in unique if at not in lost)}
     rows = np.array([row[at] for at in source if at not in lost], dtype=np.int64)
     vectors = result.vectors

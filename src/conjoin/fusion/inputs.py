@@ -153,7 +153,7 @@ class Inputs:
                 row = int(asked[int(np.argmin(fine))])
                 raise ConjoinError(
                     f"view {name}", f"row {row} is not finite: it holds NaN or infinity",
-                    "mend it, or mark it absent",
+                    "fix it, or mark it absent",
                 )  # fmt: skip
         if len(asked) == len(lines):
             return taken

@@ -66,7 +66,7 @@ def make_split(
     if len(values) < 2:
         raise ConjoinError(
             "[split]", f"all {len(names)} items are linked into one group",
-            "name another group column, or mend the pairs tables",
+            "name another group column, or fix the pairs tables",
         )  # fmt: skip
     ranks = [stable_hash(f"{seed}:{value}") for value in values]
     taken = _take(sizes[np.argsort(ranks)], aim)

@@ -176,7 +176,7 @@ def _refuse(done: Done) -> None:
         where, found, remedy = done.refused
         raise ConjoinError(f"worker {done.where}", f"{where}: {found}", remedy)
     if done.error:
-        raise ConjoinError(f"worker {done.where}", done.error, "mend it and run the command again")
+        raise ConjoinError(f"worker {done.where}", done.error, "fix it and run the command again")
 
 
 # What workers do

@@ -249,7 +249,7 @@ class Project(Tabular):
         given: dict[str, Sequence[Any]] = {
             "query": [Path(one) for one in files], "like": list(items), "not": list(without),
         }  # fmt: skip
-        how = Ranking(k=k, into=tuple(into), composer=method)
+        how = Ranking(k=k, into=tuple(into), combine=method)
         return self.session().answer(parts_asked(text, given, (), None), how).hits
 
     def explain(
@@ -384,15 +384,15 @@ class Project(Tabular):
 
         Parameters
         ----------
-        task : ``classes`` or ``numbers``; as the column looks when not given.
+        task : ``classification`` or ``regression``; as the column looks when not given.
 
         Raises
         ------
         ConjoinError : a column or modality is missing, or too little is labelled.
         """
-        from conjoin.project.transfer.fusion import FuseAsk, fuse, plan_fusion
+        from conjoin.project.transfer.fusion import FuseAsk, fuse, kind_of_task, plan_fusion
 
-        ask = FuseAsk(label, tuple(modalities), kind=task, seed=seed)
+        ask = FuseAsk(label, tuple(modalities), kind=kind_of_task(task), seed=seed)
         return fuse(plan_fusion(self.workspace, ask))
 
     def head(

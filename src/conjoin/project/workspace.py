@@ -394,7 +394,7 @@ class Workspace:
             if lost:
                 reason = next(iter(lost.values()))
                 raise ConjoinError(
-                    f"modality {name}", f"all {len(lost)} cells failed: {reason}", "mend the files"
+                    f"modality {name}", f"all {len(lost)} cells failed: {reason}", "fix the files"
                 )
             raise ConjoinError(f"modality {name}", "is not embedded", "run: conjoin embed")
         if len(space) > 1 and _constant(space):

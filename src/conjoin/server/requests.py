@@ -61,8 +61,8 @@ class SearchBody(Part):
     where: Words | None = Field(
         None, description="A filter on metadata, such as family=hearts and year>=2010."
     )
-    composer: Words | None = Field(None, description="How terms make one query; sum.")
-    mixer: Words | None = Field(
+    combine: Words | None = Field(None, description="How terms make one query; sum.")
+    fusion: Words | None = Field(
         None, description="What mixes vectors with words; none; what was tuned where absent."
     )
     exclude: list[Words] = Field(
@@ -116,8 +116,8 @@ class Ask:
     k: int = 10
     where: str | None = None
     exclude: tuple[str, ...] = ()
-    composer: str | None = None
-    mixer: str | None = None
+    combine: str | None = None
+    fusion: str | None = None
     only_vector: bool = False
     hit: ExplainBody | None = None
 
@@ -229,7 +229,7 @@ def ask_of(body: SearchBody, limits: Limits, file: Piece | None = None) -> Ask:
         raise Problem("bad-argument", "terms", "all are not wanted", "give one a weight above 0")
     _within("terms", len(pieces), limits.terms, "terms")
     _within("k", body.k, limits.k, "hits")
-    named = (body.where, body.composer, body.mixer, body.source, body.frame)
+    named = (body.where, body.combine, body.fusion, body.source, body.frame)
     every = [*named, *body.exclude, *body.into, *_strings(pieces)]
     long = [text for text in every if text is not None] or [""]
     if any(text and not text.strip() for text in long):
@@ -237,7 +237,7 @@ def ask_of(body: SearchBody, limits: Limits, file: Piece | None = None) -> Ask:
     _within("query", max(map(len, long)), limits.text, "characters")
     return Ask(
         tuple(pieces), tuple(dict.fromkeys(body.into)), body.k, body.where, tuple(body.exclude),
-        body.composer, body.mixer,
+        body.combine, body.fusion,
     )  # fmt: skip
 
 

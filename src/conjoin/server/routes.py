@@ -163,7 +163,7 @@ def _of_status(error: HTTPException) -> Problem:
     kinds = {status: kind for kind, (status, _) in KINDS.items()}
     kind = kinds.get(error.status_code, "malformed")
     remedies = {"not-found": "see /openapi.json", "wrong-method": "see /openapi.json"}
-    return Problem(kind, "request", brief(str(error.detail)), remedies.get(kind, "mend it"))
+    return Problem(kind, "request", brief(str(error.detail)), remedies.get(kind, "fix it"))
 
 
 # What is asked

@@ -390,7 +390,7 @@ class Live:
             return
         if stage_of(self.fit) is not None and len(reads) == 1:
             reads = [replace(reads[0], raw=self._raw(ask, reads[0]))]
-        how = Ranking(ask.k, self._targets(ask), ask.where, ask.composer, ask.mixer)
+        how = Ranking(ask.k, self._targets(ask), ask.where, ask.combine, ask.fusion)
         wanted = Wanted(tuple(reads), how, ask.words, ask.items, ask.exclude, self._shown(ask))
         asked = self.session.lookup(wanted)
         if ask.only_vector:

@@ -151,7 +151,7 @@ def picked(picker: Picker, question: Question, pool: Pool) -> np.ndarray:
     kept = np.asarray(picker.choose(question, pool, scores), int)
     if len(set(kept.tolist())) < len(kept) or not searched[kept].all():
         raise ConjoinError(
-            type(picker).__name__, "names a piece twice, or one that was not searched", "mend it"
+            type(picker).__name__, "names a piece twice, or one that was not searched", "fix it"
         )
     return kept
 

@@ -7,12 +7,8 @@ import typer
 
 from conjoin.cli.console import Console
 from conjoin.cli.options import Dry, Folder, Json, Quiet, Seed, Verbose, opened, verb
-from conjoin.errors import ConjoinError
 
 verbs = typer.Typer()
-
-#: What each task decides.
-TASKS = {"classification": "classes", "regression": "numbers"}
 
 
 @verb(verbs)
@@ -46,25 +42,11 @@ def fuse(  # noqa: PLR0913 - each option is one the command line offers
     """
     from conjoin.cli.actions.decide.fuse import run_apply, run_fuse
     from conjoin.execution.budget import seconds_of
-    from conjoin.project.transfer.fusion import FuseAsk
+    from conjoin.project.transfer.fusion import FuseAsk, kind_of_task
 
     ws, console = opened(folder, writes=False), Console(as_json, quiet, verbose=verbose)
     if label is None:
         run_apply(ws, names or [], console, apply, dry_run)
         return
-    ask = FuseAsk(label, tuple(names or ()), method, _kind(kind), seconds_of(budget), seed)
+    ask = FuseAsk(label, tuple(names or ()), method, kind_of_task(kind), seconds_of(budget), seed)
     run_fuse(ws, ask, console, apply, dry_run)
-
-
-def _kind(task: str | None) -> str | None:
-    """What a task decides: classes or numbers.
-
-    Raises
-    ------
-    ConjoinError : it is neither classification nor regression.
-    """
-    if task is None:
-        return None
-    if task not in TASKS:
-        raise ConjoinError("--task", repr(task), "give classification or regression")
-    return TASKS[task]

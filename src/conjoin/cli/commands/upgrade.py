@@ -31,10 +31,11 @@ def plan(  # noqa: PLR0913 - each option is one the command line offers
         float | None, typer.Option(min=0, metavar="P", help="Money for a thousand cells.")
     ] = None,
     queries: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Queries that a cascade's cost is told for.")
+        int,
+        typer.Option(min=1, metavar="N", help="Queries that a cascade's cost is estimated for."),
     ] = 1000,
     top: Annotated[
-        int, typer.Option(min=10, max=200, metavar="N", help="Hits that a cascade encodes anew.")
+        int, typer.Option(min=10, max=200, metavar="N", help="Hits that a cascade re-encodes.")
     ] = 20,
     bridge: Annotated[
         str | None, typer.Option(metavar="BRIDGE", help="An aligner's name; chosen if none.")

@@ -219,7 +219,7 @@ def read(path: Path) -> Any:
     try:
         return json.loads(readable(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConjoinError(str(path), f"is no JSON ({error})", "mend the file") from None
+        raise ConjoinError(str(path), f"is no JSON ({error})", "fix the file") from None
 
 
 def taken(where: str, record: Any, name: str) -> Any:

@@ -43,7 +43,7 @@ class CocoCaptions:
             here = f"{where}: annotations[{i}]"
             image = str(taken(here, one, "image_id"))
             if image not in files:
-                raise ConjoinError(here, f"image_id {image} is not in images", "mend the id")
+                raise ConjoinError(here, f"image_id {image} is not in images", "fix the id")
             captions[str(taken(here, one, "id"))] = (image, text_of(here, one, "caption"))
         results = sorted(path.glob("results/*_results.json"))
         if results:
@@ -117,7 +117,7 @@ def _outputs(
             where = f"{file}: [{i}]"
             image = str(taken(where, one, "image_id"))
             if image not in references:
-                raise ConjoinError(where, f"image_id {image} has no caption", "mend the id")
+                raise ConjoinError(where, f"image_id {image} has no caption", "fix the id")
             own[image] = text_of(where, one, "caption")
         outputs[file.stem.removesuffix("_results")] = own
     absent = {each: len(references) - len(own) for each, own in outputs.items()}

@@ -118,7 +118,7 @@ def _encoding(path: Path) -> str:
     bad, first, good = lines_at_fault(path)
     if good > bad.count(b"\n") + 1:
         raise ConjoinError(
-            f"{path}, line {first}", "is not UTF-8, though other lines are", "mend that line"
+            f"{path}, line {first}", "is not UTF-8, though other lines are", "fix that line"
         )
     return guess_encoding(bad, str(path))
 
@@ -173,11 +173,11 @@ def _explain(path: Path, error: Exception) -> ConjoinError:
         expected = text.split("Expected ")[-1].split(":")[0]
         return ConjoinError(
             where, f"ragged: expected {expected}",
-            "quote fields that hold the delimiter, or mend that row",
+            "quote fields that hold the delimiter, or fix that row",
         )  # fmt: skip
     if "Empty" in text:
         return ConjoinError(str(path), "is empty", "give a header and one row an item")
-    return ConjoinError(where, f"cannot be read: {text}", "mend that row")
+    return ConjoinError(where, f"cannot be read: {text}", "fix that row")
 
 
 def typed_column(column: pa.ChunkedArray, comma: bool = False) -> pa.ChunkedArray:

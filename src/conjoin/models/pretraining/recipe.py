@@ -286,7 +286,7 @@ def read(text: str, where: str = "recipe") -> Recipe:
     try:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConjoinError(where, f"is no TOML: {error}", "mend that line") from None
+        raise ConjoinError(where, f"is no TOML: {error}", "fix that line") from None
     name = given.pop("recipe", None)
     base = row(str(name)).make() if name is not None else Recipe()
     return merged(base, given, where)

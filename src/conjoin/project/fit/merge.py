@@ -45,7 +45,7 @@ def check_removable(ws: Workspace, name: str) -> None:
     if name == binding.hub:
         raise ConjoinError("modality", f"{name!r} is the hub", "fit again with another: --hub")
     if len(binding.maps) < 3:
-        raise ConjoinError("modality", "one would be left", "keep two, or start anew")
+        raise ConjoinError("modality", "one would be left", "keep two, or start over")
 
 
 def remove(ws: Workspace, name: str, *, write: bool = True) -> Without:

@@ -97,7 +97,7 @@ def fit(
     moved = None
     if old is not None and before is not None:
         moved = drift((before, old), (done, open_index(ws)), spaces)
-    return replace(done, fresh=made, drift=moved, mended=None if made else done.mended)
+    return replace(done, fresh=made, drift=moved, repaired=None if made else done.repaired)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +202,7 @@ def _published(
         build_index(ws, made, spaces, train)
     entry: dict[str, Any] = {"maps": f"maps/{key}", "index": f"index/{key}"}
     ws.publish({**entry, "fixes": True} if fixes else entry)
-    return replace(made, mended=problem)
+    return replace(made, repaired=problem)
 
 
 def _as_it_is(

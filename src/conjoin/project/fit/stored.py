@@ -27,7 +27,7 @@ class Fit:
     ----------
     parts : how parts were joined, of each modality where they were.
     drift : how answers moved against the fit before, where this one was just made.
-    mended : what was wrong with the index of a fit that was there, and is built again.
+    repaired : what was wrong with the index of a fit that was there, and is built again.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class Fit:
     fresh: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
     drift: Any = None
-    mended: str | None = None
+    repaired: str | None = None
 
     @cached_property
     def upgrade(self) -> dict[str, Any] | None:

@@ -60,19 +60,19 @@ class Ranking:
     k : hits a list.
     into : target modalities; all where empty.
     where : a filter on metadata.
-    composer : catalogue name; ``sum`` when not given.
-    mixer : catalogue name, ``none``, or ``None`` for what ``conjoin tune`` found to help.
-    again : ``python:module:function`` that scores pairs of cells.
-    least : smallest score of ``again``, or of the list, that is kept.
+    combine : catalogue name of a query composition; ``sum`` when not given.
+    fusion : catalogue name, ``none``, or ``None`` for what ``conjoin tune`` found to help.
+    rerank : ``python:module:function`` that scores pairs of cells.
+    min_score : smallest score of ``rerank``, or of the list, that is kept.
     """
 
     k: int = 10
     into: tuple[str, ...] = ()
     where: str | None = None
-    composer: str | None = None
-    mixer: str | None = None
-    again: str | None = None
-    least: float | None = None
+    combine: str | None = None
+    fusion: str | None = None
+    rerank: str | None = None
+    min_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,12 @@ def check_ranking(how: Ranking) -> None:
     ------
     ConjoinError : one is unknown.
     """
-    if how.mixer not in (None, "none"):
-        find("score-fusion", str(how.mixer))
-    if how.composer is not None:
-        find("query-composition", how.composer)
-    if how.again is not None and not re.fullmatch(r"python:[\w.]+:\w+", how.again):
-        raise ConjoinError("--rerank", repr(how.again), "write python:module:function")
+    if how.fusion not in (None, "none"):
+        find("score-fusion", str(how.fusion))
+    if how.combine is not None:
+        find("query-composition", how.combine)
+    if how.rerank is not None and not re.fullmatch(r"python:[\w.]+:\w+", how.rerank):
+        raise ConjoinError("--rerank", repr(how.rerank), "write python:module:function")
 
 
 # One vector, or several parts
@@ -421,5 +421,5 @@ def _shown_cell(ws: Workspace, modality: str, item: str, part: int) -> Any:
 
 def cut(hits: Hits, how: Ranking) -> Hits:
     """The first hits of every list, without those below the smallest score asked for."""
-    cutoff = Cutoff(-np.inf if how.least is None else how.least, how.k)
+    cutoff = Cutoff(-np.inf if how.min_score is None else how.min_score, how.k)
     return replace(hits, lists={name: cutoff.apply(own) for name, own in hits.lists.items()})

@@ -164,8 +164,8 @@ class SearchSession:
         how, reads = wanted.how, wanted.reads
         most = DEPTH if self.mixture(wanted) is not None else 0
         wide = max(how.k, wanted.min_depth, most)
-        if len(reads) > 1 or how.composer is not None or reads[0].weight < 0:
-            composed = self.composer(how.composer or "sum")
+        if len(reads) > 1 or how.combine is not None or reads[0].weight < 0:
+            composed = self.composer(how.combine or "sum")
             space = compose([read.term for read in reads], composed)
             gone = tuple(sorted({*wanted.exclude, *wanted.items}))
             return Lookup(None, space, wide, gone, space is None)
@@ -181,7 +181,7 @@ class SearchSession:
         if asked.space is None:
             terms = [read.term for read in wanted.reads]
             rest = (asked.depth, set(asked.gone), wanted.shown)
-            return by_scores(self.index, terms, self.composer(how.composer or "sum"), how, rest)
+            return by_scores(self.index, terms, self.composer(how.combine or "sum"), how, rest)
         raw = wanted.reads[0].raw
         hits = self.index.search(
             asked.space, asked.source, into=how.into, exclude=asked.gone, shown=wanted.shown,
@@ -206,7 +206,7 @@ class SearchSession:
 
     def mixture(self, wanted: Wanted) -> Mixture | None:
         """What mixes vectors with words for a query, if anything does."""
-        return mixture_of(self.fusion, wanted.how.mixer, wanted.words, len(wanted.reads))
+        return mixture_of(self.fusion, wanted.how.fusion, wanted.words, len(wanted.reads))
 
     def composer(self, name: str) -> Composed:
         """A query composition, ready for queries."""
@@ -262,7 +262,7 @@ class SearchSession:
             changed since the fit.
         """
         self._check_targets(into)
-        how = Ranking(k=k, into=tuple(into), where=where, mixer="none")
+        how = Ranking(k=k, into=tuple(into), where=where, fusion="none")
         read = self.read(Part("query", query, 1.0), into)
         shown = f"{self.ws.label(query.item)} ({read.source})" if query.item else query.shown()
         items = (query.item,) if query.item else ()
@@ -278,19 +278,21 @@ class SearchSession:
         """
         check_ranking(how)
         self._check_targets(how.into)
-        scorer = find_function(how.again.removeprefix("python:"), how.again) if how.again else None
+        scorer = (
+            find_function(how.rerank.removeprefix("python:"), how.rerank) if how.rerank else None
+        )
         wanted = self._wanted(parts, how, AGAIN if scorer else 0, CLUSTERED if suggesting else 0)
         hits = self.mixed(wanted, self.found(wanted, self.lookup(wanted)))
         if scorer is not None:
-            hits = again(self.ws, parts, hits, scorer, str(how.again))
+            hits = again(self.ws, parts, hits, scorer, str(how.rerank))
         suggestions = tuple(self._suggest(hits, parts, how)) if suggesting else ()
         return Answer(cut(hits, how), suggestions, self._readers(parts, how))
 
     def _wanted(self, parts: Sequence[Part], how: Ranking, *depths: int) -> Wanted:
         words = next((part.query.text for part in parts if part.role == "text"), None)
-        mixture_of(self.fusion, how.mixer, words, len(parts))  # refuse before anything is encoded
+        mixture_of(self.fusion, how.fusion, words, len(parts))  # refuse before anything is encoded
         reads = tuple(self.read(part, how.into) for part in parts)
-        one = parts[0].query if len(parts) == 1 and how.composer is None else None
+        one = parts[0].query if len(parts) == 1 and how.combine is None else None
         shown = shown_parts(self.ws, parts)
         if one is not None and one.item is not None:
             shown = f"{shown} ({reads[0].source})"

@@ -118,7 +118,7 @@ def encode_texts(
     found = encode(encoder, list(texts))
     if found.failed:
         place, why = next(iter(found.failed.items()))
-        raise ConjoinError(f"query {texts[place]!r}", str(why), "mend it")
+        raise ConjoinError(f"query {texts[place]!r}", str(why), "fix it")
     ids = np.array([f"query{at}" for at in range(len(texts))])
     return name, ws.joined(name, Space(ids, found.vectors, encoder.frame))
 

@@ -49,6 +49,29 @@ class Table:
     content: Mapping[str, np.ndarray]
 
 
+#: What each task decides.
+TASKS = {"classification": "classes", "regression": "numbers"}
+
+
+def kind_of_task(task: str | None) -> str | None:
+    """What a task decides, classes or numbers; nothing where none is named.
+
+    Raises
+    ------
+    ConjoinError : it is neither classification nor regression.
+
+    Examples
+    --------
+    >>> kind_of_task("regression")
+    'numbers'
+    """
+    if task is None:
+        return None
+    if task not in TASKS:
+        raise ConjoinError("--task", repr(task), "give classification or regression")
+    return TASKS[task]
+
+
 @dataclass(frozen=True)
 class FuseAsk:
     """What ``conjoin fuse`` was asked.

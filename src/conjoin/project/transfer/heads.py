@@ -93,7 +93,7 @@ def _named_by_json(path: Path, text: str) -> dict[str, list[str]]:
     except ConjoinError:
         raise
     except ValueError as error:
-        raise ConjoinError(str(path), f"is not JSON: {error}", "mend it") from None
+        raise ConjoinError(str(path), f"is not JSON: {error}", "fix it") from None
     if isinstance(found, list):
         found = once([(str(name), str(name)) for name in found])
     named = {}
@@ -183,7 +183,7 @@ def prototypes(ws: Workspace, named: Mapping[str, Sequence[str]]) -> Prototypes:
     made = encode(encoder, words)
     if made.failed:
         place, why = next(iter(made.failed.items()))
-        raise ConjoinError("--names", f"{words[place]!r}: {why}", "mend that name")
+        raise ConjoinError("--names", f"{words[place]!r}: {why}", "fix that name")
     space = Space(np.arange(len(words)).astype(str), made.vectors, encoder.frame)
     bound = binding.bind(name, ws.joined(name, space.pooled()))
     return Prototypes(np.array(labels), bound.frame.item(np.asarray(bound.vectors)))

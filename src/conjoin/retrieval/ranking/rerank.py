@@ -28,7 +28,7 @@ def score_pairs(scorer: Scorer, pairs: Sequence[tuple[Any, Any]], where: str) ->
         raise
     except Exception as error:
         raise ConjoinError(
-            where, f"raised {type(error).__name__}: {error}", "mend the function"
+            where, f"raised {type(error).__name__}: {error}", "fix the function"
         ) from error
     if found.shape != (len(pairs),):
         raise ConjoinError(

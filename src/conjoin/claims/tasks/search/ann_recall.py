@@ -66,7 +66,7 @@ class Stored:
         ConjoinError : the arm is no way of storing.
         """
         if not isinstance(made.aligner, Identity | Shelving):
-            raise ConjoinError("arm", "no storage", "name one, such as two-stage")
+            raise ConjoinError("arm", "no vector codec", "name one, such as two-stage")
         found = []
         for one in _asked(setting, self.aligner, seed):
             rows = one.exact

@@ -78,7 +78,7 @@ class ComposedQueries:
         if isinstance(method, Identity):
             method = Sum(0.0)
         if not isinstance(method, QueryComposition):
-            raise ConjoinError("arm", "no composer", "name one, such as sum")
+            raise ConjoinError("arm", "no query composition", "name one, such as sum")
         place = {item: at for at, item in enumerate(items)}
         one, two = [place[a] for a, _, _ in learn], [place[b] for _, _, b in learn]
         change = np.stack([changes[e.words] for _, e, _ in learn])

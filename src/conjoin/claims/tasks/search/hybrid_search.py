@@ -72,7 +72,7 @@ class Hybrid:
         if isinstance(made.aligner, Identity):
             return Mixed(Alone("dense"), {}, seed)
         if not isinstance(made.aligner, ScoreFusion):
-            raise ConjoinError("arm", "no mixer", "name one, such as cc")
+            raise ConjoinError("arm", "no score fusion", "name one, such as cc")
         if not made.aligner.tunable:
             return Mixed(made.aligner, {}, seed)
         inner = setting.inner(seed)

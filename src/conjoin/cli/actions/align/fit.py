@@ -58,8 +58,8 @@ def run_fit(
     choice = made.binding.choice
     _show_trials(choice, console)
     was = "" if made.fresh else "; nothing has changed since it was fitted"
-    if made.mended:
-        was = f"; the fit is as it was, its index was built again ({made.mended})"
+    if made.repaired:
+        was = f"; the fit is as it was, its index was built again ({made.repaired})"
     fields = plain(apart(choice.method, choice.fields))
     console.say(f"{choice.method} ({fields}), hub {made.binding.hub}{was}")
     for line in scores.choice_lines(made, names=console.verbose):
@@ -127,7 +127,7 @@ def _fit_json(made: Any, report: Any) -> dict[str, Any]:
         "frame": made.binding.frame.id,
         "folder": str(made.folder),
         "card": str(made.folder / "card.md"),
-        "index_rebuilt": made.mended,
+        "index_rebuilt": made.repaired,
         "corrections": [
             {"query": q, "target": t, "method": rule.name}
             for (q, t), rule in made.corrections.items()

@@ -31,7 +31,7 @@ def tune(  # noqa: PLR0913 - each option is one the command line offers
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Say whether mixing words and vectors helps, and tune how; or train a composer.
+    """Say whether mixing words and vectors helps, and tune how; or train a query composition.
 
     Search mixes by itself only where this finds that it helps. Without judged queries, texts of
     held-out training pairs are asked.
