@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from conjoin.answering.answer import Passage, disagreeing, quotes
 from conjoin.answering.documents.read import read_documents
 from conjoin.answering.model import PROMPT, Model, messages_of, written
-from conjoin.answering.refusal import Gates
+from conjoin.answering.refusal import Gates, logistic
 from conjoin.answering.support import conflict, support
 from conjoin.answering.words import Words, mixed, words
 from conjoin.cli.main import app
@@ -154,6 +154,19 @@ def test_the_shortest_run_that_covers_is_quoted_with_its_page():
     assert " ".join(both.text.split()) == "The valve opens at noon. It shuts at dusk."
     assert both.page == 4
     assert quotes("zebra", [one], made) == []
+
+
+def test_the_gate_s_regression_is_scikit_learn_s():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6))
+    y = (x[:, 0] - x[:, 3] + rng.normal(size=300) > 0.5).astype(int)
+    own = logistic(x, y, 0.7)
+    peer = LogisticRegression(C=0.7, tol=1e-8, max_iter=1000).fit(x, y)
+    np.testing.assert_allclose(own, [*peer.coef_[0], peer.intercept_[0]], atol=1e-4)
+    apart = logistic(np.array([[-1.0], [1.0]] * 20), np.array([0, 1] * 20))
+    assert np.isfinite(apart).all()
 
 
 def test_gates_keep_what_they_promise_and_refuse_what_is_unlike():

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import sparse
@@ -28,6 +29,7 @@ NEGATIONS = frozenset([
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?![\w])")
 
 
+@lru_cache(maxsize=1 << 17)
 def stem(word: str) -> str:
     """A word without the endings of English plurals and verbs, so that both sides agree.
 

@@ -156,6 +156,10 @@ def look(path: Path, folder: Path | None = None, *, encoders: Mapping[str, str] 
     return Look("\n".join([*lines, *split_lines, *relevant, ""]), left, notes, figures)
 
 
+#: Cells of a modality below which, if they are few beside the rows too, it is not joined.
+SCARCE = 20
+
+
 def told_by_table(path: Path) -> dict[str, Any]:
     """What a Parquet file says of its own columns, as ``conjoin read`` writes it.
 
@@ -181,19 +185,23 @@ def _told(
         f"# Written by `conjoin init` from what {_line(path.name)} says of its columns.",
         "version = 1", "", "[items]", f"table = {_quoted(where)}", f"id = {_quoted(told['id'])}",
     ]  # fmt: skip
+    notes: tuple[str, ...] = ()
     for name, (column, kind) in told["modalities"].items():
         filled = sum(not is_missing(value) for value in source.values(column))
-        if not filled:
+        if filled < SCARCE and 2 * filled < source.rows:
+            if filled:
+                said = f"{name}: {filled} of {source.rows} rows have one, too few to be joined"
+                notes = (*notes, f"{said}; write [modalities.{name}] to search them all the same")
             continue
         guess = Guess(column, kind, f"{filled} of {source.rows} rows")
         lines += ["", *_modality(name, guess, {**_ENCODERS, **encoders})]
     lines += ["", "[split]", f"test = {'0.2':<22} # share of the items held out to judge by"]
-    notes: tuple[str, ...] = ()
     groups = len(set(source.values(told["group"])))
     if groups > 1:
         lines.append(f"group = {_quoted(told['group']):<21} # {groups} of them; never split")
     else:
-        notes = (f"all rows are of one {told['group']}: rows of it are on both sides of the split",)
+        said = f"all rows are of one {told['group']}: rows of it are on both sides of the split"
+        notes = (*notes, said)
     return Look("\n".join([*lines, "seed = 0", ""]), {}, notes)
 
 
