@@ -7,6 +7,8 @@ thumbnails, with ranks. ``integration``: whether products of two views' componen
 better than either view and their concatenation: planted, null, motions, UMLS. ``features``:
 keywords of emoji told by a linear classifier from pictures, from names and from speech: F1 by what
 the keyword is about. ``parts``: questions about drawn shapes by question, by picture, by both.
+``languages``: what English names find among pictures, asked in German, French, Spanish, Japanese.
+``imagined``: the hue of a drawing told from its name, with or without the picture it evokes.
 
     OMP_NUM_THREADS=1 python benchmarks/judging.py --write
 """
@@ -25,13 +27,14 @@ from conjoin.claims.datasets.registry import open_bench
 from conjoin.encoders.columns import embed
 from conjoin.evaluation.benchmark import Bench, whole_setting
 from conjoin.evaluation.by_shape.base import Arm
+from conjoin.evaluation.by_shape.probe import linear_probe
 from conjoin.evaluation.formats.base import Cells, Probe
 from conjoin.evaluation.published import judge, standings
 from conjoin.items import Items
 from conjoin.items.bundled import sample_path
 from conjoin.metrics.outcomes.importance import ModalityImportance
-from conjoin.metrics.outcomes.pairs import OrderedPairs
-from conjoin.metrics.outcomes.transfer import Integration
+from conjoin.metrics.outcomes.pairs import GapToText, OrderedPairs
+from conjoin.metrics.outcomes.transfer import Integration, KnownTransfer, NormalisedGain
 from conjoin.spaces import unit
 from conjoin.stats.bootstrap import interval, paired_difference
 
@@ -71,6 +74,8 @@ def pairs() -> dict[str, float]:
                 rivals = np.take_along_axis(scores, others, axis=1).max(axis=1)
                 results[f"{a}>{b}"] = (np.diag(scores) > rivals).astype(float)
     told = {key: float(values.mean()) for key, values in results.items()}
+    asked = {name: results[f"{name}>speech"] for name in ("text", "image")}
+    told["gap to text of image, into speech"] = GapToText()(asked)[0].value
     return told | {one.name: one.value for one in OrderedPairs()(results)}
 
 
@@ -321,16 +326,85 @@ def parts() -> dict[str, Any]:
         name: [float(v.mean()), *interval(v, groups)] for name, v in measure.units(results).items()
     }
     labels, counts = np.unique(measure.labels(results), return_counts=True)
+    asked = np.array(["yes or no" if a in ("yes", "no") else "colour or shape"
+                      for a in right[held]])  # fmt: skip
+    told["by question"] = {
+        str(kind): {name: float(v[asked == kind].mean()) for name, v in results.items()}
+        for kind in np.unique(asked)
+    }
+    lesson = {"before": results["question"], "after": results["image+question"]}
+    told["gain of seeing"] = NormalisedGain()(lesson)[0].value
     told["labels"] = dict(zip(labels.tolist(), (counts / counts.sum()).tolist(), strict=True))
     best = paired_difference(results["image+question"], results["question"], groups)
     told["both over question"] = list(best[:3])
     return told
 
 
+def languages() -> dict[str, Any]:
+    """Whether what English finds among pictures, the first ten, another language finds too."""
+    told = {}
+    for code in ("de", "fr", "es", "ja"):
+        bench = open_bench(f"emoji:image+name+{code}-text")
+        setting = whole_setting(bench)
+        made = Binding.fit(bench.spaces, setting.train, method="cca", hub="name")
+        rows = setting.bed.test.rows
+        rows = rows[(rows >= 0).all(axis=1)]
+        image, *asked = (
+            unit(np.asarray(made.bind(name, bench.spaces[name]).vectors)[rows[:, at]])
+            for at, name in enumerate(setting.bed.test.names)
+        )
+        found = []
+        for side in asked:
+            scores = side @ image.T
+            found.append((scores > np.diag(scores)[:, None]).sum(axis=1) < 10)
+        results = {"source": found[0].astype(float), "target": found[1].astype(float)}
+        told[code] = {one.name: one.value for one in KnownTransfer()(results)}
+        told[code] |= {side: float(values.mean()) for side, values in results.items()}
+    return told
+
+
+def imagined() -> dict[str, Any]:
+    """The main hue of a drawing told from its name: words alone, or with the picture they evoke.
+
+    The picture evoked is what a ridge from names to pictures, fitted to the training part, makes
+    of a name. Hues are six bins of the pixels that have one; drawings of none are left out.
+    """
+    from colorsys import rgb_to_hsv
+
+    from pyarrow import parquet
+
+    table = parquet.read_table(sample_path(), columns=["id", "noto"]).to_pydict()
+    ids = [str(each) for each in table["id"]]
+    hues = {}
+    for item, row in thumbnails(table["noto"], ids).items():
+        told = [rgb_to_hsv(*pixel) for pixel in row.reshape(-1, 3) / 255]
+        bins = [int(h * 6 + 0.5) % 6 for h, s, v in told if s > 0.3 and v > 0.2]
+        if len(bins) >= 6:
+            hues[item] = np.bincount(bins).argmax()
+    bench = open_bench("emoji:image+name")
+    names, pictures = by_id(bench, "name"), by_id(bench, "image")
+    held = {i: h for i, h in zip(bench.spaces["name"].ids, bench.held("name"), strict=True)}
+    kept = [i for i in hues if i in names]
+    test = np.array([held[i] for i in kept])
+    x, y = (np.stack([rows[i] for i in kept]) for rows in (names, pictures))
+    evoked = Ridge(1.0).fit(x[~test], y[~test]).predict(x)
+    label = np.array([hues[i] for i in kept])
+    groups = np.array([bench.groups[i] for i in kept])[test]
+    views = {"words": x, "words+evoked": np.hstack([x / x.std(), evoked / evoked.std()]),
+             "picture": y}  # fmt: skip
+    right = {name: linear_probe(v[~test], label[~test], v[test]) == label[test]
+             for name, v in views.items()}  # fmt: skip
+    found: dict[str, Any] = {name: float(v.mean()) for name, v in right.items()}
+    often = np.bincount(label[~test]).argmax()
+    found |= {"most frequent hue": float((label[test] == often).mean()), "test": int(test.sum())}
+    apart = paired_difference(right["words+evoked"], right["words"], groups)
+    return found | {"evoked over words": list(apart[:3])}
+
+
 def main() -> None:
     """Run the parts named, all by default."""
     known = {"pairs": pairs, "suite": suite, "integration": integration, "features": features,
-             "parts": parts}  # fmt: skip
+             "parts": parts, "languages": languages, "imagined": imagined}  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", default=list(known))
     parser.add_argument("--write", action="store_true")

@@ -287,3 +287,23 @@ def test_a_workspace_is_scored_as_its_binding_places_texts(tmp_path):
                                        str(tmp_path / "out"), "--json"])  # fmt: skip
     assert isinstance(written.exception, ConjoinError)
     assert "name one of text, image or audio" in str(written.exception)
+
+
+def test_rewritten_texts_are_scored_beside_their_sources(tmp_path):
+    lines = [("the big dog runs . it barks", "the dog runs and barks", "the dog runs and barks"),
+             ("a cat sat . it slept", "a cat sat", "a cat sat and slept")]  # fmt: skip
+    for name, at in (("good", 2), ("lazy", 0)):
+        text = "\n".join("\t".join((line[0], line[at], line[2])) for line in lines) + "\n"
+        (tmp_path / f"{name}.tsv").write_text(text)
+    told = judge(open_task(tmp_path)[1], "text-editing")
+    arms = {one.arm: one for one in told.arms}
+    assert arms["good"].scores[0].metric == "sari"
+    assert arms["good"].scores[1].value == 1
+    assert arms["lazy"].scores[0].value == arms["the source itself"].scores[0].value
+    assert arms["good"].scores[0].value > arms["lazy"].scores[0].value
+    (tmp_path / "bad.tsv").write_text("one\ttwo\n")
+    with pytest.raises(ConjoinError, match=r"bad\.tsv:1: 2 columns"):
+        open_task(tmp_path)
+    (tmp_path / "bad.tsv").write_text("other\ttwo\tthree\n")
+    with pytest.raises(ConjoinError, match=r"good\.tsv:1: has another source"):
+        open_task(tmp_path)

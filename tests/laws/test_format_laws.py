@@ -36,6 +36,13 @@ OUTPUTS = Generate(
 )
 
 
+EDITED = Generate(
+    "t", {"1": ("a dog runs", "one dog runs"), "2": ("a cät",)},
+    {"mine": {"1": "a dog", "2": ""}, "other": {"1": "x", "2": "y"}},
+    sources={"1": "a dog . it runs", "2": "a big cät"},
+)  # fmt: skip
+
+
 def foils(folder: Path) -> Contrast:
     (folder / "x.png").write_bytes(b"x")
     return Contrast("t", (Foil(str(folder / "x.png"), "red", "blue", "Attribute/color"),))
@@ -75,7 +82,8 @@ def task_of(name: str, folder: Path) -> Task:
     """A task that the format holds whole."""
     made = {"trec": RUNS, "coco-captions": OUTPUTS, "vl-checklist": foils(folder),
             "winoground": squares(folder), "redcaps": captions(folder),
-            "xmodbench": choices(folder), "class-folders": LABELLED}  # fmt: skip
+            "text-editing": EDITED, "xmodbench": choices(folder),
+            "class-folders": LABELLED}  # fmt: skip
     return made.get(name, TEXTS)
 
 
@@ -116,8 +124,12 @@ def test_a_missing_file_is_named(name, tmp_path):
     layout = ROWS[name].make()
     layout.write(task_of(name, tmp_path), tmp_path / "out")
     files = [each for each in sorted((tmp_path / "out").rglob("*")) if each.is_file()]
-    lost = next(f for f in files if f.suffix in (".jsonl", ".json", ".parquet", ".txt", ".png"))
+    lost = next(
+        f for f in files if f.suffix in (".jsonl", ".json", ".parquet", ".txt", ".png", ".tsv")
+    )
     lost.unlink()
+    if name == "text-editing":  # a system fewer is another task, none is none
+        (tmp_path / "out" / "other.tsv").unlink()
     if name == "class-folders":  # one file fewer is another task, a split fewer is none
         shutil.rmtree(tmp_path / "out" / "test")
     with pytest.raises(ConjoinError, match="out"):

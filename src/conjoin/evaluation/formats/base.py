@@ -65,13 +65,14 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Generate:
-    """Texts of systems beside references, by item."""
+    """Texts of systems beside references, by item; and what they were made from, where it is."""
 
     name: str
     references: Mapping[str, tuple[str, ...]]
     outputs: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...] = ()
     shape: str = "generate"
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,9 @@ def benchmark(  # noqa: PLR0913 - each option is one the command line offers
     """Score encoders or a workspace on benchmarks in your own folders.
 
     Reads BEIR, MTEB folders, TREC judgements and runs, COCO captions, VL-CheckList, Winoground,
-    XModBench, RedCaps and folders of classes. Each metric has an interval over groups, chance
-    beside it, and the best trivial answer; several paths give each encoder a rank.
+    XModBench, RedCaps, LaserTagger's predictions and folders of classes. Each metric has an
+    interval over groups, chance beside it, and the best trivial answer; several paths give each
+    encoder a rank.
     """
     from conjoin.cli.actions.judge.benchmark import run_benchmark, run_write
 
