@@ -205,7 +205,7 @@ BAD_FILES = {
     ),
     "mixed.csv": (
         "a,b\né,2\nè,3\nà,4\n".encode() + b"\xe9,2\n",
-        "line 5: is not UTF-8, though other lines are; mend that line",
+        "line 5: is not UTF-8, though other lines are; fix that line",
     ),
     "none.csv": (b"", "is empty; give a header and one row an item"),
     "head.csv": (b"a,b\n", "has no rows; give a table with one row an item"),
