@@ -12,13 +12,8 @@ from conjoin.models.checkpoint import Checkpoint, narrow, widen
 from conjoin.models.merging.run import merge, merge_arrays
 from conjoin.models.merging.vectors import TaskVector
 from conjoin.project.models.merge import MergeAsk, explained, plan, run
-from conjoin.project.models.merge_verdict import (
-    joined,
-    named,
-    reciprocal_ranks,
-    retained,
-    skill_of,
-)
+from conjoin.project.models.merge_skills import joined, reciprocal_ranks, skill_of
+from conjoin.project.models.merge_verdict import named, retained
 
 RNG = np.random.default_rng(0)
 SHAPES = {"embeddings.word.weight": (20, 6), "layer.0.weight": (6, 6), "layer.0.bias": (6,)}

@@ -7,20 +7,23 @@ from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError
 from conjoin.project.models import merge as use
 from conjoin.project.models.merge import MergeAsk, MergePlan
-from conjoin.project.models.merge_verdict import Judged, judged, read_skill
+from conjoin.project.models.merge_skills import Judge
+from conjoin.project.models.merge_verdict import Judged, judged
 from conjoin.report.text import number
 
 
 def run_merge(
-    ask: MergeAsk, console: Console, *, pairs: Sequence[str], explaining: bool, judging: bool,
+    ask: MergeAsk, console: Console, *, skills: Sequence[Judge], explaining: bool, judging: bool,
     dry: bool,
 ) -> None:  # fmt: skip
     """Explain, plan, judge or merge."""
     if explaining:
         show_layers(ask, console)
         return
-    if judging and not pairs:
-        raise ConjoinError("--evaluate", "no pairs to judge on", "give --pairs NAME=FILE")
+    if judging and not skills:
+        raise ConjoinError(
+            "--evaluate", "nothing to judge on", "give --pairs NAME=FILE, or -w WORKSPACE"
+        )
     if ask.out is not None and ask.out.exists() and (
         not ask.out.is_dir() or any(ask.out.iterdir())
     ):  # fmt: skip
@@ -31,7 +34,7 @@ def run_merge(
         console.result({"plan": plan.to_json(), **use.described(ask), "dry": True})
         return
     if judging:
-        _judge(ask, plan, pairs, console)
+        _judge(ask, plan, skills, console)
         return
     began = time.process_time()
     steps = console.steps("tensor")
@@ -39,7 +42,7 @@ def run_merge(
     console.say(f"{ask.named}: {plan.tensors} tensors, {plan.written / 2**20:,.1f} MiB, "
                 f"{time.process_time() - began:.1f} CPU-s")  # fmt: skip
     show_notes(made, console)
-    console.say(f'not judged: give --pairs NAME=FILE to see whether it beats the base\n'
+    console.say(f'not judged: give --pairs NAME=FILE or -w WORKSPACE to compare it with the base\n'
                 f'encoder = "{made.uri}"')  # fmt: skip
     console.result({
         "arms": [], "verdict": "not judged: no pairs were given", "folder": str(made.folder),
@@ -88,11 +91,10 @@ def show_layers(ask: MergeAsk, console: Console) -> None:
     console.result({"layers": [one.to_json() for one in layers]})
 
 
-def _judge(ask: MergeAsk, plan: MergePlan, pairs: Sequence[str], console: Console) -> None:
-    skills = [read_skill(one) for one in pairs]
+def _judge(ask: MergeAsk, plan: MergePlan, skills: Sequence[Judge], console: Console) -> None:
     names = [one.name for one in skills]
     if len(set(names)) < len(names):
-        raise ConjoinError("--pairs", "two tables have one name", "write NAME=FILE")
+        raise ConjoinError("--pairs", "two skills have one name", "write NAME=FILE")
     found = judged(ask, skills, ask.out, console.steps("merge"))
     if found.merged is not None:
         use.write_card(found.merged, plan, found.arms.to_json())
@@ -101,7 +103,7 @@ def _judge(ask: MergeAsk, plan: MergePlan, pairs: Sequence[str], console: Consol
     said |= {
         "chosen": dict(found.chosen), "kept": dict(found.kept),
         "skills": {arm: {k: list(v) for k, v in row.items()} for arm, row in found.table.items()},
-        "lines": {s.name: {"chosen": int((~s.tested).sum()), "tested": int(s.tested.sum())}
+        "lines": {s.name: {"chosen": len(s.part(False).groups), "tested": len(s.part(True).groups)}
                   for s in skills},
     }  # fmt: skip
     if found.merged is not None:
@@ -113,7 +115,7 @@ def _judge(ask: MergeAsk, plan: MergePlan, pairs: Sequence[str], console: Consol
 def show_judged(found: Judged, names: Sequence[str], console: Console) -> None:
     """The table of arms and skills, what is kept of each gain, and the verdict."""
     console.table(
-        "Held-out pairs: mean reciprocal rank, and CPU-seconds to embed them",
+        f"Held-out lines: {found.arms.arms[0].metric}, and CPU-seconds to embed them",
         ("arm", "all", *names, "CPU-s"),
         [
             (
@@ -132,7 +134,7 @@ def show_judged(found: Judged, names: Sequence[str], console: Console) -> None:
     chosen = dict(found.chosen)
     tried, method = chosen.pop("tried"), chosen.pop("method")
     settings = ", ".join(f"{key} {value:g}" for key, value in chosen.items())
-    console.say(f"merged by {method} ({settings}), the best of {tried} on validation pairs")
+    console.say(f"merged by {method} ({settings}), the best of {tried} on validation")
     console.say(found.arms.verdict)
     if found.merged is not None:
         show_notes(found.merged, console)

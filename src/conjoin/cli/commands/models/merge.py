@@ -32,12 +32,30 @@ def merge(  # noqa: PLR0913 - each option is one the command line offers
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="A table of text pairs, one a skill; evaluates."),
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace",
+            "-w",
+            metavar="DIR",
+            help="Judge on this workspace's items; by default where there is one here.",
+        ),
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Text modality of the workspace.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Its classes; else its pairs.")
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say how the models differ; write nothing.")
     ] = False,
     evaluate: Annotated[
         bool | None,
-        typer.Option("--evaluate/--no-evaluate", help="Choose and judge on pairs; with --pairs."),
+        typer.Option(
+            "--evaluate/--no-evaluate",
+            help="Choose and judge; where there is something to judge on.",
+        ),
     ] = None,
     as_json: Json = False,
     dry_run: Dry = False,
@@ -46,16 +64,20 @@ def merge(  # noqa: PLR0913 - each option is one the command line offers
 ) -> None:
     """Merge trained copies of one encoder into one, and say whether to use it.
 
-    With pairs, method and scale are chosen on two fifths of them and tested once on the rest,
-    beside the base, each expert, their ensemble and the plain average. Without --out nothing is
-    kept. conjoin merge joins the bindings of workspaces instead.
+    With pairs, or in a workspace, method and scale are chosen on validation lines and tested once
+    on held-out ones, beside the base, each expert, their ensemble and the plain average. Without
+    --out nothing is kept. conjoin merge joins the bindings of workspaces instead.
     """
     from conjoin.cli.actions.models.merge import run_merge
     from conjoin.project.models.merge import MergeAsk, settings_of
+    from conjoin.project.models.merge_skills import Judge, read_skill, workspace_skills
 
     ask = MergeAsk(tuple(experts), base, method, settings_of(method, settings or ()), out, seed)
-    judging = bool(pairs) if evaluate is None else evaluate
+    skills: list[Judge] = [read_skill(one) for one in pairs or ()]
+    if evaluate is not False and not explain:
+        skills += workspace_skills(folder, modality, label, seed, others=bool(skills))
+    judging = bool(skills) if evaluate is None else evaluate
     run_merge(
-        ask, Console(as_json, quiet), pairs=pairs or (), explaining=explain, judging=judging,
+        ask, Console(as_json, quiet), skills=skills, explaining=explain, judging=judging,
         dry=dry_run,
     )  # fmt: skip
