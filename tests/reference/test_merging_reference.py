@@ -209,24 +209,31 @@ def test_stock():
         assert np.allclose(found[name], wanted, atol=1e-10)
 
 
-def test_select_calculate_erase():
+@pytest.mark.parametrize("density", [0.5, 1.0])
+def test_select_calculate_erase(density):
+    # A row that one expert never trained: its zeros have no direction and no weight.
+    experts = [{name: values.copy() for name, values in e.items()} for e in EXPERTS]
+    experts[1]["w"][0] = BASE["w"][0]
+
     def rule(name, deltas):
         spread = [float(np.var(column)) for column in zip(*deltas, strict=True)]
-        places = top(spread, max(1, int(0.5 * sum(v > 0 for v in spread))))
+        places = set(range(len(spread)))
+        if density < 1:
+            places = top(spread, max(1, int(density * sum(v > 0 for v in spread))))
         kept = [[x if i in places else 0.0 for i, x in enumerate(d)] for d in deltas]
         energy = [sum(x * x for x in d) for d in kept]
         weights = [e / sum(energy) for e in energy]
         out = []
         for column in zip(*kept, strict=True):
             sign = 1 if sum(column) >= 0 else -1
-            same = [
-                w if (1 if x >= 0 else -1) == sign else 0.0
-                for w, x in zip(weights, column, strict=True)
-            ]
-            out.append(sum(w * x for w, x in zip(same, column, strict=True)) / max(sum(same), 1e-6))
+            pairs = list(zip(weights, column, strict=True))
+            same = [(w, x) for w, x in pairs if (x > 0 and sign > 0) or (x < 0 and sign < 0)]
+            total = sum(w for w, _ in same)
+            out.append(sum(w * x for w, x in same) / total if total else 0.0)
         return out
 
-    assert close(merge_arrays(BASE, EXPERTS, SelectCalculateErase()), by_tensor(rule, EXPERTS))
+    found = merge_arrays(BASE, experts, SelectCalculateErase(density=density))
+    assert close(found, by_tensor(rule, experts))
 
 
 def test_subspace():

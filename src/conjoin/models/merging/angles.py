@@ -150,8 +150,9 @@ class SelectCalculateErase(TensorMerge):
     """Where experts differ most, weighted by the energy of what they added there.
 
     Of each tensor the ``density`` of places with the largest variance over the experts; an
-    expert's weight is its mean squared delta there over all experts'; numbers against the sign of
-    the sum are erased, and the rest averaged by these weights.
+    expert's weight is its mean squared delta there over all experts'; numbers that have not the
+    sign of the sum are erased (zeros among them), and the rest averaged by these weights. At
+    density 1 every place is kept, also where all experts agree.
 
     Parameters
     ----------
@@ -163,6 +164,7 @@ class SelectCalculateErase(TensorMerge):
 
     density: Annotated[float, Search(0.0, 1.0)] = 0.5
     scale: Annotated[float, Search(0.0, 2.0)] = 1.0
+    arithmetic: ClassVar[int] = 2
 
     def look(self, models: Models, name: str, known: Any) -> Any:
         """The cut of variances, and the experts' weights."""
@@ -171,7 +173,9 @@ class SelectCalculateErase(TensorMerge):
             for part in models.parts(name):
                 yield part.start, np.var(np.stack(part.deltas), axis=0)
 
-        varied = sum(int(np.count_nonzero(values)) for _, values in stream())
+        varied = 0
+        if self.density < 1:
+            varied = sum(int(np.count_nonzero(values)) for _, values in stream())
         cut = largest(stream, max(1, int(varied * self.density))) if varied else None
         energy = np.zeros(len(models.experts))
         for part in models.parts(name):
@@ -194,7 +198,9 @@ class SelectCalculateErase(TensorMerge):
         sign = np.where(sum(deltas) >= 0, 1.0, -1.0)
         added, weight = np.zeros_like(part.base), np.zeros_like(part.base)
         for share, delta in zip(weights, deltas, strict=True):
-            same = np.where(np.where(delta >= 0, 1.0, -1.0) == sign, share, 0.0)
+            same = np.where(np.sign(delta) == sign, share, 0.0)
             added += same * delta
             weight += same
-        return part.base + self.scale * np.where(weight > 0, added / np.maximum(weight, 1e-6), 0.0)
+        return part.base + self.scale * np.divide(
+            added, weight, out=np.zeros_like(added), where=weight > 0
+        )
