@@ -307,3 +307,26 @@ def test_rewritten_texts_are_scored_beside_their_sources(tmp_path):
     (tmp_path / "bad.tsv").write_text("other\ttwo\tthree\n")
     with pytest.raises(ConjoinError, match=r"good\.tsv:1: has another source"):
         open_task(tmp_path)
+
+
+def test_foils_of_ones_own_pictures_are_written_and_judged(tmp_path):
+    from conjoin.project.evaluation.benchmark import write_foiled
+
+    files = pictures(tmp_path / "in", 3)
+    texts = {"0": "a red ball on a blue box", "1": "two dogs", "2": "no cat"}
+    cells = {"0": files[0], "1": Path(files[1]).read_bytes(), "2": files[2]}
+    task = Rank("text to image", {i: {i: 1} for i in texts}, Cells("text", texts),
+                Cells("image", cells))  # fmt: skip
+    made = write_foiled(task, tmp_path / "out", ["swap-attributes", "negate"])
+    found = VlChecklist().open(tmp_path / "out")
+    assert sorted((f.true, f.false, f.tag) for f in found.foils) == sorted(
+        (f.true, f.false, f.tag) for f in made.foils
+    )
+    assert {f.tag: 0 for f in found.foils} == {"swap-attributes": 0, "negate": 0}
+    assert len([f for f in found.foils if f.tag == "swap-attributes"]) == 1
+    shown = {f.true: Path(f.image).read_bytes() for f in found.foils}
+    assert shown["two dogs"] == Path(files[1]).read_bytes()
+    with pytest.raises(ConjoinError, match="is not empty"):
+        write_foiled(task, tmp_path / "out", ["negate"])
+    with pytest.raises(ConjoinError, match="did you mean negate"):
+        write_foiled(task, tmp_path / "new", ["negat"])

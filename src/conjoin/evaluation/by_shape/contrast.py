@@ -15,14 +15,19 @@ def contrasted(task: Contrast, arms: Sequence[Arm]) -> Iterator[Made]:
     sizes = np.array([len(f.true) - len(f.false) for f in task.foils])
     for name, won in (("longer text", sizes > 0), ("shorter text", sizes < 0)):
         yield Made(name, "trivial", {"accuracy": won.astype(float)}, {"accuracy": 0.5}, 0.0)
-    number = {f"{i}": foil for i, foil in enumerate(task.foils)}
+    pictures = list(dict.fromkeys(foil.image for foil in task.foils))  # each embedded once
+    texts = list(dict.fromkeys(text for foil in task.foils for text in (foil.true, foil.false)))
     for arm in arms:
         began = time.monotonic()
-        seen = unit_rows(arm.embed(Cells("image", {i: f.image for i, f in number.items()})))
-        true = unit_rows(arm.embed(Cells("text", {i: f.true for i, f in number.items()})))
-        false = unit_rows(arm.embed(Cells("text", {i: f.false for i, f in number.items()})))
-        won = (seen * true).sum(axis=1) > (seen * false).sum(axis=1)  # a tie is no pass
-        units = {"accuracy": won.astype(float)}
+        shown, said = (
+            dict(zip(cells, unit_rows(arm.embed(Cells(kind, {c: c for c in cells}))), strict=True))
+            for kind, cells in (("image", pictures), ("text", texts))
+        )
+        won = [
+            float(shown[f.image] @ said[f.true] > shown[f.image] @ said[f.false])
+            for f in task.foils
+        ]  # a tie is no pass
+        units = {"accuracy": np.array(won)}
         yield Made(arm.name, "encoder", units, {"accuracy": 0.5}, time.monotonic() - began)
 
 

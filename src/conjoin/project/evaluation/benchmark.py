@@ -1,5 +1,6 @@
 """Encoders and a workspace on published benchmarks, and a workspace's held-out items as one."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from conjoin.catalogue import find
 from conjoin.encoders.open import cache_folder, open_encoder, towers
 from conjoin.errors import CellError, ConjoinError
 from conjoin.evaluation.by_shape.base import Arm
-from conjoin.evaluation.formats.base import Cells, Rank
+from conjoin.evaluation.formats.base import Cells, Contrast, Foil, Rank
 from conjoin.evaluation.placing import Placed, vectors_of
 from conjoin.evaluation.published import Result, judge, open_task
 from conjoin.project.fit.stored import current_fit
@@ -122,3 +123,55 @@ def write_held_out(
     task = held_out(ws, query, target)
     find("format", "mteb").make().write(task, folder)
     return task
+
+
+def write_foils(
+    ws: Workspace, folder: Path, rules: Sequence[str], query: str | None = None,
+    target: str | None = None, *, seed: int = 0,
+) -> Contrast:  # fmt: skip
+    """Write held-out pictures, their texts and foils of these in VL-CheckList's layout.
+
+    Parameters
+    ----------
+    rules : rows of kind ``foil``; each becomes a leaf, with the texts it finds a hold in.
+    query, target : names of the modality of texts and of that of pictures.
+
+    Raises
+    ------
+    ConjoinError : the folder holds something already, a rule is unknown, the modalities read
+        something else, or no rule finds a hold.
+    """
+    kinds = {each.name: ws.kind(each.name) for each in ws.modalities}
+    target = target or next((name for name, kind in kinds.items() if kind == "image"), None)
+    return write_foiled(held_out(ws, query, target), folder, rules, seed=seed)
+
+
+def write_foiled(task: Rank, folder: Path, rules: Sequence[str], *, seed: int = 0) -> Contrast:
+    """:func:`write_foils` of a task whose texts ask for pictures."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ConjoinError(str(folder), "is not empty", "name a new folder")
+    makers = {name: find("foil", name).make() for name in rules}
+    asked, shown = task.queries, task.corpus
+    if asked is None or shown is None or (asked.kind, shown.kind) != ("text", "image"):
+        raise ConjoinError("foils", f"{task.name} is no text to picture", "name --from and --into")
+    items = list(asked.values)
+    texts = [str(asked.values[item]) for item in items]
+    made = []
+    with tempfile.TemporaryDirectory() as kept:
+        files = [_copied(shown.values[item], Path(kept), at) for at, item in enumerate(items)]
+        for name, maker in makers.items():
+            found = zip(files, texts, maker.make(texts, seed), strict=True)
+            made += [Foil(file, text, foil, name) for file, text, foil in found if foil]
+        if not made:
+            raise ConjoinError("foils", f"{', '.join(rules)} find no hold", "name other rules")
+        whole = Contrast(f"{task.name}, foils", tuple(made), task.notes)
+        find("format", "vl-checklist").make().write(whole, folder)
+    return whole
+
+
+def _copied(cell: Any, folder: Path, number: int) -> str:
+    """A picture, in a file or as bytes, in a file of a name of its own."""
+    ending = ".png" if isinstance(cell, bytes) else Path(cell).suffix
+    file = folder / f"{number:06d}{ending}"
+    file.write_bytes(cell if isinstance(cell, bytes) else Path(cell).read_bytes())
+    return str(file)

@@ -1,12 +1,13 @@
 """What ``conjoin benchmark`` prints."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.published import Judged, Result, standings
-from conjoin.project.evaluation.benchmark import benchmark, write_held_out
+from conjoin.project.evaluation.benchmark import benchmark, write_foils, write_held_out
 from conjoin.project.workspace import Workspace
 from conjoin.report.text import number
 
@@ -40,11 +41,26 @@ def run_benchmark(
     console.result({"results": [one.to_json() for one in found], "ranks": ranks})
 
 
+def run_write_foils(
+    ws: Workspace, folder: Path, rules: Sequence[str], console: Console, *,
+    sides: tuple[str | None, str | None], seed: int,
+) -> None:  # fmt: skip
+    """Save held-out pictures with texts and foils in VL-CheckList's layout."""
+    names = [name for each in rules for name in each.split(",")]
+    task = write_foils(ws, folder, names, *sides, seed=seed)
+    counts = Counter(foil.tag for foil in task.foils)
+    console.say(f"{folder}: {', '.join(f'{n} {tag}' for tag, n in counts.items())} ({task.name})")
+    for note in task.notes:
+        console.say(f"note: {note}")
+    console.result({"folder": str(folder), "task": task.name, "foils": dict(counts),
+                    "notes": list(task.notes)})  # fmt: skip
+
+
 def run_write(
-    ws: Workspace, folder: Path, console: Console, *, query: str | None, target: str | None
+    ws: Workspace, folder: Path, console: Console, *, sides: tuple[str | None, str | None]
 ) -> None:
     """Save held-out items in MTEB's layout."""
-    task = write_held_out(ws, folder, query, target)
+    task = write_held_out(ws, folder, *sides)
     shown = len(task.corpus.values) if task.corpus else 0
     console.say(f"{folder}: {len(task.relevance)} queries, {shown} documents ({task.name})")
     for note in task.notes:

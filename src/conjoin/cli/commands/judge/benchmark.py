@@ -33,6 +33,10 @@ def benchmark(  # noqa: PLR0913 - each option is one the command line offers
         Path | None,
         typer.Option(metavar="FOLDER", help="Save the workspace's held-out items for MTEB."),
     ] = None,
+    foils: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="With --write: texts made false by this rule instead."),
+    ] = None,
     query: Annotated[
         str | None, typer.Option("--from", metavar="NAME", help="With --write: what asks.")
     ] = None,
@@ -51,12 +55,16 @@ def benchmark(  # noqa: PLR0913 - each option is one the command line offers
     interval over groups, chance beside it, and the best trivial answer; several paths give each
     encoder a rank.
     """
-    from conjoin.cli.actions.judge.benchmark import run_benchmark, run_write
+    from conjoin.cli.actions.judge.benchmark import run_benchmark, run_write, run_write_foils
 
     console = Console(as_json, quiet, verbose=verbose)
     if write is not None:
         made = opened(folder or Path(), writes=False)
-        run_write(made, write, console, query=query, target=target)
+        sides = (query, target)
+        if foils:
+            run_write_foils(made, write, foils, console, sides=sides, seed=seed)
+        else:
+            run_write(made, write, console, sides=sides)
         return
     ws = None if folder is None else opened(folder, writes=False)
     run_benchmark(paths or (), encoder or (), ws, console, layout=layout, split=split, seed=seed)
