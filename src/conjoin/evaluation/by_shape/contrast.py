@@ -23,11 +23,11 @@ def contrasted(task: Contrast, arms: Sequence[Arm]) -> Iterator[Made]:
             dict(zip(cells, unit_rows(arm.embed(Cells(kind, {c: c for c in cells}))), strict=True))
             for kind, cells in (("image", pictures), ("text", texts))
         )
-        won = [
+        passed = [
             float(shown[f.image] @ said[f.true] > shown[f.image] @ said[f.false])
             for f in task.foils
         ]  # a tie is no pass
-        units = {"accuracy": np.array(won)}
+        units = {"accuracy": np.array(passed)}
         yield Made(arm.name, "encoder", units, {"accuracy": 0.5}, time.monotonic() - began)
 
 
