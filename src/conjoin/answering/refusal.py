@@ -102,7 +102,7 @@ class Gates:
         return COVERED * z[:, 2] + z[:, 4], z @ self.weights[:-1] + self.weights[-1]
 
     def strange(self, features: np.ndarray) -> np.ndarray:
-        """Whether no passage holds a third of the words and none is as similar as usual, ``[n]``."""
+        """``[n]``: no passage holds a third of the words, and none is as similar as usual."""
         rows = np.atleast_2d(features)
         return np.asarray((rows[:, 2] < FLOOR) & (rows[:, 4] < self.mean[4]))
 

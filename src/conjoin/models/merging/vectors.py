@@ -25,8 +25,8 @@ class TaskVector(TensorMerge):
     magnitude (TIES); a random share, divided by ``density`` (DARE); a random share whose
     probability rises with the rank of the magnitude within a row, each number divided by its
     probability (DELLA, its ranks taken at their middles, so that the mean probability is
-    ``density``; the paper's begin half a step lower); or all but the largest ``outliers`` and the smallest, so that ``density``
-    are left (Breadcrumbs). ``combine`` is the sum, minus the sum, the mean, the mean of those that
+    ``density``; the paper's begin half a step lower); or all but the largest ``outliers`` and the
+    smallest, so that ``density`` are left (Breadcrumbs). ``combine`` is the sum, minus the sum, the mean, the mean of those that
     have the sign of the sum (TIES), the largest of those that have it (EMR's unified vector), or
     the largest of all (MagMax).
 
