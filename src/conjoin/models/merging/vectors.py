@@ -26,9 +26,9 @@ class TaskVector(TensorMerge):
     probability rises with the rank of the magnitude within a row, each number divided by its
     probability (DELLA, its ranks taken at their middles, so that the mean probability is
     ``density``; the paper's begin half a step lower); or all but the largest ``outliers`` and the
-    smallest, so that ``density`` are left (Breadcrumbs). ``combine`` is the sum, minus the sum, the mean, the mean of those that
-    have the sign of the sum (TIES), the largest of those that have it (EMR's unified vector), or
-    the largest of all (MagMax).
+    smallest, so that ``density`` are left (Breadcrumbs). ``combine`` is the sum, minus the sum, the
+    mean, the mean of those that have the sign of the sum (TIES), the largest of those that have it
+    (EMR's unified vector), or the largest of all (MagMax).
 
     Of equal magnitudes at a threshold the first in order of storage are kept until the count is
     met; how many were decided so is counted.
