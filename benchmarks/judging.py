@@ -8,6 +8,7 @@ better than either view and their concatenation: planted, null, motions, UMLS. `
 keywords of emoji told by a linear classifier from pictures, from names and from speech: F1 by what
 the keyword is about. ``parts``: questions about drawn shapes by question, by picture, by both.
 ``languages``: what English names find among pictures, asked in German, French, Spanish, Japanese.
+``sentences``: three frozen encoders of texts, each bound to pictures by ridge.
 ``imagined``: the hue of a drawing told from its name, with or without the picture it evokes.
 
     OMP_NUM_THREADS=1 python benchmarks/judging.py --write
@@ -363,6 +364,27 @@ def languages() -> dict[str, Any]:
     return told
 
 
+def sentences() -> dict[str, Any]:
+    """Recall@10 of pictures by frozen vectors of their texts, each encoder bound by ridge."""
+    told: dict[str, Any] = {}
+    found = {}
+    for view in ("text", "static", "characters"):
+        bench = open_bench(f"emoji:image+{view}")
+        setting = whole_setting(bench)
+        made = Binding.fit(bench.spaces, setting.train, method="ridge", hub=view)
+        rows = setting.bed.test.rows
+        image, text = (
+            unit(np.asarray(made.bind(name, bench.spaces[name]).vectors)[rows[:, at]])
+            for at, name in enumerate(setting.bed.test.names)
+        )
+        scores = text @ image.T
+        found[view] = ((scores > np.diag(scores)[:, None]).sum(axis=1) < 10).astype(float)
+        groups = np.asarray(setting.bed.test.group)
+        told[view] = [float(found[view].mean()), *interval(found[view], groups)]
+    told["text over static"] = list(paired_difference(found["text"], found["static"], groups)[:3])
+    return told
+
+
 def imagined() -> dict[str, Any]:
     """The main hue of a drawing told from its name: words alone, or with the picture they evoke.
 
@@ -404,7 +426,8 @@ def imagined() -> dict[str, Any]:
 def main() -> None:
     """Run the parts named, all by default."""
     known = {"pairs": pairs, "suite": suite, "integration": integration, "features": features,
-             "parts": parts, "languages": languages, "imagined": imagined}  # fmt: skip
+             "parts": parts, "languages": languages, "imagined": imagined,
+             "sentences": sentences}  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", default=list(known))
     parser.add_argument("--write", action="store_true")
