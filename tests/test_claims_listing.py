@@ -123,6 +123,7 @@ def test_data_without_names_are_refused():
         ("storing", "vector-codec"),
         ("cutting", "list-truncation"),
         ("suggesting", "query-suggestion"),
+        ("evidence", "selector"),
     ],
 )
 def test_claims_have_their_jobs(family, kind):

@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 
 from benches import bench
+from conjoin.answering.selection.base import TopK
 from conjoin.catalogue import of_kind
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Arm, Made, Task, judges, make, run_arm
@@ -60,6 +61,7 @@ def arm_of(name):
         "stored": "two-stage",
         "cutting": "score-threshold",
         "suggesting": "cluster-words",
+        "selecting": "relevance-cut",
     }.get(name, "ridge")
 
 
@@ -70,7 +72,7 @@ def other_of(name):
         "distilling": "identity",
         "hybrid": "rrf", "composed": "and", "parts": "max-part", "terms": "sliced-words",
         "detecting": "identity", "stored": "identity", "cutting": "identity",
-        "suggesting": "identity", "curating": "identity",
+        "suggesting": "identity", "curating": "identity", "selecting": "identity",
     }.get(name, "mean-centering")  # fmt: skip
 
 
@@ -260,6 +262,17 @@ class Luck:
         return int(self._drawn(scores).integers(11))
 
 
+@dataclass(frozen=True)
+class Lots(TopK):
+    """A selector that knows nothing."""
+
+    seed: int = 0
+
+    def choose(self, question, pool, scores):
+        drawn = np.random.default_rng([self.seed, stable_hash(repr(scores[:3].tolist()))])
+        return drawn.permutation(len(pool))[: self.k]
+
+
 #: Tasks whose arms read lists, parts or words.
 RANKED = ("hybrid", "composed", "parts", "terms")
 
@@ -293,6 +306,7 @@ def random_scores(name, seeds):
             **dict.fromkeys(("few-shot", "distilling"), Astray),
             **dict.fromkeys(RANKED, Lottery),
             **dict.fromkeys(("stored", "cutting"), Luck),
+            "selecting": Lots,
         }
         arm = known.get(name, lambda _: Random())(seed)
         made = Made(arm, None, setting.train.names[0])
@@ -400,6 +414,7 @@ PLANTED = {
     "detecting": "partner-rank",
     "stored": "int8",
     "cutting": "score-threshold",
+    "selecting": "relevance-cut",
     "curating": "entry-cap",
 }
 #: Scores of the planted truth, which rotations find.
@@ -409,6 +424,7 @@ EASY = {
     "adapting": 0.85,
     "merging": 0.7,
     "curating": 0.8,
+    "selecting": 0.6,
     "distilling": 0.9,
     "fusing": 0.8,
     "zero-shot": 0.85,
