@@ -172,6 +172,10 @@ KINDS: Mapping[str, Kind] = {
         "texts → texts that are false of what the first describe, None where a rule finds no hold",
         "conjoin.evaluation.foils.base:FoilMaker", ("make",),
     ),
+    "expert-store": Kind(
+        "experts of one base → a bit for each of their numbers, and the experts back",
+        "conjoin.models.merging.store:Packing", ("pack", "unpack"),
+    ),
     "format": Kind("a published benchmark's files → a task, and back"),
     "data": Kind("a name → real spaces, pairs, groups and labels to judge methods on"),
     "task": Kind("data and an arm → scores of each held-out unit"),

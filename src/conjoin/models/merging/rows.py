@@ -115,4 +115,13 @@ TENSORS: tuple[Row, ...] = (
         claims=_claims("average", "no figure read: above averaging in generated pictures")),
 )  # fmt: skip
 
-ROWS = TENSORS
+STORES: tuple[Row, ...] = (
+    Row("expert-store", "shared-vector", "conjoin.models.merging.store:SharedVector",
+        "The sum of all changes once, and for each expert a bit for each number: its own or none.",
+        ("wang2024tall",), family="merge"),
+    Row("expert-store", "sign-bits", "conjoin.models.merging.store:SignBits",
+        "Of each expert the signs of its changes and one size for each tensor.",
+        ("liu2024bitdelta",), family="merge"),
+)  # fmt: skip
+
+ROWS = (*TENSORS, *STORES)

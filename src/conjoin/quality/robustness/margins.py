@@ -22,7 +22,8 @@ def radii(queries: np.ndarray, gallery: np.ndarray, own: np.ndarray) -> np.ndarr
 
     References
     ----------
-    Of linear classifiers: Hein and Andriushchenko 2017 (hein2017guarantees).
+    Of linear classifiers: Hein and Andriushchenko 2017 (Formal Guarantees on the Robustness of a
+    Classifier against Adversarial Manipulation).
     """
     out = np.empty(len(queries))
     for i, o in enumerate(own):
