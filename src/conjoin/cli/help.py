@@ -20,7 +20,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "claims",
     ),
     "Decide": ("head", "fuse", "transcribe"),
-    "Models": ("methods", "model", "weights", "bridge", "distill", "upgrade"),
+    "Models": ("methods", "model", "weights", "negatives", "bridge", "distill", "upgrade"),
     "Keep current": ("sync", "index", "add", "remove", "merge", "jobs", "clean"),
     "Serve": ("serve",),
 }

@@ -25,6 +25,7 @@ from conjoin.cli.commands.find import tune as cli_ranking
 from conjoin.cli.commands.judge import benchmark as cli_benchmark
 from conjoin.cli.commands.judge import doctor as cli_doctor
 from conjoin.cli.commands.judge import report as cli_report
+from conjoin.cli.commands.models import negatives as cli_negatives
 from conjoin.cli.commands.models import transcribe as cli_transcribe
 from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
 from conjoin.cli.help import Grouped
@@ -73,6 +74,7 @@ app.add_typer(cli_ranking.verbs)
 app.add_typer(cli_explain.verbs)
 app.add_typer(cli_transfer.verbs)
 app.add_typer(cli_transcribe.verbs)
+app.add_typer(cli_negatives.verbs)
 app.add_typer(cli_upgrade.verbs)
 app.add_typer(cli_bridge.verbs)
 app.add_typer(cli_benchmark.verbs)

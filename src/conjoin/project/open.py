@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from conjoin.evaluation.placing import Placed
     from conjoin.evaluation.published import Result
     from conjoin.project.evaluation.measure import Measured
+    from conjoin.project.fit.negatives import Exported
     from conjoin.project.fit.stored import Fit
     from conjoin.project.fit.text_bridge import Bridged
     from conjoin.project.models.open import Models
@@ -443,6 +444,27 @@ class Project(Tabular):
         if use:
             use_student(self.workspace, ask, made)
         return made
+
+    def negatives(
+        self, path: Path | str, *, anchor: str | None = None, positive: str | None = None,
+        count: int = 5, margin: float = 0.05, relative: bool = True,
+    ) -> "Exported":  # fmt: skip
+        """Write training pairs with hard negatives for other trainers.
+
+        Parameters
+        ----------
+        path : a ``.jsonl``, ``.csv`` or ``.parquet`` file.
+        margin : of the partner's score (``relative``), or a difference, within which nothing is
+            a negative.
+
+        Raises
+        ------
+        ConjoinError : nothing is fitted, or a modality is not bound.
+        """
+        from conjoin.project.fit.negatives import NegativesAsk, export_negatives
+
+        ask = NegativesAsk(anchor, positive, count, margin, relative)
+        return export_negatives(self.workspace, Path(path), ask)
 
     @property
     def models(self) -> "Models":
