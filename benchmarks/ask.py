@@ -13,12 +13,14 @@ answer-removed ones each gate refuses, with bootstrap intervals.
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from conjoin.answering.refusal import Gates, list_features
 from conjoin.answering.words import mixed
+from conjoin.metrics.outcomes.answers import Answers, Refusal, RiskCoverage
 from conjoin.project.answering.ask import Documents
 from conjoin.project.workspace import Workspace
 
@@ -53,8 +55,23 @@ def by_hand(docs: Documents, name: str) -> dict:
         own = [row for row in rows if row["kind"] == kind]
         kinds[kind] = {"n": len(own), "refused": sum(bool(row["cause"]) for row in own),
                        "right": sum(bool(row["right"]) for row in own)}  # fmt: skip
-    return {"kinds": kinds, "first_s": round(times[0], 3),
+    return {"kinds": kinds, "measures": measures(rows, docs, name), "first_s": round(times[0], 3),
             "later_s": round(float(np.median(times[1:])), 3), "rows": rows}  # fmt: skip
+
+
+def measures(rows: list, docs: Documents, name: str) -> dict:
+    """Pages, citations and refusals of the hand-written questions."""
+    asked = QUESTIONS[name]
+    held = {key: [] for key in Answers.example}
+    for row, entry in zip(rows, asked, strict=True):
+        found = docs.ask(entry["ask"])
+        marks = [right(replace(found, quotes=(one,)), entry.get("where", ()), name)
+                 for one in found.quotes]  # fmt: skip
+        held["answerable"].append(float("where" in entry))
+        held["refused"].append(float(bool(row["cause"])))
+        held["found"].append(float(bool(row["right"])))
+        held["correct"].append(float(np.mean(marks)) if marks and not row["cause"] else 0.0)
+    return {one.name: round(one.value, 3) for one in Answers()(held)}
 
 
 def off_topic(docs: Documents, count: int = 100) -> np.ndarray:
@@ -79,15 +96,21 @@ def minted(docs: Documents, strange: np.ndarray) -> dict:
     """Gates fitted on half of the lists and asked the other half, both ways."""
     answered, removed = docs.minted()
     half = np.arange(len(answered)) % 2 == 0
-    kept, gone, apart = [], [], []
+    kept, gone, apart, sure = [], [], [], [[], []]
     for fold in (half, ~half):
         gates = Gates.fit(answered[fold], removed[fold])
         kept += [not gates.cause(one) for one in answered[~fold]]
         gone += [bool(gates.cause(one)) for one in removed[~fold]]
         apart += [bool(gates.cause(one)) for one in strange]
+        for place, own in enumerate((answered, removed)):
+            sure[place] += (1 / (1 + np.exp(-gates.scores(own[~fold])[1]))).tolist()
+    able = [1.0] * len(sure[0]) + [0.0] * len(sure[1])
+    scored = {"answerable": able, "right": able, "confidence": [*sure[0], *sure[1]]}
+    told = {one.name: round(one.value, 3) for metric in (Refusal(), RiskCoverage(0.4))
+            for one in metric({key: scored[key] for key in metric.example})}  # fmt: skip
     return {"lists": len(answered), "answerable kept": interval(kept),
             "answer removed refused": interval(gone),
-            "off-topic refused": interval(apart)}  # fmt: skip
+            "off-topic refused": interval(apart), **told}  # fmt: skip
 
 
 def interval(found) -> list[float]:

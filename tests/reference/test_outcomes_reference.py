@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from conjoin.errors import ConjoinError
+from conjoin.metrics.outcomes.answers import Answers, Refusal, RiskCoverage, risk_coverage
 from conjoin.metrics.outcomes.crossed import CHANCE, Contrast, Winoground
 from conjoin.metrics.outcomes.importance import ModalityImportance
 from conjoin.metrics.outcomes.pairs import GapToText, OrderedPairs
@@ -142,3 +143,51 @@ def test_integration_equals_scipys_test_and_correction():
     share = float((false_discovery_control(worst) < 0.05).mean())
     assert 0 < share < 1
     assert Integration(each=10)(made)[0].value == share
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_refusals_and_risk_are_counted_question_by_question(seed):
+    made = coins(Answers.example, seed)
+    rows = list(zip(*(made[name] for name in Answers.example), strict=True))
+    able = [row for row in rows if row[0]]
+    spoken = [row for row in rows if not row[1]]
+    good = sum(row[2] for row in able if not row[1])
+    shut = sum(row[1] for row in rows if not row[0])
+    expected = {
+        "page recall": good / len(able),
+        "citation precision": sum(row[3] for row in spoken) / len(spoken),
+        "answer coverage": sum(not row[1] for row in able) / len(able),
+        "refusal recall": shut / (60 - len(able)),
+        "outcome": (good + shut) / 60,
+    }
+    assert named(Answers()(made)) == pytest.approx(expected)
+    rng = np.random.default_rng(seed)
+    sure = rng.integers(0, 6, 60) / 5  # with ties
+    pairs = [
+        (a > b) + 0.5 * (a == b)
+        for a, one in zip(sure, made["answerable"], strict=True)
+        for b, other in zip(sure, made["answerable"], strict=True)
+        if one and not other
+    ]
+    found = Refusal()({"answerable": made["answerable"], "confidence": sure})[0].value
+    assert found == pytest.approx(np.mean(pairs))
+    area, most, before = 0.0, 0.0, 0.0
+    for level in sorted(set(sure), reverse=True):
+        inside = [right for c, right in zip(sure, made["found"], strict=True) if c >= level]
+        risk, cover = 1 - sum(inside) / len(inside), len(inside) / 60
+        area += (cover - before) * risk
+        most = max(most, cover) if risk <= 0.45 else most
+        before = cover
+    told = named(RiskCoverage(risk=0.45)({"right": made["found"], "confidence": sure}))
+    assert told == pytest.approx({"AURC": area, "coverage at risk 0.45": most})
+    cover, _ = risk_coverage(sure, made["found"])
+    assert len(cover) == len(set(sure))
+    assert cover[-1] == 1
+
+
+def test_refusing_everything_or_nothing_is_a_number():
+    ones, zeros = [1.0, 1.0], [0.0, 0.0]
+    shut = {"answerable": ones, "refused": ones, "found": zeros, "correct": zeros}
+    assert set(named(Answers()(shut)).values()) == {0.0}
+    assert Refusal()({"answerable": ones, "confidence": zeros})[0].value == 0.5
+    assert named(RiskCoverage()({"right": zeros, "confidence": ones}))["AURC"] == 1.0

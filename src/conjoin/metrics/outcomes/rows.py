@@ -35,4 +35,13 @@ OUTCOMES: tuple[Row, ...] = (
     Row("outcome-metric", "integration", f"{_HERE}.transfer:Integration",
         "Share of targets that a joint predictor predicts better than every rival.",
         ("subramaniam2024integration",), cost="free"),
+    Row("outcome-metric", "answers", f"{_HERE}.answers:Answers",
+        "Page recall, citation precision, coverage and refusal of questions to documents.",
+        ("gao2023alce", "rajpurkar2018squad2"), cost="free"),
+    Row("outcome-metric", "refusal-auroc", f"{_HERE}.answers:Refusal",
+        "Whether confidence tells answerable questions from unanswerable ones.",
+        ("rajpurkar2018squad2",), cost="free"),
+    Row("outcome-metric", "risk-coverage", f"{_HERE}.answers:RiskCoverage",
+        "Area under risk against coverage, and the coverage that a risk allows.",
+        ("geifman2017selective",), cost="free"),
 )  # fmt: skip
