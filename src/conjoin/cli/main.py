@@ -23,6 +23,7 @@ from conjoin.cli.commands.find import explain as cli_explain
 from conjoin.cli.commands.find import read as cli_read
 from conjoin.cli.commands.find import tune as cli_ranking
 from conjoin.cli.commands.judge import benchmark as cli_benchmark
+from conjoin.cli.commands.judge import claims as cli_claims
 from conjoin.cli.commands.judge import doctor as cli_doctor
 from conjoin.cli.commands.judge import report as cli_report
 from conjoin.cli.commands.models import negatives as cli_negatives
@@ -79,6 +80,7 @@ app.add_typer(cli_upgrade.verbs)
 app.add_typer(cli_bridge.verbs)
 app.add_typer(cli_benchmark.verbs)
 app.add_typer(cli_report.verbs)
+app.add_typer(cli_claims.verbs)
 
 
 def _version(asked: bool) -> bool:
@@ -154,6 +156,13 @@ def embed(  # noqa: PLR0913 - each option is one the command line offers
         int | None,
         typer.Option(min=1, metavar="N", help="Threads of a worker; OMP_NUM_THREADS, else 1."),
     ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Say what so many would take, as 100M; with --dry-run."),
+    ] = None,
+    nodes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Machines that share them; with --items.")
+    ] = 1,
     as_json: Json = False,
     dry_run: Dry = False,
     yes: Yes = False,
@@ -165,9 +174,15 @@ def embed(  # noqa: PLR0913 - each option is one the command line offers
     With an engine the shards are made by its workers: the same bytes as on one machine with as
     many threads as a worker has.
     """
-    from conjoin.cli.actions.align.embed import Asked, run_embed
+    from conjoin.cli.actions.align.embed import Asked, run_embed, run_sizing
 
     console = Console(as_json, quiet)
+    if items is not None:
+        run_sizing(
+            opened(folder, writes=False), names or [], console, (items, nodes, slots or 1),
+            dry=dry_run,
+        )  # fmt: skip
+        return
     complete = run_embed(
         opened(folder, writes=not dry_run), names or [], console,
         Asked(strict, retry, prune, engine, slots, gpus, threads), dry=dry_run, yes=yes,
@@ -277,47 +292,6 @@ def forecast(
         opened(folder, writes=False), Console(as_json, quiet), more=more, count=items,
         method=method, seed=seed,
     )  # fmt: skip
-
-
-@verb(app)
-def claims(  # noqa: PLR0913 - each option is one the command line offers
-    family: Annotated[str | None, typer.Option(help="Only claims of this family.")] = None,
-    method: Annotated[str | None, typer.Option(help="Only claims of this method.")] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Start nothing after this: 30m, 2h.")
-    ] = None,
-    memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="What the workers may use together.")
-    ] = "4G",
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where all results are written.")] = (
-        Path("claims.json")
-    ),
-    again: Annotated[
-        bool, typer.Option("--again", help="Run also what --out holds a current verdict of.")
-    ] = False,
-    engine: Annotated[
-        str | None,
-        typer.Option("--engine", metavar="ENGINE", help="As of embed; processes by default."),
-    ] = None,
-    as_json: Json = False,
-    dry_run: Dry = False,
-    quiet: Quiet = False,
-) -> None:
-    """Check on real data what papers claim.
-
-    Verdicts that stand in --out, of methods and data that have not changed since, are not run
-    again. Stopped at any point it goes on where it was. Results are written only where every claim
-    was asked for.
-    """
-    from conjoin.cli.actions.judge.compare import ClaimsAsk, run_claims
-    from conjoin.execution.budget import bytes_of, seconds_of
-    from conjoin.execution.engines import engine_of
-
-    ask = ClaimsAsk(
-        family, method, out, seconds_of(budget) if budget else None, bytes_of(memory), again,
-        engine_of(engine) if engine else None,
-    )  # fmt: skip
-    run_claims(ask, Console(as_json, quiet), dry=dry_run)
 
 
 @verb(app)

@@ -139,6 +139,37 @@ def show_remarks(summary: Sequence[Mapping[str, Any]], console: Console) -> None
         console.say("note: " + "; ".join(told))
 
 
+def run_sizing(
+    ws: Workspace, names: Sequence[str], console: Console, how: tuple[str, int, int], *, dry: bool
+) -> None:
+    """What so many items on so many nodes would take.
+
+    Parameters
+    ----------
+    how : items as typed, nodes, and slots of each.
+
+    Raises
+    ------
+    ConjoinError : it is not a dry run.
+    """
+    from conjoin.project.sizing import count_of, size_up
+
+    if not dry:
+        raise ConjoinError("--items", "embeds nothing", "add --dry-run")
+    ws.check(chosen := list(names) or [m.name for m in ws.modalities])
+    found = size_up(
+        ws, chosen, items=count_of(how[0]), nodes=how[1], slots=how[2], note=console.note
+    )
+    console.table(
+        f"{found.items:,} items on {found.nodes} × {found.slots} cores, from rates of this machine",
+        *found.table(),
+    )
+    for name, why in found.left_out.items():
+        console.say(f"{name}: {why}")
+    console.say("reading cells, the network and other work on the machines come on top")
+    console.result({**found.to_json(), "dry": True})
+
+
 def run_embed(
     ws: Workspace,
     names: Sequence[str],
