@@ -20,7 +20,14 @@ from conjoin.answering.selection.learned import (
     examples,
     pair_features,
 )
-from conjoin.answering.selection.plain import Diverse, Filter, Structural, TwoLevel, walk
+from conjoin.answering.selection.plain import (
+    AboveScore,
+    Diverse,
+    Filter,
+    Structural,
+    TwoLevel,
+    walk,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "laws"))
 from test_selector_laws import POOL, QUESTIONS, RIGHT, N
@@ -49,6 +56,16 @@ def test_top_k_and_two_level(at):
     named = best_first(range(6), worth)[:2]
     inside = [row for row in range(N) if POOL.chapters[row] in named]
     assert picked(TwoLevel(k=4, chapters=2), q, POOL).tolist() == best_first(inside, q.scores)[:4]
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_above_score(at):
+    q = QUESTIONS[at]
+    middle = float(np.median(q.scores))
+    for least in (middle, float(q.scores.max()), -10.0):
+        kept = [row for row in best_first(range(N), q.scores)[:4] if q.scores[row] > least]
+        assert picked(AboveScore(k=4, least=least), q, POOL).tolist() == kept
+    assert not len(picked(AboveScore(k=4, least=float(q.scores.max())), q, POOL))
 
 
 @pytest.mark.parametrize("at", range(5))

@@ -32,16 +32,25 @@ SELECTORS: tuple[Row, ...] = (
         cost="free", family="evidence", simple=True,
     ),
     Row(
+        "selector", "above-score", f"{_PLAIN}:AboveScore",
+        "Of the first k pieces those whose score exceeds a floor.",
+        cost="free", family="evidence", simple=True,
+    ),
+    Row(
         "selector", "relevance-cut", f"{_LEARNED}:RelevanceCut",
         "Keep pieces that a relevance head holds relevant, up to k.",
         ("mortaheb2025reranking",), frozenset({"pairs"}), family="evidence",
-        claims=_claims("f1", "more relevant context than CLIP with a fixed number (abstract)"),
+        claims=_claims(
+            "f1", "more relevant context than CLIP with a fixed number (abstract)", "above-score"
+        ),
     ),
     Row(
         "selector", "two-gates", f"{_LEARNED}:TwoGates",
         "Ask first whether to look anything up, then of each piece whether it is relevant.",
         ("cocchi2025reflectiva",), frozenset({"pairs"}), family="evidence",
-        claims=_claims("f1", "tokens that say what is relevant raise accuracy (abstract)"),
+        claims=_claims(
+            "f1", "tokens that say what is relevant raise accuracy (abstract)", "above-score"
+        ),
     ),
     Row(
         "selector", "routed", f"{_LEARNED}:Routed",

@@ -10,6 +10,33 @@ from conjoin.catalogue import Choice, Search
 
 
 @dataclass(frozen=True)
+class AboveScore(TopK):
+    """Of the first ``k`` pieces those whose score exceeds a floor; none may.
+
+    ``kept = {i among the first k : s_i > least}``: what any gate on passages has to beat.
+
+    Parameters
+    ----------
+    k : pieces kept, at most.
+    least : the floor.
+
+    Examples
+    --------
+    >>> from conjoin.answering.selection.base import empty, picked
+    >>> q = Question(np.zeros(2), np.array([0.1, 0.9, 0.5]))
+    >>> picked(AboveScore(k=3, least=0.3), q, empty(3, 2)).tolist()
+    [1, 2]
+    """
+
+    least: Annotated[float, Search(-0.5, 0.95)] = 0.3
+
+    def choose(self, question: Question, pool: Pool, scores: np.ndarray) -> np.ndarray:
+        """The best ``k`` above the floor."""
+        first = ranked(scores)[: self.k]
+        return first[scores[first] > self.least]
+
+
+@dataclass(frozen=True)
 class TwoLevel(TopK):
     """First the chapters nearest to the question, then pieces inside them alone.
 
