@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -16,8 +17,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import pdfs
-from conjoin.answering.documents.blocks import Block, Leavings
+from conjoin.answering.documents.blocks import Block, Leavings, Unreadable
 from conjoin.answering.documents.cut import pieces
+from conjoin.answering.documents.docx import read_docx
 from conjoin.answering.documents.read import read_documents
 from conjoin.answering.documents.sentences import sentence_spans, sentences
 from conjoin.cli.main import app
@@ -270,8 +272,70 @@ def test_hostile_files_are_one_line_each_and_the_others_are_read(tmp_path, monke
 def test_a_docx_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
     docx.Document().save(str(tmp_path / "k.docx"))
     monkeypatch.setattr("conjoin.answering.documents.docx.UNPACKED", 1000)
-    found = read_documents([tmp_path / "k.docx"], tmp_path / "o.parquet")
-    assert "unpacks to" in found.unread[0].why
+    with pytest.raises(Unreadable, match="unpacks to"):
+        list(read_docx(tmp_path / "k.docx", Leavings("k.docx", tmp_path)))
+
+
+#: What a parser may do to its process: never end, take all memory, end it, or print.
+HARM = {
+    "loops": ("while True: pass", "took more than 0.3 s"),
+    "grows": ("bytearray(1 << 40)", "MemoryError"),
+    "dies": ("import os; os._exit(7)", "ended its reader (code 7)"),
+    "aborts": ("import os; os.abort()", "ended its reader (code -6)"),
+    "fails": ("raise RuntimeError('x')", "its reader failed (RuntimeError: x)"),
+    "prints": ("print('{}'); raise OSError('y')", "its reader failed (OSError: y)"),
+}
+
+
+START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+import conjoin.answering.documents.apart as apart
+real = apart.READERS['.pdf']
+def read(path, left):
+    if 'good' not in path.name:
+        {code}
+    yield from real(path, left)
+apart.SECONDS, apart.READERS = 0.3, {{'.pdf': read}}
+apart.serve()
+"""
+
+
+@pytest.mark.parametrize("name", HARM)
+def test_a_parser_that_does_harm_ends_its_own_process_alone(tmp_path, monkeypatch, name):
+    code, why = HARM[name]
+    start = START.format(code=code)
+    monkeypatch.setattr("conjoin.answering.documents.apart._START", start)
+    monkeypatch.setattr("conjoin.answering.documents.apart.SECONDS", 0.3)
+    sheet = [(72, 700, 12, "1 Kettles"), (72, 660, 10, "A kettle boils two litres.")]
+    for own in ("bad.pdf", "good.pdf"):
+        (tmp_path / own).write_bytes(pdfs.pdf([sheet]))
+    found = read_documents(tmp_path, tmp_path / "o.parquet")
+    assert [one.document for one in found.unread] == ["bad.pdf"]
+    assert why in found.unread[0].why
+    assert {row["document"] for row in rows_of(tmp_path / "o.parquet")} == {"good.pdf"}
+
+
+def test_a_former_table_that_is_damaged_is_read_again(tmp_path):
+    (tmp_path / "a.md").write_text("# Kettle\n\nIt boils.\n")
+    out, note = tmp_path / "o.parquet", tmp_path / "o.parquet.read.json"
+    read_documents([tmp_path / "a.md"], out)
+    whole = out.read_bytes()
+    assert read_documents([tmp_path / "a.md"], out).unchanged == 1
+    for path, data in ((note, b"{}"), (note, b"\xff"), (out, whole[:-40]), (out, b"")):
+        path.write_bytes(data)
+        assert read_documents([tmp_path / "a.md"], out).unchanged == 0
+        assert out.read_bytes() == whole
+
+
+def test_paths_are_named_singly_and_folders_are_no_tables(tmp_path):
+    (tmp_path / "a.md").write_text("# Kettle\n\nIt boils.\n")
+    assert read_documents(str(tmp_path / "a.md"), str(tmp_path / "o.parquet")).rows == 1
+    with pytest.raises(ConjoinError, match="is a folder"):
+        read_documents([tmp_path / "a.md"], tmp_path)
+    os.mkfifo(tmp_path / "pipe.md")
+    with pytest.raises(ConjoinError, match="no plain file"):
+        read_documents([tmp_path / "pipe.md"], tmp_path / "p.parquet")
 
 
 def test_a_changed_file_changes_its_rows_alone(tmp_path, monkeypatch):

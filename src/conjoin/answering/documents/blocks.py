@@ -105,12 +105,14 @@ class Leavings:
     ----------
     root : pictures that the document names must lie in it.
     folder : where pictures are written, each once, by its content; nowhere where not given.
+    alive : a reader calls it at each page, so that one page may take time and not all together.
     """
 
     document: str
     root: Path
     folder: Path | None = None
     found: list[Left] = field(default_factory=list)
+    alive: Callable[[], object] = field(default=lambda: None, repr=False)
 
     def keep(self, data: bytes, suffix: str) -> str:
         """Write a picture; the name of its file."""

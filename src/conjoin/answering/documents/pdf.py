@@ -50,6 +50,7 @@ def _document(document: Any, left: Leavings) -> Iterator[Block]:
     lines: list[list[_Line]] = []
     pictures: list[list[Block]] = []
     for number in range(len(document)):
+        left.alive()
         try:
             page = document[number]
             lines.append(_lines(page, number + 1, left))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,23 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from conjoin.answering.documents.apart import Apart
 from conjoin.answering.documents.blocks import LARGEST, Block, Leavings, Left, Reader, Unreadable
 from conjoin.answering.documents.cut import MOST, Piece, piece_ids, pieces
-from conjoin.answering.documents.docx import read_docx
-from conjoin.answering.documents.html import read_html, read_markdown
-from conjoin.answering.documents.pdf import read_pdf
-from conjoin.answering.documents.plain import read_text
-from conjoin.errors import ConjoinError, MissingDependency, one_line
+from conjoin.answering.documents.readers import PACKED, READERS
+from conjoin.errors import ConjoinError, MissingDependency, StateError, one_line
 from conjoin.storage.digest import digest
-from conjoin.storage.files import atomic, read_json, write_json
+from conjoin.storage.files import atomic, file_digest, read_json, write_json
 
 #: Raised where a reader or the cut gives other rows than before, so that all is read again.
 ARITHMETIC = 1
-READERS: Mapping[str, Reader] = {
-    ".pdf": read_pdf, ".html": read_html, ".htm": read_html, ".xhtml": read_html,
-    ".md": read_markdown, ".markdown": read_markdown, ".txt": read_text, ".text": read_text,
-    ".rst": read_text, ".docx": read_docx,
-}  # fmt: skip
 #: What the table says of its own columns: ``conjoin init`` follows it.
 HINTS = {
     "id": "id", "group": "chapter",
@@ -111,18 +105,20 @@ class _Tally:
 
 
 def read_documents(
-    paths: Sequence[Path], out: Path, *, most: int = MOST, reader: Reader | None = None,
-    dry: bool = False, progress: Callable[[int, int], None] | None = None,
+    paths: Sequence[Path | str] | Path | str, out: Path | str, *, most: int = MOST,
+    reader: Reader | None = None, dry: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ReadResult:  # fmt: skip
     """Read documents into a table of pieces.
 
     Each character and each picture of a document lies in exactly one row (in ``opens``, ``text``,
     ``caption`` or ``pictures``) or in what :class:`ReadResult` says was left out. One document is
     in memory at a time. A document whose bytes are those of the former table is copied from it.
+    PDF and DOCX are read in a process of their own, which a hostile file may end and no more.
 
     Parameters
     ----------
-    paths : files, and folders that are walked for files of known suffixes.
+    paths : files, and folders that are walked for files of known suffixes; or one of them.
     out : the Parquet file; pictures lie in a folder beside it.
     most : letters of a piece, except of one that is a single sentence.
     reader : in place of those by suffix; it is then given every file.
@@ -132,6 +128,9 @@ def read_documents(
     ------
     ConjoinError : no such path, no document in it, or ``out`` cannot be written.
     """
+    out = Path(out)
+    if not out.name or out.is_dir():
+        raise ConjoinError(str(out), "is a folder", "name the Parquet file to write")
     found = find_documents(paths, any_suffix=reader is not None)
     shots = out.with_name(f"{out.stem}.pictures")
     note = out.with_name(f"{out.name}.read.json")
@@ -140,32 +139,44 @@ def read_documents(
     tally = _Tally()
     seen: dict[str, dict[str, Any]] = {}
     schema = SCHEMA.with_metadata({"conjoin": _hints()})
-    if dry:
+    with Apart() as apart, _writer(None if dry else out, schema) as write:
         for done, (name, each) in enumerate(found.items()):
-            table, _ = _document(name, each, None, shots.name, most, reader, tally)
-            tally.add(table)
-            _told(progress, done + 1, len(found))
-        return _result(out, found, tally, ())
-    with atomic(out) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for done, (name, each) in enumerate(found.items()):
-            mark, kept = _digest(each[0]), former.get(name)
+            mark, kept = _digest(each[0]), None if dry else former.get(name)
             if kept is not None and mark is not None and kept["digest"] == mark:
                 table = _copied(out, kept["groups"], schema)
                 lost = [Left(**one) for one in kept["left"]]
                 tally.left += lost
                 tally.unchanged += 1
             else:
-                table, lost = _document(name, each, shots, shots.name, most, reader, tally)
+                left = Leavings(name, each[1], None if dry else shots)
+                own = reader or _reader(each[0].suffix.lower(), apart)
+                table, lost = _document(each[0], left, shots.name, most, own, tally)
             first = sum(len(one["groups"]) for one in seen.values())
             parts = range(0, table.num_rows, 2048)
             for start in parts:
-                writer.write_table(table.slice(start, 2048), row_group_size=2048)
+                write(table.slice(start, 2048))
             tally.add(table)
             seen[name] = {"digest": mark, "groups": list(range(first, first + len(parts))),
                           "left": [vars(one) for one in lost]}  # fmt: skip
             _told(progress, done + 1, len(found))
-    write_json(note, {"version": 1, "rule": rule, "documents": seen})
+    if dry:
+        return _result(out, found, tally, ())
+    write_json(note, {"version": 1, "rule": rule, "table": file_digest(out), "documents": seen})
     return _result(out, found, tally, tuple(name for name in former if name not in found))
+
+
+@contextmanager
+def _writer(out: Path | None, schema: pa.Schema) -> Iterator[Callable[[pa.Table], object]]:
+    """What takes a part of the table; with no file to write it is thrown away."""
+    if out is None:
+        yield lambda part: None
+        return
+    with atomic(out) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        yield lambda part: writer.write_table(part, row_group_size=2048)
+
+
+def _reader(suffix: str, apart: Apart) -> Reader:
+    return apart.reader(suffix) if suffix in PACKED else READERS[suffix]
 
 
 def _result(
@@ -190,7 +201,7 @@ def _hints() -> bytes:
 
 
 def find_documents(
-    paths: Sequence[Path], *, any_suffix: bool = False
+    paths: Sequence[Path | str] | Path | str, *, any_suffix: bool = False
 ) -> dict[str, tuple[Path, Path]]:
     """Files and their folders by the name they have in the rows: relative to the folder named.
 
@@ -202,7 +213,8 @@ def find_documents(
     ConjoinError : a path is not there, of an unknown suffix, or no document was found.
     """
     found: dict[str, tuple[Path, Path]] = {}
-    for path in paths:
+    paths = [paths] if isinstance(paths, str | Path) else paths
+    for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(
                 one for one in path.rglob("*")
@@ -212,6 +224,8 @@ def find_documents(
             _named(found, [(one.relative_to(path).as_posix(), one) for one in inside], path)
         elif not path.exists():
             raise ConjoinError(str(path), "no such file or folder", "check the path")
+        elif not path.is_file():
+            raise ConjoinError(str(path), "is no plain file", "copy what it gives to a file")
         elif not any_suffix and path.suffix.lower() not in READERS:
             raise ConjoinError(
                 str(path), f"suffix {path.suffix!r} has no reader",
@@ -252,11 +266,19 @@ def _digest(path: Path) -> str | None:
 
 
 def _former(out: Path, note: Path, rule: str) -> dict[str, Any]:
-    """Documents of the former table, where it was written by the same rule."""
+    """Documents of the former table, where it was written by the same rule and is as it was.
+
+    Of a note or a table that is damaged, or a note of another table (its writer was killed between
+    the two), nothing is taken: all is read again.
+    """
     if not (out.is_file() and note.is_file()):
         return {}
-    told = read_json(note, ["rule", "documents"])
-    return dict(told["documents"]) if told["rule"] == rule else {}
+    try:
+        told = read_json(note, ["rule", "table", "documents"])
+    except StateError:
+        return {}
+    same = told["rule"] == rule and told["table"] == file_digest(out)
+    return dict(told["documents"]) if same else {}
 
 
 def _copied(out: Path, groups: Sequence[int], schema: pa.Schema) -> pa.Table:
@@ -265,12 +287,10 @@ def _copied(out: Path, groups: Sequence[int], schema: pa.Schema) -> pa.Table:
 
 
 def _document(
-    name: str, file: tuple[Path, Path], shots: Path | None, folder: str, most: int,
-    reader: Reader | None, tally: _Tally,
-) -> tuple[pa.Table, list[Left]]:  # fmt: skip
+    path: Path, left: Leavings, folder: str, most: int, reader: Reader, tally: _Tally
+) -> tuple[pa.Table, list[Left]]:
     """Rows of one document and what it leaves out; of one that cannot be read, the reason."""
-    path, root = file
-    left = Leavings(name, root, shots)
+    name = left.document
     made: list[Piece] = []
     try:
         size = path.stat().st_size
@@ -278,7 +298,7 @@ def _document(
             raise Unreadable(f"{size >> 20} MB are more than the {LARGEST >> 20} read of a file")
         if not size:
             raise Unreadable("is empty")
-        blocks = _checked((reader or READERS[path.suffix.lower()])(path, left))
+        blocks = _checked(reader(path, left))
         made = pieces(name, blocks, most)
         cut = sum(piece.cut for piece in made)
         if not made and not left.found:

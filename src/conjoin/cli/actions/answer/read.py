@@ -18,7 +18,9 @@ def run_read(
     """Read documents, say what the table holds and what was left out; whether all were read."""
     if out.suffix.lower() != ".parquet":
         raise ConjoinError(
-            f"--out {out}", "is no .parquet file", f"write {out.with_suffix('.parquet')}"
+            f"--out {out}",
+            "is no .parquet file",
+            f"write {out.with_suffix('.parquet')}" if out.name else "name one: items.parquet",
         )
     own: Any = find_function(reader.removeprefix("python:"), reader) if reader else None
     found = read_documents(
