@@ -1,5 +1,6 @@
 """A model that writes, behind an OpenAI-compatible endpoint; what it writes is compared."""
 
+import http.client
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from conjoin.answering.answer import Passage
 from conjoin.answering.documents.sentences import sentences
 from conjoin.answering.support import Support, support
-from conjoin.errors import ConjoinError
+from conjoin.errors import ConjoinError, one_line
 from conjoin.storage.digest import digest
 
 #: The prompt is data: its digest is in every answer.
@@ -67,8 +68,16 @@ class Model:
         ------
         ConjoinError : not a plain URL, no model named, or an unknown option.
         """
-        parts = urlsplit(uri)
+        try:
+            parts = urlsplit(uri)
+            parts.port  # noqa: B018 - it is read, and refused, when asked for
+        except ValueError as error:
+            raise ConjoinError(
+                f"--model {uri}", str(error), "write http://host:port/v1?model=NAME"
+            ) from None
         options = dict(parse_qsl(parts.query))
+        if any(ord(letter) <= 32 or ord(letter) == 127 for letter in uri):
+            raise ConjoinError(f"--model {uri!r}", "holds blanks", "write %20 for a blank")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ConjoinError(
                 f"--model {uri}", "is not a plain URL", "write http://host:port/v1?model=NAME"
@@ -115,6 +124,10 @@ class Model:
         try:
             with self._opened(request, end) as response:
                 yield from self._read(response, end)
+        except (http.client.HTTPException, UnicodeError, OverflowError) as error:
+            raise ConjoinError(
+                self.base, f"does not answer in HTTP: {one_line(error, 60)}", "check the URL"
+            ) from None
         except (TimeoutError, ConnectionError, urllib.error.URLError) as error:
             why = str(getattr(error, "reason", error)) or type(error).__name__
             slow = isinstance(error, TimeoutError) or "timed out" in why
@@ -128,7 +141,8 @@ class Model:
                 return opener.open(request, timeout=max(0.05, end - time.monotonic()))
             except urllib.error.HTTPError as error:
                 with error:
-                    said = " ".join(error.read(200).decode(errors="replace").split())
+                    said = error.read(200).decode(errors="replace")
+                    said = " ".join("".join(c if c.isprintable() else " " for c in said).split())
                 pause = PAUSE * 2**attempt
                 late = time.monotonic() + pause >= end
                 if error.code not in _AGAIN or attempt == TRIES - 1 or late:
@@ -155,7 +169,9 @@ class Model:
             try:
                 choice = json.loads(data)["choices"][0]
                 said = (choice.get("delta") or choice["message"]).get("content") or ""
-            except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            except (
+                ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError,
+            ):  # fmt: skip
                 raise ConjoinError(
                     self.base, f"answered with something else: {text[:60]!r}",
                     "give an OpenAI-compatible endpoint",

@@ -50,6 +50,7 @@ from conjoin.spaces import Pairs, Space
 from conjoin.spaces.given import frame_columns
 from conjoin.spaces.store import Key
 from conjoin.storage.digest import stable_hash
+from conjoin.storage.files import expanded
 
 
 class Look(NamedTuple):
@@ -320,7 +321,7 @@ class Items:
         if journal is not None and overlay:
             source, ids = overlaid(source, ids, overlay, config.items.id, journal.media)
         home = config.folder if folder is None else folder
-        beside = [home / Path(name).expanduser() for name in config.items.folders]
+        beside = [home / expanded(name) for name in config.items.folders]
         base = table_base(path)
         media = [] if journal is None else [journal.media]
         reach = Reach(base, (*beside, *media), tuple(config.items.hosts))

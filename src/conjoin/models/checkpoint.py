@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from conjoin.errors import ConjoinError
+from conjoin.storage.files import expanded
 
 INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"
@@ -117,7 +118,7 @@ class Checkpoint:
         ------
         ConjoinError : nothing to read, a shard missing or cut, quantised tensors, an adapter.
         """
-        folder = Path(folder).expanduser()
+        folder = expanded(folder)
         entries: dict[str, Entry] = {}
         for path in _files_of(folder):
             for entry in _header(path):
@@ -290,7 +291,14 @@ def _files_of(folder: Path) -> list[Path]:
             names = json.loads(index.read_bytes())["weight_map"].values()
         except (ValueError, KeyError, AttributeError):
             raise ConjoinError(str(index), "is no index of shards", "copy it here again") from None
-        paths = [folder / name for name in sorted(set(names))]
+        held = list(names)
+        for name in held:
+            # A shard lies beside its index: a path that leads elsewhere is not followed.
+            if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
+                raise ConjoinError(
+                    str(index), f"names a shard {str(name)[:60]!r}", "name files beside it alone"
+                )
+        paths = [folder / name for name in sorted(set(held))]
         lost = [path.name for path in paths if not path.is_file()]
         if lost:
             raise ConjoinError(str(folder), f"shard {lost[0]} is missing", "copy it here")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conjoin.errors import ConjoinError
-from conjoin.storage.files import FORMAT, read_json, write_json
+from conjoin.storage.files import FORMAT, expanded, read_json, write_json
 
 #: Schemes of encoders that run code of the workspace.
 CODE = ("python",)
@@ -33,8 +33,8 @@ def runs_code(uri: str) -> bool:
 def place() -> Path:
     """The note, in ``CONJOIN_DATA``, ``$XDG_DATA_HOME/conjoin`` or ``~/.local/share/conjoin``."""
     own, base = os.environ.get("CONJOIN_DATA"), os.environ.get("XDG_DATA_HOME")
-    shared = Path(base).expanduser() if base else Path.home() / ".local" / "share"
-    return (Path(own).expanduser() if own else shared / "conjoin") / "trusted.json"
+    shared = expanded(base) if base else Path.home() / ".local" / "share"
+    return (expanded(own) if own else shared / "conjoin") / "trusted.json"
 
 
 def trusted(folder: Path) -> list[str]:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from conjoin.storage.files import expanded
+
 
 def cache_folder() -> Path:
     """Where what may be made or fetched again is kept.
@@ -10,6 +12,6 @@ def cache_folder() -> Path:
     ``CONJOIN_CACHE``, else ``$XDG_CACHE_HOME/conjoin``, else ``~/.cache/conjoin``.
     """
     if os.environ.get("CONJOIN_CACHE"):
-        return Path(os.environ["CONJOIN_CACHE"]).expanduser()
+        return expanded(os.environ["CONJOIN_CACHE"])
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "conjoin"
+    return (expanded(base) if base else Path.home() / ".cache") / "conjoin"

@@ -470,3 +470,12 @@ def unpack_strings(flat: np.ndarray, ends: np.ndarray) -> np.ndarray:
     text = np.zeros((len(ends), max(1, int(widths.max()))), dtype="<u4")
     text[np.arange(text.shape[1]) < widths[:, None]] = codes
     return text.view(f"<U{text.shape[1]}").reshape(-1)
+
+
+def expanded(path: Path | str) -> Path:
+    """A path with ``~`` as the user's folder; left as it is where there is no such user.
+
+    >>> expanded("~nobody-of-that-name/x").name
+    'x'
+    """
+    return Path(os.path.expanduser(path))

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from conjoin.errors import ConjoinError, optional
 from conjoin.storage.digest import digest
+from conjoin.storage.files import expanded
 
 #: Files of a model that decide its vectors, weights apart.
 _PATTERNS = ("*.json", "*.txt", "*.model", "*/*.json", "*/*.txt", "*/*.model")
@@ -31,7 +32,7 @@ def resolve(scheme: str, name: str) -> Path:
     ------
     ConjoinError : no such folder, and the hub does not have it or cannot be reached.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         return folder
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:

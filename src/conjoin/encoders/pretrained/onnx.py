@@ -17,6 +17,7 @@ from conjoin.encoders.remarks import remark
 from conjoin.errors import ConjoinError, FrameError, optional
 from conjoin.spaces import Frame
 from conjoin.storage.digest import digest
+from conjoin.storage.files import expanded
 
 KINDS = ("text", "image", "audio", "vector")
 
@@ -98,7 +99,7 @@ class OnnxModel:
         settings = _settings(given, f"onnx:{rest}")
         device = given.text("device", "auto", devices.DEVICES)
         device = devices.chosen(device, where, _accelerators, "the installed onnxruntime")
-        path = Path(rest).expanduser()
+        path = expanded(rest)
         if not path.is_file():
             raise ConjoinError(where, "there is no such file", "check the path")
         session = _session(path, where)
@@ -106,7 +107,7 @@ class OnnxModel:
                            (session.get_inputs, session.get_outputs))  # fmt: skip
         source = given.text("input", inputs[0] if inputs else "", inputs)
         output = given.text("output", outputs[0], outputs)
-        place = Path(given.text("tokenizer", str(path.parent))).expanduser()
+        place = expanded(given.text("tokenizer", str(path.parent)))
         place = place / "tokenizer.json" if place.is_dir() else place
         tokenizer = _tokenizer(place, where, settings.length) if kind == "text" else None
         bare = cls(

@@ -13,7 +13,7 @@ from conjoin.encoders.media.media import read_picture, read_sound, read_text
 from conjoin.encoders.names import named, uri
 from conjoin.encoders.options import Options
 from conjoin.encoders.pretrained.towers import tell_cut
-from conjoin.errors import ConjoinError, optional
+from conjoin.errors import ConjoinError, one_line, optional
 from conjoin.spaces import Frame
 
 _OPTIONS = ("kind", "prompt", "truncate", "seconds", "device", "precision")
@@ -169,8 +169,8 @@ def _load(library: Any, folder: Path, where: str, truncate: int | None) -> Any:
                 truncate_dim=truncate,
                 model_kwargs={"use_safetensors": safe},
             ).float()
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # whatever a damaged file makes of the libraries
+        first = one_line(error) or type(error).__name__
         raise ConjoinError(
             where, f"cannot be loaded: {first}", "give a sentence-transformers model"
         ) from error

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -180,7 +181,7 @@ def lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     ------
     ConjoinError : the file is missing, or a line is no JSON object.
     """
-    with readable(path).open(encoding="utf-8") as file:
+    with lines_of(path) as file:
         for number, line in enumerate(file, 1):
             where = f"{path}:{number}"
             if line.strip():
@@ -235,6 +236,35 @@ def taken(where: str, record: Any, name: str) -> Any:
     if name not in record:
         raise ConjoinError(where, f"no field {name!r}", f"its fields: {nearest(name, record)}")
     return record[name]
+
+
+def listed(where: str, value: Any) -> list[Any]:
+    """A value that must be a list.
+
+    Raises
+    ------
+    ConjoinError : it is something else.
+    """
+    if not isinstance(value, list):
+        raise ConjoinError(where, f"is a {type(value).__name__}", "write a list")
+    return value
+
+
+@contextmanager
+def lines_of(path: Path, newline: str | None = None) -> Iterator[Iterator[str]]:
+    """The lines of a text file, where it is one.
+
+    Raises
+    ------
+    ConjoinError : it is missing, or a line is not UTF-8.
+    """
+    with readable(path).open(encoding="utf-8", newline=newline) as file:
+        try:
+            yield file
+        except UnicodeDecodeError as error:
+            raise ConjoinError(
+                str(path), f"is not UTF-8 at byte {error.start}", "write it in UTF-8"
+            ) from None
 
 
 def text_of(where: str, record: Any, name: str) -> str:

@@ -15,7 +15,7 @@ from conjoin.evaluation.formats.base import (
     check_judged,
     grade,
     lines,
-    readable,
+    lines_of,
     text_of,
 )
 from conjoin.storage.files import atomic
@@ -78,7 +78,7 @@ class Beir:
 
 def _judgements(path: Path) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
-    with readable(path).open(encoding="utf-8") as file:
+    with lines_of(path) as file:
         for number, line in enumerate(file, 1):
             cells, where = line.rstrip("\r\n").split("\t"), f"{path}:{number}"
             if number == 1:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conjoin.errors import ConjoinError
-from conjoin.evaluation.formats.base import Cells, Generate, Rank, read, taken, text_of
+from conjoin.evaluation.formats.base import Cells, Generate, Rank, listed, read, taken, text_of
 from conjoin.storage.files import atomic
 
 
@@ -36,10 +36,12 @@ class CocoCaptions:
         files = {
             str(taken(f"{where}: images[{i}]", one, "id")):
                 text_of(f"{where}: images[{i}]", one, "file_name")
-            for i, one in enumerate(taken(where, whole, "images"))
+            for i, one in enumerate(listed(f"{where}: images", taken(where, whole, "images")))
         }  # fmt: skip
         captions: dict[str, tuple[str, str]] = {}
-        for i, one in enumerate(taken(where, whole, "annotations")):
+        for i, one in enumerate(
+            listed(f"{where}: annotations", taken(where, whole, "annotations"))
+        ):
             here = f"{where}: annotations[{i}]"
             image = str(taken(here, one, "image_id"))
             if image not in files:
@@ -113,7 +115,7 @@ def _outputs(
     outputs: dict[str, dict[str, str]] = {}
     for file in results:
         own: dict[str, str] = {}
-        for i, one in enumerate(read(file)):
+        for i, one in enumerate(listed(str(file), read(file))):
             where = f"{file}: [{i}]"
             image = str(taken(where, one, "image_id"))
             if image not in references:

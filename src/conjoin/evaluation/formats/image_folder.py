@@ -8,7 +8,7 @@ folders: give the paths of its tasks. VTAB itself reads TensorFlow Datasets and 
 from pathlib import Path
 
 from conjoin.errors import ConjoinError, nearest
-from conjoin.evaluation.formats.base import Cells, Probe
+from conjoin.evaluation.formats.base import Cells, Probe, lines_of
 
 #: File endings by kind.
 ENDINGS = {
@@ -76,7 +76,10 @@ def _files(folder: Path, root: Path) -> tuple[dict[str, tuple[str, str]], str]:
         if kind is None or not file.is_file():
             continue
         seen.add(kind)
-        cell = file.read_text(encoding="utf-8") if kind == "text" else str(file)
+        cell = str(file)
+        if kind == "text":
+            with lines_of(file) as text:
+                cell = "".join(text)
         found[str(file.relative_to(root))] = (file.parent.name, cell)
     if len(seen) != 1:
         said = f"holds {sorted(seen)}" if seen else "holds no files of classes"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conjoin.errors import ConjoinError
-from conjoin.evaluation.formats.base import Cells, Rank, read, taken, text_of
+from conjoin.evaluation.formats.base import Cells, Rank, listed, read, taken, text_of
 from conjoin.storage.files import atomic
 
 _NAME = re.compile(r"(?!captions_).+_\d{4}(-\d+)?")
@@ -31,7 +31,7 @@ class RedCaps:
         """Every annotation whose picture is there, tagged by its subreddit; others are counted."""
         asked, shown, tags, lost = {}, {}, {}, 0
         for file in _files(path):
-            for i, one in enumerate(taken(str(file), read(file), "annotations")):
+            for i, one in enumerate(listed(str(file), taken(str(file), read(file), "annotations"))):
                 where = f"{file}: annotations[{i}]"
                 item, topic = (text_of(where, one, name) for name in ("image_id", "subreddit"))
                 caption = text_of(where, one, "caption")

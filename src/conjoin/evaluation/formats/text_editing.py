@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conjoin.errors import ConjoinError
-from conjoin.evaluation.formats.base import Generate
+from conjoin.evaluation.formats.base import Generate, lines_of
 from conjoin.storage.files import atomic
 
 
@@ -23,7 +23,7 @@ class TextEditing:
     def recognises(self, path: Path) -> bool:
         """A folder with tab-separated files of three columns or more."""
         for file in _files(path):
-            with file.open(encoding="utf-8") as lines:
+            with file.open(encoding="utf-8", errors="replace") as lines:
                 if next(lines, "").count("\t") >= 2:
                     return True
         return False
@@ -77,7 +77,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str, list[str]]]:
-    with file.open(encoding="utf-8", newline="\n") as lines:
+    with lines_of(file, newline="\n") as lines:
         for number, line in enumerate(lines, 1):
             cells = line.rstrip("\r\n").split("\t")
             if len(cells) < 3:

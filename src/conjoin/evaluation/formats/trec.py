@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conjoin.errors import ConjoinError
-from conjoin.evaluation.formats.base import Rank, grade, readable
+from conjoin.evaluation.formats.base import Rank, grade, lines_of
 from conjoin.storage.files import atomic
 
 
@@ -63,7 +63,7 @@ def _files(path: Path, patterns: tuple[str, ...]) -> list[Path]:
 
 
 def _rows(path: Path, width: int, wanted: str) -> Iterator[tuple[str, list[str]]]:
-    with readable(path).open(encoding="utf-8") as file:
+    with lines_of(path) as file:
         for number, line in enumerate(file, 1):
             cells = line.split()
             if not cells or cells[0].startswith("#"):

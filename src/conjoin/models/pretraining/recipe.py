@@ -1,6 +1,7 @@
 """A recipe: views, body, targets, streams and stages, as settings; a published model is a row."""
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -110,7 +111,8 @@ class Recipe:
         found = []
         for label, given in self.targets.items():
             table = dict(given) if isinstance(given, Mapping) else {"weight": given}
-            weight, every = float(table.pop("weight", 1.0)), int(table.pop("every", 1))
+            weight = _number(f"targets.{label}", table.pop("weight", 1.0))
+            every = int(_number(f"targets.{label}.every", table.pop("every", 1)))
             row = catalogue.find("target", str(table.pop("of", label.partition(".")[0])))
             if weight > 0:
                 found.append(Weighed(label, row.make(table), weight, every))
@@ -298,21 +300,45 @@ def merged(base: Recipe, given: Mapping[str, Any], where: str) -> Recipe:
     for name, value in given.items():
         if name not in FIELDS:
             raise ConjoinError(f"{where}: {name}", "is unknown", nearest(name, FIELDS))
-        before = getattr(base, name)
-        if isinstance(before, Mapping):
-            if not isinstance(value, Mapping):
-                raise ConjoinError(f"{where}: {name}", f"is {value!r}", f"write a table [{name}]")
-            if name == "mix":
-                value = flat(value)
-            value = {**before, **value}
-        changed[name] = value
+        changed[name] = _laid_over(getattr(base, name), name, value, where)
+    _check_views(changed.get("views", base.views), where)
     made = replace(base, **changed)
-    for view, table in made.views.items():
+    made.made_body(), made.made_course(), made.made_targets(), made.made_stages()
+    return made
+
+
+def _laid_over(before: Any, name: str, value: Any, where: str) -> Any:
+    """A field's new value: tables key by key, others as given and of their type."""
+    if isinstance(before, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConjoinError(f"{where}: {name}", f"is {value!r}", f"write a table [{name}]")
+        return {**before, **(flat(value) if name == "mix" else value)}
+    if name != "stages":
+        check_fields(where, Recipe, {name: value})
+    elif not isinstance(value, list | tuple) or not all(isinstance(v, Mapping) for v in value):
+        raise ConjoinError(f"{where}: stages", f"is {value!r}", "write tables [[stages]]")
+    return value
+
+
+def _check_views(views: Mapping[str, Any], where: str) -> None:
+    for view, table in views.items():
+        if not isinstance(table, Mapping):
+            raise ConjoinError(
+                f"{where}: views.{view}", f"is {table!r}", f"write a table [views.{view}]"
+            )
         for key in table:
             if key not in VIEW:
                 raise ConjoinError(f"{where}: views.{view}.{key}", "is unknown", nearest(key, VIEW))
-    made.made_body(), made.made_course(), made.made_targets(), made.made_stages()
-    return made
+            if key in ("cells", "kind") and not isinstance(table[key], str):
+                raise ConjoinError(
+                    f"{where}: views.{view}.{key}", f"is {table[key]!r}", "give a name"
+                )
+
+
+def _number(where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConjoinError(where, f"{repr(value)[:60]} is no number", "give a number, or a table")
+    return float(value)
 
 
 def flat(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from conjoin.encoders.builtin.bundled import package_file
 from conjoin.encoders.media import folders
-from conjoin.errors import ConjoinError, optional
+from conjoin.errors import ConjoinError, one_line, optional
 from conjoin.storage.digest import digest
 
 #: Texts asked at a time.
@@ -51,12 +51,22 @@ class TextModel:
                 "name builtin:text or a sentence-transformers folder: st:DIR",
             )  # fmt: skip
         library = optional("sentence_transformers", "tune")
-        base = digest(folders.recipe(folder))
-        with folders.quiet():
-            made = library.SentenceTransformer(
-                str(folder), device="cpu", trust_remote_code=False, local_files_only=True
-            )
-        return cls(made.float().eval(), base, uri)
+        try:
+            base = digest(folders.recipe(folder))
+            with folders.quiet():
+                made = library.SentenceTransformer(
+                    str(folder), device="cpu", trust_remote_code=False, local_files_only=True
+                )
+                model = cls(made.float().eval(), base, uri)
+                model.encode(["probe"])
+        except ConjoinError:
+            raise
+        except Exception as error:  # whatever a damaged file makes of its libraries
+            raise ConjoinError(
+                uri, f"cannot be loaded: {type(error).__name__}: {one_line(error, 80)}",
+                "give a sentence-transformers folder that is whole",
+            ) from None  # fmt: skip
+        return model
 
     @property
     def transformer(self) -> Any:

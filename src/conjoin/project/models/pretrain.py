@@ -11,7 +11,7 @@ import numpy as np
 from conjoin import catalogue
 from conjoin.encoders.open import parse
 from conjoin.encoders.options import Options
-from conjoin.errors import ConjoinError, StateError
+from conjoin.errors import ConjoinError, StateError, one_line
 from conjoin.models.pretraining import recipe as recipes
 from conjoin.models.pretraining.export import Exported, Known, begin_from, export
 from conjoin.models.pretraining.recipe import Recipe
@@ -21,7 +21,7 @@ from conjoin.project.models.corpus import Prepared, all_cut, prepare, run_folder
 from conjoin.project.workspace import Workspace
 from conjoin.report.training import training_page
 from conjoin.spaces.pairs import ABSENT
-from conjoin.storage.files import FORMAT, atomic, write_json
+from conjoin.storage.files import FORMAT, atomic, expanded, write_json
 
 #: What a finished run leaves beside its tensors.
 CARD = "card.json"
@@ -108,7 +108,13 @@ def named(what: str, settings: Sequence[str] = ()) -> tuple[str, Recipe]:
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
             raise ConjoinError(what, "no such file", "name a recipe: conjoin model pretrain --list")
-        name, made = path.stem, recipes.read(path.read_text(encoding="utf-8"), what)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError) as error:
+            raise ConjoinError(
+                what, f"cannot be read: {one_line(error, 60)}", "give TOML"
+            ) from None
+        name, made = path.stem, recipes.read(text, what)
     else:
         name, made = what, recipes.row(what).make()
     for text in settings:
@@ -285,7 +291,7 @@ def begun(start: str, made: Recipe) -> Known:
     scheme, _, rest = start.partition(":")
     if scheme != "hf" or not rest:
         raise ConjoinError("--continue-from", repr(start), "give hf:FOLDER")
-    return begin_from(Path(rest).expanduser(), made)
+    return begin_from(expanded(rest), made)
 
 
 def exported(uri: str, to: str, out: Path | None) -> Exported:
@@ -303,11 +309,11 @@ def exported(uri: str, to: str, out: Path | None) -> Exported:
     if row.name != "pretrained":
         raise ConjoinError("export", f"{uri!r} is of scheme {row.name}", "give pretrained:DIR")
     given = Options(f"pretrained:{rest}", options, ("view", "output"))
-    saved = load(Path(rest).expanduser())
+    saved = load(expanded(rest))
     if len(saved.specs) > 1 and "view" not in options:
         raise ConjoinError(uri, f"has views {', '.join(saved.specs)}", "name one: ?view=…")
     view = given.text("view", next(iter(saved.specs)))
-    return export(saved, view, to, out or Path(rest).expanduser() / "exports" / f"{view}-{to}")
+    return export(saved, view, to, out or expanded(rest) / "exports" / f"{view}-{to}")
 
 
 def ready(

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from conjoin.encoders.open import parse
-from conjoin.errors import CellError, ConjoinError
+from conjoin.errors import CellError, ConjoinError, one_line
 from conjoin.models.pretraining.read import greedy, name_scores, prefix_beam, shares
 from conjoin.models.pretraining.saved import letter_chances, load, transcribed
+from conjoin.storage.files import expanded
 
 #: Names shown of each sound.
 SHOWN = 3
@@ -42,6 +43,21 @@ class Transcript:
         }  # fmt: skip
 
 
+def read_names(path: Path) -> list[str]:
+    """Known names, one a line.
+
+    Raises
+    ------
+    ConjoinError : the file is missing or no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConjoinError(
+            f"--names {path}", one_line(error, 60), "give a text file, one name a line"
+        ) from None
+
+
 def transcribe(
     uri: str, files: Sequence[Path], *, names: Sequence[str] = (), beam: int = 1
 ) -> list[Transcript]:
@@ -60,7 +76,7 @@ def transcribe(
     row, rest, _ = parse(uri)
     if row.name != "pretrained":
         raise ConjoinError("model", f"{uri!r} is of scheme {row.name}", "give pretrained:DIR")
-    saved = load(Path(rest).expanduser())
+    saved = load(expanded(rest))
     read = transcribed(saved)
     if read is None:
         raise ConjoinError(uri, "was not trained to transcribe", "train recipe speech-letters")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conjoin.encoders.open import kind_of
-from conjoin.errors import ConjoinError
+from conjoin.errors import ConjoinError, one_line
 from conjoin.project.fit.stored import current_fit
 from conjoin.project.transfer.heads import bound_rows, classes_in, rows_of
 from conjoin.project.workspace import Workspace
@@ -183,9 +183,13 @@ def read_keep(path: Path) -> tuple[list[str], list[str] | None]:
         raise ConjoinError(f"--keep {path}", "no such file", "name a .csv or .parquet of texts")
     try:
         table = parquet.read_table(path) if path.suffix == ".parquet" else csv.read_csv(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise ConjoinError(f"--keep {path}", first, "give a .csv or .parquet of texts") from None
+        table.column_names  # noqa: B018 - they are decoded, and refused, when asked for
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise ConjoinError(
+            f"--keep {path}", one_line(error), "give a .csv or .parquet of texts"
+        ) from None
+    if len(set(table.column_names)) < len(table.column_names):
+        raise ConjoinError(f"--keep {path}", "has two columns of one name", "rename one")
     kinds = (pa.types.is_string, pa.types.is_large_string)
     columns = [f.name for f in table.schema if any(kind(f.type) for kind in kinds)][:2]
     if not columns or table.num_rows < 20:

@@ -1,6 +1,5 @@
 """What verbs do and say where a joint encoder's vectors are served as they are."""
 
-from pathlib import Path
 from typing import Any
 
 from conjoin.cli.actions.align import calibration
@@ -10,12 +9,13 @@ from conjoin.project.fit import joint
 from conjoin.project.fit import pipeline as jobs
 from conjoin.project.search import queries
 from conjoin.project.workspace import Workspace
+from conjoin.storage.files import expanded
 
 
 def towers_of(uri: str) -> dict[str, str]:
     """By kind, the encoders of one URI; a model in a folder by its whole path."""
     row, rest, _ = parse(uri)
-    place = Path(rest).expanduser()
+    place = expanded(rest)
     if row.name in ("hf", "st") and place.is_dir():
         uri = uri.replace(f"{row.name}:{rest}", f"{row.name}:{place.resolve()}", 1)
     return towers(uri)

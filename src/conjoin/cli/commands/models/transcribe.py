@@ -29,10 +29,11 @@ def transcribe(
 
     Where the names are known, give them: their likelihood is far surer than a spelling.
     """
+    from conjoin.project.models.transcribe import read_names
     from conjoin.project.models.transcribe import transcribe as read
 
     console = Console(as_json, quiet)
-    known = [] if names is None else names.read_text(encoding="utf-8").split("\n")
+    known = [] if names is None else read_names(names)
     found = read(model, files, names=[name for name in known if name.strip()], beam=beam)
     for one in found:
         console.say(f"{one.source}: {one.text or f'({one.failed})'}")
