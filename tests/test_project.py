@@ -78,6 +78,7 @@ ELSEWHERE = {
     "trust": "asks a person", "clean": "is upkeep of files", "index": "is conjoin.retrieval.index",
     "remove": "is upkeep of files", "merge": "joins two workspaces: conjoin.alignment.merge",
     "weights": "fetches files", "model merge": "is of no workspace: conjoin.models.merging",
+    "model store": "is of no workspace: conjoin.models.merging.store",
 }  # fmt: skip
 #: Calls that are named otherwise than their command.
 NAMED = {"upgrade": "plan_upgrade", "transcribe": "models.transcribe"}
