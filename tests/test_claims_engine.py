@@ -10,7 +10,7 @@ import pytest
 from conjoin.catalogue import Claim, Row, find, rows
 from conjoin.claims import engine
 from conjoin.claims.engine import Claimed, Job, Store, claims_of, run, work
-from conjoin.claims.results import OFF, RANGES, SAME, _outdone, changed, judge
+from conjoin.claims.results import OFF, RANGES, SAME, _outdone, arms_due, changed, judge
 from conjoin.claims.results import waiting as due
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.arms import Arm, judges, run_arm
@@ -182,6 +182,38 @@ def test_an_earlier_verdict_is_kept_only_while_what_decides_it_stays(facts, tmp_
     # What waits is judged as soon as it has run.
     again = judge([RIDGE], Store(tmp_path), 2, waiting)
     assert again["stale"]
+
+
+def test_no_arm_runs_for_a_current_verdict_alone(facts):
+    """The other claim of the table waits: its own arms run, what stands beside them does not."""
+    other = Claimed(RIDGE.row, dataclasses.replace(CLAIM, arm="procrustes"))
+    ran = [job.arm for job in arms_due([RIDGE, other], facts)]
+    assert sorted(ran) == ["identity", "procrustes"]
+    assert arms_due([RIDGE], facts) == []
+
+
+def test_an_arm_beside_runs_where_its_key_is_another(facts):
+    other = Claimed(RIDGE.row, dataclasses.replace(CLAIM, arm="procrustes"))
+    old = json.loads(json.dumps(facts))
+    for arm in old["tables"][0]["arms"]:
+        arm["key"] = "other" if arm["arm"] == "chance" else arm["key"]
+    ran = [job.arm for job in arms_due([RIDGE, other], old)]
+    assert sorted(ran) == ["chance", "identity", "procrustes"]
+
+
+def test_without_earlier_results_every_arm_runs():
+    assert {job.arm for job in arms_due([RIDGE], None)} == set(ARMS)
+
+
+def test_again_runs_the_rest_as_well_and_after_what_waits(facts):
+    # In the catalogue's order, and by cost, the judged claim would come first.
+    other = Claimed(RIDGE.row, dataclasses.replace(CLAIM, arm="infonce-head", baseline="cca"))
+    jobs = arms_due([RIDGE, other], facts, again=True)
+    assert {job.arm for job in jobs} == {*ARMS, "infonce-head", "cca"}
+    assert len(set(jobs)) == len(jobs)
+    assert [job.arm for job in jobs[:2]] == ["cca", "infonce-head"]
+    assert jobs[-1].arm == "ridge"
+    assert {job.arm for job in arms_due([RIDGE], facts, again=True)} == set(ARMS)
 
 
 def test_what_has_run_is_judged_anew_whatever_was_said_before(facts, folder):

@@ -168,6 +168,25 @@ def test_results_of_all_claims_are_written_and_changes_named(conjoin, tmp_path, 
     assert out.read_text() == before  # a part is no whole
 
 
+def test_only_again_runs_what_has_a_current_verdict(conjoin, tmp_path, monkeypatch):
+    from conjoin.claims import engine, results
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr(
+        engine,
+        "run",
+        lambda jobs, folder, **given: asked.append([j.arm for j in jobs]) or engine.Run(),
+    )
+    monkeypatch.setattr(results, "waiting", lambda claims, before: [])
+    monkeypatch.setenv("CONJOIN_CACHE", str(tmp_path))
+    conjoin.good("claims", "--method", "text-to-concept", "--out", tmp_path / "c.json", "--quiet")
+    conjoin.good(
+        "claims", "--method", "text-to-concept", "--again", "--out", tmp_path / "c.json", "--quiet"
+    )
+    assert asked[0] == []
+    assert "text-to-concept" in asked[1]
+
+
 def test_the_committed_claims_make_the_committed_page():
     root = Path(__file__).resolve().parents[1]
     facts, record = (

@@ -8,7 +8,7 @@ import numpy as np
 
 from conjoin import catalogue
 from conjoin.catalogue import FIDELITIES
-from conjoin.claims.engine import SEEDS, Claimed, Done, Job, Store
+from conjoin.claims.engine import SEEDS, Claimed, Done, Job, Store, in_order
 from conjoin.evaluation.arms import CHANCE
 from conjoin.stats.paired import (
     DRAWS,
@@ -118,6 +118,28 @@ def waiting(claims: Sequence[Claimed], before: Facts | None) -> list[Claimed]:
         return record is not None and all(record.get(name) == who[name] for name in keys)
 
     return [each for each in claims if not stands(_who(each))]
+
+
+def arms_due(claims: Sequence[Claimed], before: Facts | None, *, again: bool = False) -> list[Job]:
+    """The jobs to run, those of claims without a current verdict first.
+
+    A verdict needs the scores of its own two arms. What only stands beside them in a table is left
+    out where ``before`` has it under the same key, since the table keeps it from there.
+
+    Parameters
+    ----------
+    before : earlier results.
+    again : also what serves only claims whose verdict is current, after the others.
+    """
+    lacking = waiting(claims, before)
+    if again:
+        rest = [each for each in claims if each not in lacking]
+        return list(dict.fromkeys([*in_order(lacking), *in_order(rest)]))
+    judged = {
+        Job.of(each.claim, arm) for each in lacking for arm in (each.arm, each.claim.baseline)
+    }
+    known = {arm.get("key") for t in (before or {}).get("tables", ()) for arm in t["arms"]}
+    return [job for job in in_order(lacking) if job in judged or not known or job.key not in known]
 
 
 def _judged(

@@ -122,7 +122,8 @@ class ClaimsAsk:
     out : file of the results, read first where it is there.
     budget : seconds after which nothing is started.
     memory : bytes that the workers may use together.
-    again : also arms that only serve verdicts which ``out`` holds already, of the same keys.
+    again : also arms that only serve verdicts which ``out`` holds already, of the same keys;
+        after those that have none.
     engine : where they run; processes of this machine where ``None``.
     """
 
@@ -137,8 +138,8 @@ class ClaimsAsk:
 
 def run_claims(ask: ClaimsAsk, console: Console, *, dry: bool = False) -> None:
     """Run the claims of the catalogue, and write what came of them."""
-    from conjoin.claims.engine import Store, claims_of, in_order, run
-    from conjoin.claims.results import changed, judge, waiting
+    from conjoin.claims.engine import Store, claims_of, run
+    from conjoin.claims.results import arms_due, changed, judge, waiting
     from conjoin.encoders.open import cache_folder
     from conjoin.storage.files import read_json, write_json
 
@@ -146,7 +147,7 @@ def run_claims(ask: ClaimsAsk, console: Console, *, dry: bool = False) -> None:
     whole = ask.family is None and ask.method is None
     before = read_json(ask.out) if ask.out.exists() else None
     due = chosen if ask.again else waiting(chosen, before)
-    jobs = in_order(due)
+    jobs = arms_due(chosen, before, again=ask.again)
     store = Store(cache_folder() / "claims" / "scores")
     if dry:
         data = sorted({job.data for job in jobs})
