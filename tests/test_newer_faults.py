@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 import tiny_text
 from conjoin.answering.model import Model
+from conjoin.cli.console import Console
 from conjoin.errors import ConjoinError
 from conjoin.evaluation.published import open_task
 from conjoin.models.checkpoint import Checkpoint
@@ -152,3 +153,15 @@ def test_lines_that_are_no_text_are_named(tmp_path):
 
 def test_a_user_that_is_not_there_is_no_defect():
     assert expanded("~nobody-of-that-name/x").parts[0] == "~nobody-of-that-name"
+
+
+def test_what_a_document_or_a_model_says_moves_no_cursor(capsys):
+    console = Console()
+    console.say("a\x1b[2Jb\x07 👩\u200d🚀 é")
+    console.note("n\x9bm")
+    console.table("", ("x",), [("c\x1b]0;t\x07d",)])
+    told = capsys.readouterr()
+    assert told.out.startswith("a[2Jb 👩\u200d🚀 é\n")
+    assert "c]0;td" in told.out
+    assert told.err == "nm\n"
+    assert not any(c in told.out + told.err for c in "\x1b\x07\x9b")

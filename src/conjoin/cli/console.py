@@ -1,6 +1,7 @@
 """What a person or a program reads: results on stdout, progress and notes on stderr."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,19 @@ WIDE = 120
 
 #: Exit codes; documented in docs/cli.md.
 DONE, INCOMPLETE, BAD_INPUT, LOST, DEFECT, INTERRUPTED = 0, 1, 2, 3, 70, 130
+
+
+#: Control characters, but for tabs and line feeds.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    r"""A text without control characters: those of a document, a model or a name move no cursor.
+
+    >>> plain("a\x1b[2Jb\tc")
+    'a[2Jb\tc'
+    """
+    return _CONTROLS.sub("", text)
 
 
 @dataclass
@@ -42,12 +56,12 @@ class Console:
     def say(self, text: str) -> None:
         """Print a line of the people's form."""
         if not (self.as_json or self.silent):
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(plain(text) + "\n")
 
     def note(self, text: str) -> None:
         """Say something beside the result."""
         if not self.quiet:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(plain(text) + "\n")
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table; columns of figures are set right, the last wraps where it must."""
@@ -58,7 +72,7 @@ class Console:
         from rich.markup import escape
         from rich.table import Table
 
-        body = [[str(cell) for cell in row] for row in rows]
+        body = [[plain(str(cell)) for cell in row] for row in rows]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for place, name in enumerate(columns):
             right = place > 0 and all(is_figure(row[place]) for row in body)

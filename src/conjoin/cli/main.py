@@ -28,7 +28,15 @@ from conjoin.cli.commands.judge import doctor as cli_doctor
 from conjoin.cli.commands.judge import report as cli_report
 from conjoin.cli.commands.models import negatives as cli_negatives
 from conjoin.cli.commands.models import transcribe as cli_transcribe
-from conjoin.cli.console import BAD_INPUT, DEFECT, DONE, INCOMPLETE, INTERRUPTED, Console
+from conjoin.cli.console import (
+    BAD_INPUT,
+    DEFECT,
+    DONE,
+    INCOMPLETE,
+    INTERRUPTED,
+    Console,
+    plain,
+)
 from conjoin.cli.help import Grouped
 from conjoin.cli.options import (
     Combine,
@@ -530,7 +538,7 @@ def _fail(said: ConjoinError, code: int, error: BaseException | None = None) -> 
         Console(as_json=True).result({"error": problem})
         sys.stdout.flush()
     line = str(said) if said.where.split()[:1] == ["conjoin"] else f"conjoin: {said}"
-    sys.stderr.write(" ".join(line.split()) + "\n")
+    sys.stderr.write(plain(" ".join(line.split())) + "\n")
     sys.exit(code)
 
 
